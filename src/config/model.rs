@@ -1,0 +1,310 @@
+//! The configuration that runs: validated, with every default filled in.
+
+use crate::rules::Level;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A value that must not be shown: `Debug` and `Display` mask it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Secret(value.into())
+    }
+
+    /// The value, for the one place that has to send it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("********")
+    }
+}
+
+impl std::fmt::Display for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("********")
+    }
+}
+
+/// Everything that `run` needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// In the order of the file. The first `otel` store takes the agent's own telemetry.
+    pub event_stores: Vec<EventStore>,
+    /// In the order of the file; the first is the default.
+    pub object_stores: Vec<ObjectStore>,
+    pub stacks: BTreeMap<String, Stack>,
+    pub tap: Tap,
+    /// Attributes put on the resource of every observed service.
+    pub resource: BTreeMap<String, String>,
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The stack that HTTP traffic goes through; None: HTTP is not captured.
+    pub fn http_stack(&self) -> Option<&Stack> {
+        self.tap
+            .http_stack
+            .as_ref()
+            .and_then(|name| self.stacks.get(name))
+    }
+}
+
+/// Where telemetry goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventStore {
+    /// `id` of the file, else the type, made unique. Names the store in the ledger.
+    pub id: String,
+    pub kind: EventStoreKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventStoreKind {
+    Otel(Box<OtelStore>),
+    /// Readable lines on a terminal, else NDJSON with the span's attribute names.
+    Stdout,
+    Disabled,
+}
+
+/// OTLP destination, with file, environment and defaults already merged for each signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtelStore {
+    /// None: the signal is off.
+    pub traces: Option<OtlpEndpoint>,
+    pub logs: Option<OtlpEndpoint>,
+    pub metrics: Option<OtlpEndpoint>,
+}
+
+/// How one signal reaches its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpEndpoint {
+    pub protocol: OtlpProtocol,
+    /// gRPC: `http(s)://host:port`. HTTP: the whole URL, `/v1/traces` and so on included.
+    pub url: String,
+    /// Name and value of each header (gRPC: metadata).
+    pub headers: Vec<(String, Secret)>,
+    pub tls: OtlpTls,
+    pub compression: Compression,
+    /// Of one request.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    Grpc,
+    /// HTTP with protobuf bodies.
+    Http,
+}
+
+/// Used where the URL's scheme is https.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OtlpTls {
+    /// PEM; None: the host's roots.
+    pub ca_file: Option<PathBuf>,
+    /// PEM; both or none.
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub insecure_skip_verify: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// Where payloads go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectStore {
+    pub id: String,
+    /// Template of the link: `{{SCHEME}} {{ENDPOINT}} {{BUCKET}} {{DIGEST}} {{KEY}}`. None: the store's own URL of the object.
+    pub access_url: Option<String>,
+    pub kind: ObjectStoreKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectStoreKind {
+    S3(S3Store),
+    /// A local folder; links are `file://` URLs.
+    Disk {
+        path: PathBuf,
+    },
+    Stdout,
+    Disabled,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Store {
+    /// Host and optional port, without scheme.
+    pub endpoint: String,
+    pub bucket: String,
+    pub region: String,
+    /// True: plain http.
+    pub insecure: bool,
+    /// Both or neither; neither: the usual AWS chain.
+    pub credentials: Option<(Secret, Secret)>,
+    /// Put before the key; empty or ends with `/`.
+    pub prefix: String,
+}
+
+/// A named list of processing steps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stack {
+    pub http_capture: Option<HttpCapture>,
+    pub access_logs: Option<AccessLogs>,
+    /// `report_usage`: summary spans and log records.
+    pub report_usage: bool,
+}
+
+/// Plugin `http_capture`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCapture {
+    /// Absent in the file: `none`.
+    pub level: Level,
+    /// Store of payloads; None: none is in effect.
+    pub object_store: Option<String>,
+    /// The lowest level at which an object is written.
+    pub object_from_level: Level,
+    /// Names of headers that level `headers` keeps, as globs; `exclude` wins.
+    pub headers_include: Vec<String>,
+    pub headers_exclude: Vec<String>,
+    pub redact: Vec<RedactRule>,
+    /// Bytes of each body that level `full` keeps.
+    pub body_max_bytes: usize,
+}
+
+/// Plugin `access_logs`: a line a transaction on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessLogs {
+    /// `summary`, `details` or `full`; `none` writes nothing.
+    pub mode: Level,
+    pub json: bool,
+}
+
+/// One redaction matcher beside the built-in ones; the first that matches decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedactRule {
+    pub name: String,
+    pub place: RedactPlace,
+    pub matcher: NameMatch,
+    pub mode: RedactMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedactPlace {
+    Header,
+    Query,
+    Cookie,
+}
+
+/// How a name is matched; ignoring case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameMatch {
+    Exact(String),
+    Glob(String),
+    Regex(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedactMode {
+    /// The text `REDACTED` takes the place of the value.
+    Mask,
+    /// The value stays.
+    Keep,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    pub direction: Direction,
+    /// Leaves out what has 127/8 or ::1 at either end.
+    pub ignore_loopback: bool,
+    pub http_stack: Option<String>,
+    /// Processes left out: predefined groups and custom ones, as patterns of the executable's path.
+    pub exclude: Vec<ExeMatch>,
+    /// When not empty, only these.
+    pub include: Vec<Include>,
+    pub trace_context: TraceContextPolicy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    All,
+    Ingress,
+    Egress,
+    /// Egress to private addresses.
+    EgressInternal,
+    /// Egress to all others.
+    EgressExternal,
+}
+
+/// Matches the path of a process's executable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExeMatch {
+    pub exe: String,
+    pub strategy: ExeStrategy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExeStrategy {
+    Exact,
+    Prefix,
+    Suffix,
+    Contains,
+    Regex,
+}
+
+/// One entry of `tap.filters.include`: all of its keys must match.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Include {
+    pub exe: Option<ExeMatch>,
+    pub pid: Option<u32>,
+    pub uid: Option<u32>,
+    /// Local or remote port.
+    pub port: Option<u16>,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+}
+
+/// What a trace context in the request does to our span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceContextPolicy {
+    /// Adopt; where the process has an SDK of its own, see `otel.md`. Until SDKs are recognised: as `Adopt`.
+    Auto,
+    Adopt,
+    /// Our own trace, with a link to the header's context.
+    Link,
+    Off,
+}
+
+/// Bounds of the agent's own use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// All buffers together, in bytes.
+    pub memory: u64,
+    /// One connection, in bytes.
+    pub connection_memory: usize,
+    /// The kernel's data ring, in bytes; a power of two.
+    pub ring: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: 256 << 20,
+            connection_memory: 4 << 20,
+            ring: 16 << 20,
+        }
+    }
+}
+
+/// A configuration shared by the stages.
+pub type SharedConfig = Arc<Config>;

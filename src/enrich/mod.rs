@@ -1,0 +1,11 @@
+//! What is known of a transaction beside its bytes: the process, its service, wall-clock time.
+//!
+//! Enters: process ids of events, kernel times. Leaves: a shared [`Process`] and wall-clock times.
+//! Holds: what could not be found out is absent, never waited for; a short-lived process keeps its identity
+//! after it is gone.
+
+mod clock;
+mod process;
+
+pub use clock::Clock;
+pub use process::{Process, Processes};

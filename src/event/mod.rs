@@ -1,0 +1,186 @@
+//! Kernel events, decoded.
+//!
+//! Enters: bytes of one ring-buffer record, or of one record of an event file.
+//! Leaves: an [`Event`] that borrows from them.
+//! Holds: decoding never allocates and never panics; a record that does not fit is a [`decode::Error`],
+//! which is counted and passed over.
+
+use std::net::SocketAddr;
+
+pub mod decode;
+pub mod layout;
+pub mod record;
+
+pub use decode::decode;
+
+/// Kernel time: nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct KernelTime(pub u64);
+
+impl KernelTime {
+    /// Nanoseconds from `earlier` to `self`; 0 where `earlier` is later.
+    pub fn since(self, earlier: KernelTime) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One socket between two peers, as the kernel programs number them. Unique while the agent runs; never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// One TLS session object (an `SSL *` of one process). Unique while the agent runs; never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TlsId(pub u64);
+
+/// Direction of an operation, seen from the process that did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dir {
+    /// Received by this process.
+    Read,
+    /// Sent by this process.
+    Write,
+}
+
+/// Where the bytes of a data event were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The socket's bytes are the plaintext.
+    Socket,
+    /// Plaintext from a call of a TLS library.
+    Tls,
+    /// The first raw TLS records on the socket (ClientHello, ServerHello).
+    Hello,
+}
+
+/// Which side of the TCP connection this process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It called `connect`.
+    Client,
+    /// It accepted.
+    Server,
+}
+
+/// How sure the binding of a TLS session to a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// Not bound.
+    None,
+    /// The thread's next send after the TLS call.
+    Next,
+    /// The thread's last receive before the TLS call.
+    Prev,
+    /// Socket I/O inside the TLS call.
+    Exact,
+}
+
+/// What a connection carries, as far as its first bytes told the kernel program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Unknown,
+    Http1,
+    Http2,
+    Tls,
+    Other,
+}
+
+/// Bytes that one operation moved in one direction of a stream, or a piece of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// End of the operation.
+    pub time: KernelTime,
+    /// Start of the call; equal to `time` where unknown (socket operations).
+    pub entry: KernelTime,
+    /// Process (thread group) and thread that did it.
+    pub pid: u32,
+    pub tid: u32,
+    /// None: the TLS session is not bound to a connection yet.
+    pub conn: Option<ConnId>,
+    /// None for [`Source::Socket`] and [`Source::Hello`].
+    pub tls: Option<TlsId>,
+    /// Offset of `bytes[0]` in this direction of the stream, in bytes.
+    pub offset: u64,
+    /// Length of the whole operation, in bytes.
+    pub op_len: u32,
+    /// Offset of `bytes[0]` in the operation.
+    pub op_offset: u32,
+    /// Changes of direction on the stream so far.
+    pub turn: u32,
+    pub dir: Dir,
+    pub source: Source,
+    pub bound: Bound,
+    /// `layout::flag`.
+    pub flags: u8,
+    pub bytes: &'a [u8],
+}
+
+/// First I/O on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnOpen {
+    pub time: KernelTime,
+    pub pid: u32,
+    pub conn: ConnId,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// None: the connection is older than the agent.
+    pub role: Option<Role>,
+    /// Seen from its handshake on.
+    pub whole: bool,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    pub local_isn: u32,
+    pub remote_isn: u32,
+}
+
+/// End of a connection, or of its receiving direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnEnd {
+    pub time: KernelTime,
+    pub conn: ConnId,
+    /// Bytes of the socket (for TLS: ciphertext), as far as seen.
+    pub sent: u64,
+    pub received: u64,
+    pub verdict: Verdict,
+    /// An operation failed with ECONNRESET or EPIPE.
+    pub reset: bool,
+}
+
+/// Binding of a TLS session to a connection, or its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tls {
+    pub time: KernelTime,
+    pub pid: u32,
+    pub tls: TlsId,
+    pub conn: Option<ConnId>,
+    pub bound: Bound,
+}
+
+/// A process called `execve`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exec<'a> {
+    pub time: KernelTime,
+    pub pid: u32,
+    /// Start of the task, nanoseconds of CLOCK_BOOTTIME.
+    pub start_boottime_ns: u64,
+    pub comm: &'a [u8],
+    /// As given to `execve`; may be relative, cut at 255 bytes.
+    pub path: &'a [u8],
+}
+
+/// One event from the kernel programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    Data(Data<'a>),
+    ConnOpen(ConnOpen),
+    /// A receive returned 0: nothing more will be read.
+    ConnEof(ConnEnd),
+    ConnClose(ConnEnd),
+    TlsBind(Tls),
+    TlsEnd(Tls),
+    Exec(Exec<'a>),
+    /// The last thread of the process is gone.
+    Exit {
+        time: KernelTime,
+        pid: u32,
+    },
+}

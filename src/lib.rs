@@ -1,0 +1,19 @@
+//! Plainspan sees HTTPS traffic in the clear through eBPF and turns each HTTP transaction into OpenTelemetry
+//! signals and a stored payload.
+//!
+//! The modules stand in the order that bytes take (`docs/architecture.md`):
+//! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`redact`] → [`sink`].
+//! `agent` puts them together; `pipeline` is the line from an event to the sinks.
+
+pub mod cli;
+pub mod config;
+pub mod conn;
+pub mod enrich;
+pub mod event;
+pub mod probe;
+pub mod proto;
+pub mod redact;
+pub mod rules;
+pub mod sink;
+pub mod telemetry;
+pub mod transaction;

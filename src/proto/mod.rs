@@ -1,0 +1,1 @@
+//! Protocols: from bytes of both directions of a connection to messages and transactions.

@@ -1,0 +1,60 @@
+//! Redaction: the only way from captured bytes to a sink.
+//!
+//! Enters: a raw transaction, its level, the policy. Leaves: a [`Redacted`] capture.
+//! Holds: a [`Redacted`] is made here and nowhere else, and sinks take nothing but [`Redacted`]; what the level does not
+//! keep is removed here, so no sink can leak it; raw values have no `Debug` and no serialisation.
+
+use crate::enrich::Process;
+use crate::rules::Decision;
+use crate::transaction::Transaction;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Something as captured: may hold secrets. It can be looked at inside the crate, and leaves it through redaction only.
+pub struct Raw<T>(pub(crate) T);
+
+impl<T> Raw<T> {
+    /// Marks `value` as captured and not redacted.
+    pub fn new(value: T) -> Self {
+        Raw(value)
+    }
+}
+
+/// A transaction with all that sinks need, redacted and cut down to its level.
+///
+/// The field is private to this module: nothing else can make one.
+pub struct Redacted(Capture);
+
+/// One transaction as it leaves the pipeline.
+#[derive(Clone)]
+pub struct Capture {
+    /// 32 hex digits, random; joins span, log record and payload.
+    pub id: String,
+    pub transaction: Transaction,
+    pub process: Arc<Process>,
+    pub decision: Decision,
+    /// Wall-clock times of `transaction.timing`.
+    pub start: SystemTime,
+    pub end: SystemTime,
+    /// Trace and span id of the span that stands for this transaction.
+    pub ids: SpanIds,
+}
+
+/// Ids of a span, and its parent where the request named one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanIds {
+    pub trace_id: [u8; 16],
+    pub span_id: [u8; 8],
+    pub parent_span_id: Option<[u8; 8]>,
+    /// W3C flags of the span's own context.
+    pub flags: u8,
+    pub tracestate: String,
+}
+
+impl std::ops::Deref for Redacted {
+    type Target = Capture;
+
+    fn deref(&self) -> &Capture {
+        &self.0
+    }
+}

@@ -1,0 +1,58 @@
+//! Sinks: where redacted captures go.
+//!
+//! Enters: [`Redacted`](crate::redact::Redacted) captures with their ticket of the ledger.
+//! Leaves: OTLP requests, payload objects, lines on stdout.
+//! Holds: every queue is bounded and never blocks the one who fills it; a destination that fails stalls no other;
+//! each capture's end is told to the ledger, by every signal that was to take it.
+
+use crate::redact::Redacted;
+use crate::telemetry::ledger::SharedTicket;
+use std::sync::Arc;
+
+pub mod otlp;
+pub mod payload;
+pub mod stdout;
+
+/// Where the payload of a capture is, as span and log record say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadLink {
+    /// The filled `access_url` template, or the store's own URL. Never presigned.
+    pub url: String,
+    /// Hex SHA-256 of the stored bytes.
+    pub digest: String,
+    /// Bytes stored.
+    pub size: u64,
+    pub status: PayloadStatus,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadStatus {
+    Stored,
+    Pending,
+    Lost,
+}
+
+impl PayloadStatus {
+    /// `plainspan.payload.status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PayloadStatus::Stored => "stored",
+            PayloadStatus::Pending => "pending",
+            PayloadStatus::Lost => "lost",
+        }
+    }
+}
+
+/// One capture on its way to one telemetry sink.
+#[derive(Clone)]
+pub struct Delivery {
+    pub capture: Arc<Redacted>,
+    pub link: Option<PayloadLink>,
+    pub ticket: SharedTicket,
+}
+
+/// A telemetry sink: takes deliveries without blocking.
+pub trait Sink: Send + Sync {
+    /// Takes the delivery, or tells its ticket why not. Never blocks.
+    fn offer(&self, delivery: Delivery);
+}

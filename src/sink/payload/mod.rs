@@ -1,0 +1,1 @@
+//! Payloads: one object a transaction in an object store.

@@ -1,0 +1,580 @@
+//! The ledger: where each transaction, signal, payload, connection and byte went.
+//!
+//! Each number changes together with its counterpart under one lock, so that every snapshot balances.
+//! A [`Ticket`] stands for one transaction between "seen" and its end: a ticket that is dropped counts as
+//! `lost.shutdown`, so nothing can vanish by forgetting it.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Why a transaction was left out on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeftOut {
+    LevelNone,
+    Filtered,
+    SampledOut,
+    RateLimited,
+    SdkTraced,
+    Unsampled,
+}
+
+/// Why a transaction, or one of its signals, was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lost {
+    /// The kernel's ring had no room: raise `limits.ring`.
+    RingFull,
+    /// Connection state was given up to stay within `limits`.
+    Evicted,
+    /// Not understood as HTTP in the middle of a connection.
+    Unparsable,
+    /// A destination's queue was full: it is too slow, or down for too long.
+    QueueFull,
+    /// The destination refused it for good.
+    Rejected,
+    /// The destination could not be reached for as long as retries go on.
+    RetryExhausted,
+    /// The spool had no room.
+    SpoolFull,
+    /// The agent stopped first.
+    Shutdown,
+}
+
+/// Why a payload was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PayloadLost {
+    /// The store is too slow, or down for too long.
+    QueueFull,
+    /// The store refused it or could not be reached.
+    StoreFailed,
+    /// Larger than one object may be.
+    TooLarge,
+    /// The agent stopped first.
+    Shutdown,
+}
+
+/// Why a connection gave no transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Uncaptured {
+    /// TLS that began before the agent, or before its library was found.
+    AttachedLate,
+    /// TLS of a library that is not known.
+    UnknownStack,
+    Filtered,
+    /// No HTTP in its first bytes.
+    NotHttp,
+    /// HTTP/2, which this version does not read.
+    Http2,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TransactionsLeftOut {
+    pub level_none: u64,
+    pub filtered: u64,
+    pub sampled_out: u64,
+    pub rate_limited: u64,
+    pub sdk_traced: u64,
+    pub unsampled: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TransactionsLost {
+    pub ring_full: u64,
+    pub evicted: u64,
+    pub unparsable: u64,
+    pub queue_full: u64,
+    pub rejected: u64,
+    pub retry_exhausted: u64,
+    pub spool_full: u64,
+    pub shutdown: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Transactions {
+    pub seen: u64,
+    pub exported: u64,
+    pub in_flight: u64,
+    pub left_out: TransactionsLeftOut,
+    pub lost: TransactionsLost,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SignalLost {
+    pub queue_full: u64,
+    pub rejected: u64,
+    pub retry_exhausted: u64,
+    pub spool_full: u64,
+    pub spool_expired: u64,
+    pub spool_corrupt: u64,
+    pub shutdown: u64,
+}
+
+/// One signal of one store, by the name `STORE/SIGNAL`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Signal {
+    pub offered: u64,
+    pub exported: u64,
+    pub in_flight: u64,
+    pub lost: SignalLost,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ConnectionsUncaptured {
+    pub attached_late: u64,
+    pub unknown_stack: u64,
+    pub filtered: u64,
+    pub not_http: u64,
+    pub http2: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    pub seen: u64,
+    pub captured: u64,
+    pub open: u64,
+    pub uncaptured: ConnectionsUncaptured,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PayloadsLeftOut {
+    pub lowered: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PayloadsLost {
+    pub queue_full: u64,
+    pub store_failed: u64,
+    pub too_large: u64,
+    pub shutdown: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Payloads {
+    pub wanted: u64,
+    pub stored: u64,
+    pub deduplicated: u64,
+    pub in_flight: u64,
+    pub left_out: PayloadsLeftOut,
+    pub lost: PayloadsLost,
+}
+
+/// Plaintext bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Bytes {
+    pub seen: u64,
+    pub copied: u64,
+    pub skipped_on_purpose: u64,
+    pub lost: u64,
+}
+
+/// Losses and faults that no transaction can be named for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Capture {
+    pub data_events_lost: u64,
+    pub control_events_lost: u64,
+    pub connections_not_tracked: u64,
+    pub tls_sessions_not_tracked: u64,
+    pub user_memory_faults: u64,
+    pub tls_calls_not_followed: u64,
+    pub tls_sessions_rebound: u64,
+    pub events_undecodable: u64,
+}
+
+/// Values that redaction replaced, by the name of the matcher.
+pub type RedactedValues = BTreeMap<String, u64>;
+
+/// All counts at one moment. Serialises to the JSON of `/status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    pub transactions: Transactions,
+    pub signals: BTreeMap<String, Signal>,
+    pub connections: Connections,
+    pub payloads: Payloads,
+    pub bytes: Bytes,
+    pub capture: Capture,
+    pub redacted: RedactedValues,
+}
+
+impl Snapshot {
+    /// `seen - (exported + in_flight + left_out + lost)` of transactions; 0 where the books balance.
+    pub fn imbalance(&self) -> i128 {
+        let t = &self.transactions;
+        let (o, l) = (&t.left_out, &t.lost);
+        let gone = [
+            t.exported,
+            t.in_flight,
+            o.level_none,
+            o.filtered,
+            o.sampled_out,
+            o.rate_limited,
+            o.sdk_traced,
+            o.unsampled,
+            l.ring_full,
+            l.evicted,
+            l.unparsable,
+            l.queue_full,
+            l.rejected,
+            l.retry_exhausted,
+            l.spool_full,
+            l.shutdown,
+        ];
+        i128::from(t.seen) - gone.iter().map(|n| i128::from(*n)).sum::<i128>()
+    }
+}
+
+/// Shared handle to the counts.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    counts: Arc<Mutex<Snapshot>>,
+}
+
+impl Ledger {
+    pub fn new() -> Self {
+        Ledger::default()
+    }
+
+    // A panic elsewhere must not take the books away: the numbers themselves are always whole.
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All counts at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    /// A transaction was seen: it is in flight until its ticket is settled.
+    pub fn transaction_seen(&self) -> Ticket {
+        let mut counts = self.lock();
+        counts.transactions.seen += 1;
+        counts.transactions.in_flight += 1;
+        drop(counts);
+        Ticket {
+            ledger: self.clone(),
+            settled: false,
+        }
+    }
+
+    fn settle(&self, end: End) {
+        let mut counts = self.lock();
+        let t = &mut counts.transactions;
+        t.in_flight -= 1;
+        *match end {
+            End::Exported => &mut t.exported,
+            End::LeftOut(LeftOut::LevelNone) => &mut t.left_out.level_none,
+            End::LeftOut(LeftOut::Filtered) => &mut t.left_out.filtered,
+            End::LeftOut(LeftOut::SampledOut) => &mut t.left_out.sampled_out,
+            End::LeftOut(LeftOut::RateLimited) => &mut t.left_out.rate_limited,
+            End::LeftOut(LeftOut::SdkTraced) => &mut t.left_out.sdk_traced,
+            End::LeftOut(LeftOut::Unsampled) => &mut t.left_out.unsampled,
+            End::Lost(Lost::RingFull) => &mut t.lost.ring_full,
+            End::Lost(Lost::Evicted) => &mut t.lost.evicted,
+            End::Lost(Lost::Unparsable) => &mut t.lost.unparsable,
+            End::Lost(Lost::QueueFull) => &mut t.lost.queue_full,
+            End::Lost(Lost::Rejected) => &mut t.lost.rejected,
+            End::Lost(Lost::RetryExhausted) => &mut t.lost.retry_exhausted,
+            End::Lost(Lost::SpoolFull) => &mut t.lost.spool_full,
+            End::Lost(Lost::Shutdown) => &mut t.lost.shutdown,
+        } += 1;
+    }
+
+    /// `count` items were offered to signal `name` (`STORE/SIGNAL`) and are in flight there.
+    pub fn signal_offered(&self, name: &str, count: u64) {
+        let mut counts = self.lock();
+        let signal = signal(&mut counts, name);
+        signal.offered += count;
+        signal.in_flight += count;
+    }
+
+    /// `count` items in flight at signal `name` were taken by the destination.
+    pub fn signal_exported(&self, name: &str, count: u64) {
+        let mut counts = self.lock();
+        let signal = signal(&mut counts, name);
+        signal.in_flight -= count;
+        signal.exported += count;
+    }
+
+    /// `count` items in flight at signal `name` are lost.
+    pub fn signal_lost(&self, name: &str, reason: Lost, count: u64) {
+        let mut counts = self.lock();
+        let signal = signal(&mut counts, name);
+        signal.in_flight -= count;
+        *match reason {
+            Lost::QueueFull => &mut signal.lost.queue_full,
+            Lost::Rejected => &mut signal.lost.rejected,
+            Lost::RetryExhausted => &mut signal.lost.retry_exhausted,
+            Lost::SpoolFull => &mut signal.lost.spool_full,
+            // The others happen before a signal exists.
+            Lost::Shutdown | Lost::RingFull | Lost::Evicted | Lost::Unparsable => {
+                &mut signal.lost.shutdown
+            }
+        } += count;
+    }
+
+    /// A payload is wanted and in flight.
+    pub fn payload_wanted(&self) {
+        let mut counts = self.lock();
+        counts.payloads.wanted += 1;
+        counts.payloads.in_flight += 1;
+    }
+
+    /// A payload in flight is stored; `deduplicated`: the store had it already.
+    pub fn payload_stored(&self, deduplicated: bool) {
+        let mut counts = self.lock();
+        counts.payloads.in_flight -= 1;
+        counts.payloads.stored += 1;
+        counts.payloads.deduplicated += u64::from(deduplicated);
+    }
+
+    /// A payload in flight is lost.
+    pub fn payload_lost(&self, reason: PayloadLost) {
+        let mut counts = self.lock();
+        counts.payloads.in_flight -= 1;
+        *match reason {
+            PayloadLost::QueueFull => &mut counts.payloads.lost.queue_full,
+            PayloadLost::StoreFailed => &mut counts.payloads.lost.store_failed,
+            PayloadLost::TooLarge => &mut counts.payloads.lost.too_large,
+            PayloadLost::Shutdown => &mut counts.payloads.lost.shutdown,
+        } += 1;
+    }
+
+    /// A connection did its first I/O.
+    pub fn connection_seen(&self) {
+        let mut counts = self.lock();
+        counts.connections.seen += 1;
+        counts.connections.open += 1;
+    }
+
+    /// An open connection gave its first transaction.
+    pub fn connection_captured(&self) {
+        let mut counts = self.lock();
+        counts.connections.open -= 1;
+        counts.connections.captured += 1;
+    }
+
+    /// An open connection ended without a transaction.
+    pub fn connection_uncaptured(&self, reason: Uncaptured) {
+        let mut counts = self.lock();
+        counts.connections.open -= 1;
+        let u = &mut counts.connections.uncaptured;
+        *match reason {
+            Uncaptured::AttachedLate => &mut u.attached_late,
+            Uncaptured::UnknownStack => &mut u.unknown_stack,
+            Uncaptured::Filtered => &mut u.filtered,
+            Uncaptured::NotHttp => &mut u.not_http,
+            Uncaptured::Http2 => &mut u.http2,
+        } += 1;
+    }
+
+    /// The kernel's own counters, as read last. They only grow.
+    pub fn set_kernel(&self, bytes: Bytes, capture: Capture) {
+        let mut counts = self.lock();
+        let undecodable = counts.capture.events_undecodable;
+        counts.bytes = bytes;
+        counts.capture = Capture {
+            events_undecodable: undecodable,
+            ..capture
+        };
+    }
+
+    /// A record in a ring did not have the shape of an event.
+    pub fn event_undecodable(&self) {
+        self.lock().capture.events_undecodable += 1;
+    }
+
+    /// `count` values were redacted by the matcher `name`.
+    pub fn redacted(&self, name: &str, count: u64) {
+        let mut counts = self.lock();
+        if let Some(n) = counts.redacted.get_mut(name) {
+            *n += count;
+        } else {
+            counts.redacted.insert(name.to_owned(), count);
+        }
+    }
+}
+
+fn signal<'a>(counts: &'a mut Snapshot, name: &str) -> &'a mut Signal {
+    // Two look-ups instead of `entry`: no allocation where the signal is known.
+    if !counts.signals.contains_key(name) {
+        counts.signals.insert(name.to_owned(), Signal::default());
+    }
+    counts
+        .signals
+        .get_mut(name)
+        .expect("inserted above where it was absent")
+}
+
+enum End {
+    Exported,
+    LeftOut(LeftOut),
+    Lost(Lost),
+}
+
+/// One transaction in flight. Dropped without an end it counts as `lost.shutdown`.
+#[must_use]
+pub struct Ticket {
+    ledger: Ledger,
+    settled: bool,
+}
+
+impl Ticket {
+    /// Left out on purpose.
+    pub fn left_out(mut self, reason: LeftOut) {
+        self.end(End::LeftOut(reason));
+    }
+
+    /// Lost.
+    pub fn lost(mut self, reason: Lost) {
+        self.end(End::Lost(reason));
+    }
+
+    /// Every signal that is on took it.
+    pub fn exported(mut self) {
+        self.end(End::Exported);
+    }
+
+    /// Splits the ticket among the signals that have to take the transaction: it is exported when all of them took it,
+    /// and lost for the first reason given where one did not.
+    pub fn shared(self) -> SharedTicket {
+        SharedTicket {
+            share: Arc::new(Share {
+                ticket: Mutex::new(Some(self)),
+                lost: Mutex::new(None),
+            }),
+            ended: false,
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.settled = true;
+        self.ledger.settle(end);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.ledger.settle(End::Lost(Lost::Shutdown));
+        }
+    }
+}
+
+/// A ticket held by several signals. The last one to let go settles it. One that is dropped without an end
+/// counts as `lost.shutdown`, as a [`Ticket`] does.
+#[must_use]
+pub struct SharedTicket {
+    share: Arc<Share>,
+    ended: bool,
+}
+
+struct Share {
+    ticket: Mutex<Option<Ticket>>,
+    lost: Mutex<Option<Lost>>,
+}
+
+impl Clone for SharedTicket {
+    fn clone(&self) -> Self {
+        SharedTicket {
+            share: self.share.clone(),
+            ended: false,
+        }
+    }
+}
+
+impl SharedTicket {
+    /// This signal did not take the transaction.
+    pub fn lost(mut self, reason: Lost) {
+        self.end(Some(reason));
+    }
+
+    /// This signal took the transaction.
+    pub fn taken(mut self) {
+        self.end(None);
+    }
+
+    fn end(&mut self, reason: Option<Lost>) {
+        self.ended = true;
+        if let Some(reason) = reason {
+            let mut lost = self
+                .share
+                .lost
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            lost.get_or_insert(reason);
+        }
+    }
+}
+
+impl Drop for SharedTicket {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Some(Lost::Shutdown));
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let ticket = self
+            .ticket
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let lost = self.lost.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match (ticket, lost.take()) {
+            (Some(ticket), Some(reason)) => ticket.lost(reason),
+            (Some(ticket), None) => ticket.exported(),
+            (None, _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_ticket_is_a_counted_loss() {
+        let ledger = Ledger::new();
+        drop(ledger.transaction_seen());
+        let s = ledger.snapshot();
+        assert_eq!((s.transactions.lost.shutdown, s.imbalance()), (1, 0));
+    }
+
+    #[test]
+    fn exported_when_all_signals_took_it_lost_when_one_did_not() {
+        let ledger = Ledger::new();
+        let a = ledger.transaction_seen().shared();
+        let b = a.clone();
+        a.taken();
+        assert_eq!(ledger.snapshot().transactions.in_flight, 1);
+        b.taken();
+        let c = ledger.transaction_seen().shared();
+        let d = c.clone();
+        c.lost(Lost::QueueFull);
+        d.taken();
+        let t = ledger.snapshot().transactions;
+        assert_eq!((t.seen, t.exported, t.lost.queue_full), (2, 1, 1));
+        assert_eq!(ledger.snapshot().imbalance(), 0);
+    }
+
+    #[test]
+    fn a_forgotten_share_is_a_counted_loss() {
+        let ledger = Ledger::new();
+        let a = ledger.transaction_seen().shared();
+        drop(a.clone());
+        a.taken();
+        assert_eq!(ledger.snapshot().transactions.lost.shutdown, 1);
+    }
+
+    #[test]
+    fn a_signal_balances() {
+        let ledger = Ledger::new();
+        ledger.signal_offered("c/traces", 3);
+        ledger.signal_exported("c/traces", 1);
+        ledger.signal_lost("c/traces", Lost::Rejected, 2);
+        let s = &ledger.snapshot().signals["c/traces"];
+        assert_eq!((s.offered, s.exported, s.in_flight), (3, 1, 0));
+        assert_eq!(s.lost.rejected, 2);
+    }
+}

@@ -1,0 +1,8 @@
+//! What the agent says about itself: the ledger, the status endpoint, its own spans, metrics and logs.
+//!
+//! Enters: counts from every stage, where they happen. Leaves: `/status`, `/metrics`, OTLP, the last log line.
+//! Holds: the books balance at every moment: `seen = exported + in_flight + left_out + lost`.
+
+pub mod ledger;
+
+pub use ledger::Ledger;

@@ -1,0 +1,121 @@
+//! Body of a message: what was captured, and the truth about the rest.
+
+/// What of bodies is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// False: no body bytes are kept, only counted.
+    pub capture: bool,
+    /// Bytes of each body that are kept at the most, from its head.
+    pub max_bytes: usize,
+}
+
+/// Content of one message (RFC 9110 §6.4), transfer coding removed, content coding as sent.
+///
+/// Not `Debug`: the bytes may be secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    bytes: Vec<u8>,
+    /// Bytes of content that went over the wire, as far as known.
+    size: u64,
+    /// Bytes of `size` that were lost, or not to be seen (`sendfile`), in front of or among those kept.
+    missing: u64,
+    /// Some of the content was left out of `bytes`, on purpose or not.
+    truncated: bool,
+}
+
+impl Body {
+    /// Adds content. Keeps what the limits allow; nothing after a hole, so that `bytes` is always a true prefix.
+    pub fn push(&mut self, content: &[u8], limits: BodyLimits) {
+        self.size += content.len() as u64;
+        if !limits.capture || content.is_empty() {
+            return;
+        }
+        if self.truncated {
+            return;
+        }
+        let room = limits.max_bytes.saturating_sub(self.bytes.len());
+        let take = room.min(content.len());
+        self.bytes.extend_from_slice(&content[..take]);
+        self.truncated = take < content.len();
+    }
+
+    /// Counts content that is known to exist and was not seen.
+    pub fn push_missing(&mut self, len: u64) {
+        self.size += len;
+        self.missing += len;
+        self.truncated = true;
+    }
+
+    /// What was kept: a prefix of the content.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Length of the content on the wire, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes of the content that were not seen.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// The kept bytes are not the whole content (false where capturing was off and nothing is missing).
+    pub fn truncated(&self) -> bool {
+        self.truncated
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Body({} of {} bytes{})",
+            self.bytes.len(),
+            self.size,
+            if self.truncated { ", truncated" } else { "" }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BodyLimits = BodyLimits {
+        capture: true,
+        max_bytes: 4,
+    };
+
+    #[test]
+    fn keeps_the_head_and_the_true_length() {
+        let mut b = Body::default();
+        b.push(b"abc", LIMITS);
+        b.push(b"def", LIMITS);
+        assert_eq!(
+            (b.bytes(), b.size(), b.truncated()),
+            (&b"abcd"[..], 6, true)
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_after_a_hole() {
+        let mut b = Body::default();
+        b.push(b"ab", LIMITS);
+        b.push_missing(10);
+        b.push(b"c", LIMITS);
+        assert_eq!((b.bytes(), b.size(), b.missing()), (&b"ab"[..], 13, 10));
+    }
+
+    #[test]
+    fn without_capture_only_the_size_is_known() {
+        let off = BodyLimits {
+            capture: false,
+            max_bytes: 4,
+        };
+        let mut b = Body::default();
+        b.push(b"abcdef", off);
+        assert_eq!((b.bytes().len(), b.size(), b.truncated()), (0, 6, false));
+    }
+}

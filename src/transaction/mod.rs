@@ -1,0 +1,17 @@
+//! The transaction: one HTTP request with its response, or the mark of what is missing.
+//!
+//! Enters: messages that a protocol read from a connection.
+//! Leaves: a [`Transaction`], raw.
+//! Holds: nothing here does I/O or reads a clock; everything a sink may say about a transaction is a field here.
+
+mod body;
+mod context;
+mod headers;
+mod model;
+
+pub use body::{Body, BodyLimits};
+pub use context::{TraceContext, TraceContextSource};
+pub use headers::Headers;
+pub use model::{
+    ConnectionInfo, Mark, Marks, Protocol, Request, Response, Timing, TlsInfo, Transaction,
+};

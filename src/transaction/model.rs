@@ -1,0 +1,225 @@
+//! The transaction and its parts.
+
+use super::{Body, Headers, TraceContext};
+use crate::event::{ConnId, KernelTime, Role, TlsId};
+use std::net::SocketAddr;
+
+/// HTTP version of the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    Http10,
+    Http11,
+    Http2,
+}
+
+impl Protocol {
+    /// `network.protocol.version` of the semantic conventions.
+    pub fn version(self) -> &'static str {
+        match self {
+            Protocol::Http10 => "1.0",
+            Protocol::Http11 => "1.1",
+            Protocol::Http2 => "2",
+        }
+    }
+}
+
+/// Something that is known to be missing or wrong in a transaction. Never an error of the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Mark {
+    /// Bytes of the request were lost, or could not be seen.
+    RequestGap = 0,
+    /// Bytes of the response were lost, or could not be seen.
+    ResponseGap = 1,
+    /// No request was seen for this response.
+    RequestMissing = 2,
+    /// The connection ended before the request was whole.
+    RequestCut = 3,
+    /// The connection ended before a response began.
+    ResponseMissing = 4,
+    /// The connection ended before the response was whole.
+    ResponseCut = 5,
+    /// The request breaks RFC 9112 in a way that leaves its meaning or end in doubt.
+    RequestMalformed = 6,
+    /// The response breaks RFC 9112 in a way that leaves its meaning or end in doubt.
+    ResponseMalformed = 7,
+    /// The agent stopped, or gave the connection up, before the transaction ended.
+    Unfinished = 8,
+    /// The connection was reset (ECONNRESET, EPIPE).
+    Reset = 9,
+}
+
+impl Mark {
+    /// The name that spans, log records and payloads carry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mark::RequestGap => "request_gap",
+            Mark::ResponseGap => "response_gap",
+            Mark::RequestMissing => "request_missing",
+            Mark::RequestCut => "request_cut",
+            Mark::ResponseMissing => "response_missing",
+            Mark::ResponseCut => "response_cut",
+            Mark::RequestMalformed => "request_malformed",
+            Mark::ResponseMalformed => "response_malformed",
+            Mark::Unfinished => "unfinished",
+            Mark::Reset => "reset",
+        }
+    }
+
+    /// All marks, in the order of their numbers.
+    pub const ALL: [Mark; 10] = [
+        Mark::RequestGap,
+        Mark::ResponseGap,
+        Mark::RequestMissing,
+        Mark::RequestCut,
+        Mark::ResponseMissing,
+        Mark::ResponseCut,
+        Mark::RequestMalformed,
+        Mark::ResponseMalformed,
+        Mark::Unfinished,
+        Mark::Reset,
+    ];
+}
+
+/// A set of [`Mark`]s.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Marks(u16);
+
+impl Marks {
+    pub fn set(&mut self, mark: Mark) {
+        self.0 |= 1 << mark as u8;
+    }
+
+    pub fn has(self, mark: Mark) -> bool {
+        self.0 & (1 << mark as u8) != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Mark> {
+        Mark::ALL.into_iter().filter(move |m| self.has(*m))
+    }
+}
+
+impl std::fmt::Debug for Marks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(Mark::name)).finish()
+    }
+}
+
+/// What the first TLS records of a connection said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsInfo {
+    /// Negotiated version as it stands in the conventions: `1.2`, `1.3`.
+    pub version: Option<&'static str>,
+    /// Server name that the client asked for.
+    pub sni: Option<String>,
+    /// Protocols that the client offered (ALPN).
+    pub alpn_offered: Vec<String>,
+    /// Random of the ClientHello and of the ServerHello.
+    pub client_random: Option<[u8; 32]>,
+    pub server_random: Option<[u8; 32]>,
+}
+
+/// The connection that a transaction was seen on, as this process has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// None: the TLS session was never bound to a socket.
+    pub conn: Option<ConnId>,
+    pub tls: Option<TlsId>,
+    /// None: peer unknown.
+    pub local: Option<SocketAddr>,
+    pub remote: Option<SocketAddr>,
+    /// Inode number of the network namespace; 0 where unknown.
+    pub netns: u32,
+    /// Present where the bytes came out of TLS.
+    pub tls_info: Option<TlsInfo>,
+}
+
+/// A request as it was on the wire.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// Method token, any (RFC 9110 §9.1).
+    pub method: Vec<u8>,
+    /// Request target as sent: origin, absolute, authority or asterisk form (RFC 9112 §3.2).
+    pub target: Vec<u8>,
+    pub headers: Headers,
+    pub trailers: Headers,
+    pub body: Body,
+    /// Bytes on the wire: start line, headers, framing, content, trailers.
+    pub wire_size: u64,
+    /// Offset of the first byte in the plaintext from client to server, where counted from its beginning.
+    pub offset: Option<u64>,
+}
+
+/// A response as it was on the wire.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Response {
+    /// Status code, 100 to 999.
+    pub status: u16,
+    pub reason: Vec<u8>,
+    pub headers: Headers,
+    pub trailers: Headers,
+    pub body: Body,
+    pub wire_size: u64,
+    /// Status codes of the interim (1xx) responses before this one.
+    pub interim: Vec<u16>,
+}
+
+/// Kernel times of a transaction. Over TLS a write counts at the call's entry and a read at its return,
+/// so that the server's times lie inside the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// First byte of the request (of the response, where the request was not seen).
+    pub start: KernelTime,
+    /// Last byte of the request.
+    pub request_end: KernelTime,
+    /// First byte of the final response.
+    pub response_start: Option<KernelTime>,
+    /// Last byte of the response; where there is none, the moment it was clear that none comes.
+    pub end: KernelTime,
+}
+
+/// One HTTP request with its response, or the mark of what is missing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// `Client`: this process sent the request.
+    pub role: Role,
+    pub protocol: Protocol,
+    /// Process and thread that sent or received the first byte.
+    pub pid: u32,
+    pub tid: u32,
+    pub connection: ConnectionInfo,
+    /// Number of the transaction on its connection, from 0.
+    pub ordinal: u64,
+    pub request: Option<Request>,
+    pub response: Option<Response>,
+    pub timing: Timing,
+    pub marks: Marks,
+    /// Trace context found in the request's headers.
+    pub context: Option<TraceContext>,
+}
+
+impl Transaction {
+    /// No bytes are missing and nothing is in doubt.
+    pub fn complete(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// Approximate memory that this holds, in bytes.
+    pub fn memory(&self) -> usize {
+        let request = self.request.as_ref().map_or(0, |r| {
+            r.method.capacity()
+                + r.target.capacity()
+                + r.headers.memory()
+                + r.trailers.memory()
+                + r.body.bytes().len()
+        });
+        let response = self.response.as_ref().map_or(0, |r| {
+            r.headers.memory() + r.trailers.memory() + r.body.bytes().len()
+        });
+        size_of::<Self>() + request + response
+    }
+}
