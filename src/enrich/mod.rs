@@ -5,7 +5,9 @@
 //! after it is gone.
 
 mod clock;
+mod ids;
 mod process;
 
 pub use clock::Clock;
+pub use ids::Ids;
 pub use process::{Process, Processes};

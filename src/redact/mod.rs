@@ -6,7 +6,7 @@
 
 use crate::enrich::Process;
 use crate::rules::Decision;
-use crate::transaction::Transaction;
+use crate::transaction::{TraceContext, Transaction};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -49,6 +49,8 @@ pub struct SpanIds {
     /// W3C flags of the span's own context.
     pub flags: u8,
     pub tracestate: String,
+    /// A context to link to, where policy does not adopt it as the parent.
+    pub link: Option<TraceContext>,
 }
 
 impl std::ops::Deref for Redacted {

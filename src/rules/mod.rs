@@ -4,6 +4,10 @@
 //! Holds: pure; the same transaction and policy give the same level.
 //! The rule language has its place here; until it is there, a stack's default level decides.
 
+pub mod filter;
+
+pub use filter::Filter;
+
 /// How much of a transaction is kept. Ordered: each level keeps all that the one before it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {

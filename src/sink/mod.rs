@@ -9,9 +9,12 @@ use crate::redact::Redacted;
 use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
 
+mod fanout;
 pub mod otlp;
 pub mod payload;
 pub mod stdout;
+
+pub use fanout::Fanout;
 
 /// Where the payload of a capture is, as span and log record say it.
 #[derive(Debug, Clone, PartialEq, Eq)]

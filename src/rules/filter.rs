@@ -1,0 +1,339 @@
+//! Which traffic is looked at: direction, loopback, processes.
+
+use crate::config::{Direction, ExeMatch, ExeStrategy, Include, Tap};
+use crate::enrich::Process;
+use crate::event::Role;
+use crate::transaction::{ConnectionInfo, Transaction};
+use std::net::IpAddr;
+
+/// Compiled filters of `tap`.
+pub struct Filter {
+    direction: Direction,
+    ignore_loopback: bool,
+    exclude: Vec<Exe>,
+    include: Vec<IncludeRule>,
+}
+
+/// A pattern is not a regular expression.
+#[derive(Debug, thiserror::Error)]
+#[error("`{pattern}` in tap.filters is not a regular expression: {source}")]
+pub struct FilterError {
+    pattern: String,
+    source: Box<regex::Error>,
+}
+
+struct IncludeRule {
+    exe: Option<Exe>,
+    rule: Include,
+}
+
+enum Exe {
+    Exact(String),
+    Prefix(String),
+    Suffix(String),
+    Contains(String),
+    Regex(regex::Regex),
+}
+
+impl Exe {
+    fn new(pattern: &ExeMatch) -> Result<Exe, FilterError> {
+        let text = pattern.exe.clone();
+        Ok(match pattern.strategy {
+            ExeStrategy::Exact => Exe::Exact(text),
+            ExeStrategy::Prefix => Exe::Prefix(text),
+            ExeStrategy::Suffix => Exe::Suffix(text),
+            ExeStrategy::Contains => Exe::Contains(text),
+            ExeStrategy::Regex => {
+                Exe::Regex(regex::Regex::new(&text).map_err(|source| FilterError {
+                    pattern: text,
+                    source: Box::new(source),
+                })?)
+            }
+        })
+    }
+
+    fn matches(&self, exe: &str) -> bool {
+        match self {
+            Exe::Exact(text) => exe == text,
+            Exe::Prefix(text) => exe.starts_with(text.as_str()),
+            Exe::Suffix(text) => exe.ends_with(text.as_str()),
+            Exe::Contains(text) => exe.contains(text.as_str()),
+            Exe::Regex(regex) => regex.is_match(exe),
+        }
+    }
+}
+
+impl Filter {
+    /// # Errors
+    /// When a pattern of strategy `regex` is none.
+    pub fn new(tap: &Tap) -> Result<Filter, FilterError> {
+        Ok(Filter {
+            direction: tap.direction,
+            ignore_loopback: tap.ignore_loopback,
+            exclude: tap.exclude.iter().map(Exe::new).collect::<Result<_, _>>()?,
+            include: tap
+                .include
+                .iter()
+                .map(|rule| {
+                    Ok(IncludeRule {
+                        exe: rule.exe.as_ref().map(Exe::new).transpose()?,
+                        rule: rule.clone(),
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether this transaction of this process is wanted.
+    pub fn admits(&self, transaction: &Transaction, process: &Process) -> bool {
+        let connection = &transaction.connection;
+        if self.ignore_loopback && is_loopback(connection) {
+            return false;
+        }
+        if !self.admits_direction(transaction.role, connection) {
+            return false;
+        }
+        let exe = process.exe.as_deref().unwrap_or(&process.name);
+        if self.exclude.iter().any(|pattern| pattern.matches(exe)) {
+            return false;
+        }
+        self.include.is_empty()
+            || self
+                .include
+                .iter()
+                .any(|include| include.matches(connection, process, exe))
+    }
+
+    fn admits_direction(&self, role: Role, connection: &ConnectionInfo) -> bool {
+        let internal = connection.remote.map(|remote| is_internal(remote.ip()));
+        match (self.direction, role) {
+            (Direction::All, _) => true,
+            (Direction::Ingress, Role::Server) | (Direction::Egress, Role::Client) => true,
+            // An unknown peer is neither internal nor external.
+            (Direction::EgressInternal, Role::Client) => internal == Some(true),
+            (Direction::EgressExternal, Role::Client) => internal == Some(false),
+            _ => false,
+        }
+    }
+}
+
+impl IncludeRule {
+    fn matches(&self, connection: &ConnectionInfo, process: &Process, exe: &str) -> bool {
+        let has_port = |port| {
+            [connection.local, connection.remote]
+                .into_iter()
+                .flatten()
+                .any(|address| address.port() == port)
+        };
+        let rule = &self.rule;
+        self.exe.as_ref().is_none_or(|pattern| pattern.matches(exe))
+            && rule.pid.is_none_or(|pid| pid == process.pid)
+            && rule.uid.is_none_or(|uid| Some(uid) == process.uid)
+            && rule.port.is_none_or(has_port)
+            && rule
+                .netns
+                .is_none_or(|ns| ns == connection.netns || Some(ns) == process.netns)
+    }
+}
+
+fn is_loopback(connection: &ConnectionInfo) -> bool {
+    [connection.local, connection.remote]
+        .into_iter()
+        .flatten()
+        .any(|address| address.ip().is_loopback())
+}
+
+/// Loopback, link-local and private addresses (RFC 1918, RFC 4193).
+pub fn is_internal(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TraceContextPolicy;
+    use crate::transaction::{Marks, Protocol, Timing};
+    use std::net::SocketAddr;
+
+    fn tap() -> Tap {
+        Tap {
+            direction: Direction::All,
+            ignore_loopback: false,
+            http_stack: None,
+            exclude: Vec::new(),
+            include: Vec::new(),
+            trace_context: TraceContextPolicy::Auto,
+        }
+    }
+
+    fn process(exe: &str) -> Process {
+        Process {
+            pid: 42,
+            parent_pid: None,
+            exe: Some(exe.into()),
+            name: exe.rsplit('/').next().unwrap_or(exe).into(),
+            uid: Some(33),
+            owner: None,
+            started: None,
+            netns: Some(7),
+            container_id: None,
+            is_agent: false,
+            resource: Vec::new(),
+        }
+    }
+
+    fn transaction(role: Role, remote: &str) -> Transaction {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        Transaction {
+            role,
+            protocol: Protocol::Http11,
+            pid: 42,
+            tid: 42,
+            connection: ConnectionInfo {
+                conn: None,
+                tls: None,
+                local: Some(address("10.0.0.9:5000")),
+                remote: Some(address(remote)),
+                netns: 7,
+                tls_info: None,
+            },
+            ordinal: 0,
+            request: None,
+            response: None,
+            timing: Timing::default(),
+            marks: Marks::default(),
+            context: None,
+        }
+    }
+
+    fn admits(tap: &Tap, role: Role, remote: &str, exe: &str) -> bool {
+        let filter = Filter::new(tap).expect("patterns compile");
+        filter.admits(&transaction(role, remote), &process(exe))
+    }
+
+    #[test]
+    fn direction_is_the_side_of_the_request_and_the_remote_address() {
+        use Direction::*;
+        let (inside, outside) = ("192.168.1.1:443", "93.184.216.34:443");
+        for (direction, role, remote, wanted) in [
+            (All, Role::Server, inside, true),
+            (Ingress, Role::Server, outside, true),
+            (Ingress, Role::Client, outside, false),
+            (Egress, Role::Client, inside, true),
+            (Egress, Role::Server, inside, false),
+            (EgressInternal, Role::Client, inside, true),
+            (EgressInternal, Role::Client, "[fd00::1]:443", true),
+            (EgressInternal, Role::Client, outside, false),
+            (EgressExternal, Role::Client, outside, true),
+            (EgressExternal, Role::Client, inside, false),
+            (EgressExternal, Role::Server, outside, false),
+        ] {
+            let tap = Tap { direction, ..tap() };
+            assert_eq!(
+                admits(&tap, role, remote, "/usr/bin/curl"),
+                wanted,
+                "{direction:?} {role:?} {remote}"
+            );
+        }
+    }
+
+    #[test]
+    fn loopback_is_an_address_at_either_end() {
+        let tap = Tap {
+            ignore_loopback: true,
+            ..tap()
+        };
+        assert!(!admits(&tap, Role::Client, "127.8.0.1:80", "/bin/x"));
+        assert!(!admits(&tap, Role::Client, "[::1]:80", "/bin/x"));
+        assert!(admits(&tap, Role::Client, "10.0.0.1:80", "/bin/x"));
+    }
+
+    #[test]
+    fn each_strategy_excludes_by_the_executable_s_path() {
+        let exe = "/usr/local/bin/python3.11";
+        for (strategy, pattern, excluded) in [
+            (ExeStrategy::Exact, "/usr/local/bin/python3.11", true),
+            (ExeStrategy::Exact, "python3.11", false),
+            (ExeStrategy::Prefix, "/usr/local/", true),
+            (ExeStrategy::Prefix, "/opt/", false),
+            (ExeStrategy::Suffix, "python3.11", true),
+            (ExeStrategy::Suffix, "python", false),
+            (ExeStrategy::Contains, "/bin/py", true),
+            (ExeStrategy::Contains, "ruby", false),
+            (ExeStrategy::Regex, r"python3\.\d+$", true),
+            (ExeStrategy::Regex, r"^python", false),
+        ] {
+            let tap = Tap {
+                exclude: vec![ExeMatch {
+                    exe: pattern.into(),
+                    strategy,
+                }],
+                ..tap()
+            };
+            assert_eq!(
+                !admits(&tap, Role::Client, "10.0.0.1:80", exe),
+                excluded,
+                "{strategy:?} {pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn include_wants_every_key_of_one_entry() {
+        let include = |rule: Include| Tap {
+            include: vec![rule],
+            ..tap()
+        };
+        let port = |port| Include {
+            port: Some(port),
+            ..Include::default()
+        };
+        assert!(admits(
+            &include(port(443)),
+            Role::Client,
+            "1.1.1.1:443",
+            "/x"
+        ));
+        assert!(admits(
+            &include(port(5000)),
+            Role::Client,
+            "1.1.1.1:443",
+            "/x"
+        ));
+        assert!(!admits(
+            &include(port(80)),
+            Role::Client,
+            "1.1.1.1:443",
+            "/x"
+        ));
+        let both = Include {
+            uid: Some(33),
+            pid: Some(1),
+            ..Include::default()
+        };
+        assert!(!admits(&include(both), Role::Client, "1.1.1.1:443", "/x"));
+        let netns = Include {
+            netns: Some(7),
+            ..Include::default()
+        };
+        assert!(admits(&include(netns), Role::Client, "1.1.1.1:443", "/x"));
+    }
+
+    #[test]
+    fn a_pattern_that_is_no_regular_expression_is_named() {
+        let tap = Tap {
+            exclude: vec![ExeMatch {
+                exe: "(".into(),
+                strategy: ExeStrategy::Regex,
+            }],
+            ..tap()
+        };
+        let Err(error) = Filter::new(&tap) else {
+            panic!("`(` compiled");
+        };
+        assert!(error.to_string().contains("`(`"));
+    }
+}

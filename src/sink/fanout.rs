@@ -1,0 +1,42 @@
+//! One capture to every telemetry sink that is on.
+
+use super::{Delivery, PayloadLink, Sink};
+use crate::redact::Redacted;
+use crate::telemetry::ledger::Ticket;
+use std::sync::Arc;
+
+/// The telemetry sinks of one audience. Cheap to clone.
+#[derive(Clone)]
+pub struct Fanout {
+    sinks: Arc<[Arc<dyn Sink>]>,
+}
+
+impl Fanout {
+    pub fn new(sinks: Vec<Arc<dyn Sink>>) -> Self {
+        Fanout {
+            sinks: sinks.into(),
+        }
+    }
+
+    /// Offers the capture to every sink; the ticket ends when the last of them is done with it.
+    /// Without a sink nothing is left to wait for, and the capture counts as exported.
+    pub fn deliver(&self, capture: Arc<Redacted>, link: Option<PayloadLink>, ticket: Ticket) {
+        let Some((last, others)) = self.sinks.split_last() else {
+            ticket.exported();
+            return;
+        };
+        let ticket = ticket.shared();
+        for sink in others {
+            sink.offer(Delivery {
+                capture: capture.clone(),
+                link: link.clone(),
+                ticket: ticket.clone(),
+            });
+        }
+        last.offer(Delivery {
+            capture,
+            link,
+            ticket,
+        });
+    }
+}
