@@ -4,5 +4,8 @@
 //! Holds: the books balance at every moment: `seen = exported + in_flight + left_out + lost`.
 
 pub mod ledger;
+pub mod own;
+pub mod prometheus;
+pub mod status;
 
 pub use ledger::Ledger;

@@ -1,0 +1,120 @@
+//! The status endpoint: `/healthz`, `/readyz`, `/status`, `/metrics` over plain HTTP.
+//!
+//! Enters: a function that gives the state of the moment. Leaves: text and JSON.
+//! Holds: it answers GET alone, shows no command lines and no captured values.
+
+use super::ledger::Snapshot;
+use super::prometheus;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Everything that `/status` says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    /// How the kernel programs are attached: `session`, `multi` or `perf`.
+    pub tier: String,
+    /// True from the moment that everything present at start has its verdict and its probes.
+    pub ready: bool,
+    pub uptime_seconds: f64,
+    #[serde(flatten)]
+    pub ledger: Snapshot,
+    pub queues: Queues,
+    /// What was found in each library, and whether it is probed.
+    pub verdicts: serde_json::Value,
+}
+
+/// Fill of what waits inside the agent.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Queues {
+    /// Connections and TLS sessions that the capture thread follows.
+    pub connections: u64,
+    /// Bytes that it holds for them.
+    pub connection_bytes: u64,
+}
+
+/// Gives the status of the moment.
+pub type Source = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// A client that does not finish its request is let go after this.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Binds the endpoint.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, source: Source) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: others may free some.
+                tracing::warn!(%error, "status endpoint could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let source = source.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(|request| {
+                let response = answer(&request, &source);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "status connection ended early");
+            }
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n".into()),
+        "/readyz" if source().ready => text(StatusCode::OK, "ready\n".into()),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+        "/metrics" => text(StatusCode::OK, prometheus::render(&source())),
+        "/status" => match serde_json::to_vec_pretty(&source()) {
+            Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "try /healthz, /readyz, /status or /metrics\n".into(),
+        ),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    with_type(status, "text/plain; charset=utf-8", body.into())
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
