@@ -38,6 +38,31 @@ pub struct Capture {
     pub end: SystemTime,
     /// Trace and span id of the span that stands for this transaction.
     pub ids: SpanIds,
+    /// What the attributes of every level need of the headers, taken before the level's cut.
+    pub facts: Facts,
+}
+
+/// What span, log record and payload say at every level that is found in headers only. Redacted; where a rule masks the
+/// header, the value here is the mask too. Bytes that are not UTF-8 became U+FFFD.
+///
+/// Request headers unless the name says otherwise. The first field line of a name counts; `headers_include` and
+/// `headers_exclude` do not touch these.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// `Host` (`:authority` in HTTP/2), port included, without user info.
+    pub host: Option<String>,
+    /// `Forwarded` (RFC 7239), all lines joined with `, `.
+    pub forwarded: Option<String>,
+    pub x_forwarded_proto: Option<String>,
+    pub x_forwarded_host: Option<String>,
+    pub x_forwarded_port: Option<String>,
+    /// All lines joined with `, `.
+    pub x_forwarded_for: Option<String>,
+    pub user_agent: Option<String>,
+    pub request_content_type: Option<String>,
+    pub request_content_encoding: Option<String>,
+    pub response_content_type: Option<String>,
+    pub response_content_encoding: Option<String>,
 }
 
 /// Ids of a span, and its parent where the request named one.

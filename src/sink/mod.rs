@@ -17,14 +17,17 @@ pub mod stdout;
 pub use fanout::Fanout;
 
 /// Where the payload of a capture is, as span and log record say it.
+///
+/// `digest` and `size` are absent together: in a payload that was lost before it was encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadLink {
-    /// The filled `access_url` template, or the store's own URL. Never presigned.
-    pub url: String,
-    /// Hex SHA-256 of the stored bytes.
-    pub digest: String,
-    /// Bytes stored.
-    pub size: u64,
+    /// The filled `access_url` template, or the store's own URL. Never presigned. None: lost before its key was known,
+    /// or the store has no URLs (stdout).
+    pub url: Option<String>,
+    /// Hex SHA-256 of the document's bytes.
+    pub digest: Option<String>,
+    /// Bytes of the document.
+    pub size: Option<u64>,
     pub status: PayloadStatus,
 }
 
