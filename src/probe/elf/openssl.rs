@@ -103,10 +103,11 @@ impl Known {
     }
 }
 
-/// The targets and placements; `None` where the file is not of this family.
-pub fn find<B: ReadAt>(
-    image: &Image<'_, B>,
-) -> Result<Option<(Vec<Target>, Vec<Placement>)>, ScanError> {
+/// Targets, and why each place was chosen, in the same order.
+pub type Places = (Vec<Target>, Vec<Placement>);
+
+/// The places to probe; `None` where the file is not of this family.
+pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError> {
     let names: Vec<&str> = EXPORTS.iter().map(|e| e.name).chain(PEEK_NAMES).collect();
     let symbols = image.find("SSL_", &names, &[SSL_READ, SSL_WRITE])?;
     if symbols.functions.is_empty() {
