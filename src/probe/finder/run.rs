@@ -192,7 +192,7 @@ impl<A: Attach> Watch<'_, A> {
             Err(error) => {
                 let gone = matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT));
                 if !gone {
-                    self.verdicts.count(|c| c.files_unreadable += 1);
+                    self.verdicts.count(|c| c.processes_unreadable += 1);
                     tracing::debug!(pid, %error, "cannot read a process's mappings");
                 }
                 Vec::new()
@@ -201,7 +201,8 @@ impl<A: Attach> Watch<'_, A> {
     }
 }
 
-/// The files named like a TLS library in a directory of the dynamic linker; none where there is no such directory.
+/// The files named like a TLS library in a directory of the dynamic linker, by their own names and not those of links
+/// to them; none where there is no such directory.
 fn libraries_in(dir: &Path) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -215,8 +216,11 @@ fn libraries_in(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| is_libssl(path) && !path.is_dir())
+        // A dangling link is kept, to be counted as unreadable.
+        .map(|path| path.canonicalize().unwrap_or(path))
         .collect();
     paths.sort();
+    paths.dedup();
     paths
 }
 

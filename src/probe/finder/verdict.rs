@@ -101,6 +101,8 @@ pub struct Counts {
     pub files_unsupported: u64,
     /// Mapped files that could not be opened or read.
     pub files_unreadable: u64,
+    /// Times that a process's mappings could not be listed, for lack of rights (CAP_SYS_PTRACE).
+    pub processes_unreadable: u64,
     /// Processes that ended before their file could be opened.
     pub processes_vanished: u64,
     /// Mappings that the kernel could not report in time; a pass over /proc followed.
