@@ -18,6 +18,12 @@ impl<T> Raw<T> {
     pub fn new(value: T) -> Self {
         Raw(value)
     }
+
+    /// The value as captured, secrets included. For tests that compare what was captured with what was sent;
+    /// no sink takes what comes out here.
+    pub fn expose(self) -> T {
+        self.0
+    }
 }
 
 /// A transaction with all that sinks need, redacted and cut down to its level.

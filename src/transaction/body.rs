@@ -61,6 +61,11 @@ impl Body {
         self.missing
     }
 
+    /// Bytes of memory that this holds.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The kept bytes are not the whole content (false where capturing was off and nothing is missing).
     pub fn truncated(&self) -> bool {
         self.truncated
