@@ -46,7 +46,7 @@ impl Decoder<'_> {
             }
         };
         self.unknown_keys(section, entries);
-        let mut fields = Fields { mark: node.map_or(Mark::default(), |_| owner), ..Fields::default() };
+        let mut fields = Fields { section: section.name, mark: node.map_or(Mark::default(), |_| owner), ..Fields::default() };
         for key in section.keys {
             let entry = entries.iter().find(|e| e.key == key.name);
             fields.written.extend(entry.map(|_| key.name));

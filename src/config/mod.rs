@@ -25,6 +25,8 @@ mod settings;
 mod sources;
 mod table;
 mod template;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tree;
 
@@ -74,6 +76,11 @@ pub fn load(text: &str, file: &str, environment: &Environment) -> Result<Loaded,
     let failed = problems.has_errors();
     let found = problems.finish(text, &secrets::marks(&root));
     if failed { Err(found) } else { Ok(Loaded { config, warnings: found, sources }) }
+}
+
+/// Section and name of every key that this version acts on.
+pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    table::acting_keys(&schema::ROOT).into_iter()
 }
 
 /// The configuration that runs without a file.

@@ -32,6 +32,8 @@ pub(super) struct Setting {
 /// The settings of one section, in the order of its table; keys without value and default are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Fields {
+    /// Name of the section's table.
+    pub section: &'static str,
     /// The type of a tagged section.
     pub kind: &'static str,
     /// Where the section stands; nowhere when it is not in the file.

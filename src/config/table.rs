@@ -169,8 +169,35 @@ impl<T: Sync> Words for Choices<T> {
     }
 }
 
-/// Sections inside `kind`, with their names.
-pub(super) fn sections_in(kind: &Kind) -> Vec<&'static Section> {
+/// Section and name of every key that is acted on and that is reached without passing one that is not.
+pub(super) fn acting_keys(root: &'static Section) -> Vec<(&'static str, &'static str)> {
+    let acting = |k: &&'static Key| matches!(k.state, State::Acts);
+    let mut sections = vec![root];
+    let mut next = 0;
+    while next < sections.len() {
+        for section in sections[next].keys.iter().filter(acting).flat_map(|k| acting_sections(&k.kind)) {
+            if !sections.iter().any(|s| std::ptr::eq(*s, section)) {
+                sections.push(section);
+            }
+        }
+        next += 1;
+    }
+    sections.iter().flat_map(|s| s.keys.iter().filter(acting).map(|k| (s.name, k.name))).collect()
+}
+
+fn acting_sections(kind: &Kind) -> Vec<&'static Section> {
+    match kind {
+        Kind::List(inner) | Kind::Map(inner) => acting_sections(inner),
+        Kind::Section(section) => vec![section],
+        Kind::Tagged(tagged) => {
+            tagged.variants.iter().filter(|v| matches!(v.state, State::Acts)).map(|v| v.section).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Sections inside `kind`.
+fn sections_in(kind: &Kind) -> Vec<&'static Section> {
     match kind {
         Kind::List(inner) | Kind::Map(inner) => sections_in(inner),
         Kind::Section(section) => vec![section],
