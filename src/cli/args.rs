@@ -6,9 +6,16 @@ use std::path::PathBuf;
 
 /// Sees HTTPS traffic in the clear through eBPF and turns it into OpenTelemetry spans, log records and linked payloads.
 #[derive(Debug, Parser)]
-#[command(name = "plainspan", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Example:\n  sudo plainspan run\n  plainspan check plainspan.yaml\n\n\
-    Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.")]
+#[command(
+    name = "plainspan",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Example:\n  sudo plainspan run\n  plainspan check plainspan.yaml\n\n\
+    Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub log: LogArgs,
@@ -68,8 +75,10 @@ pub enum Command {
 /// Without a configuration: all HTTP of this host with its headers, sensitive values redacted, a line for each
 /// transaction on stdout; nothing leaves the machine unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  sudo plainspan run\n  sudo plainspan run -c /etc/plainspan/plainspan.yaml\n  \
-    sudo OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 plainspan run")]
+#[command(
+    after_help = "Examples:\n  sudo plainspan run\n  sudo plainspan run -c /etc/plainspan/plainspan.yaml\n  \
+    sudo OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 plainspan run"
+)]
 pub struct RunArgs {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
@@ -108,7 +117,10 @@ impl std::str::FromStr for StatusListen {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(StatusListen::Off),
-            _ => text.parse().map(StatusListen::At).map_err(|_| "write ADDRESS:PORT such as 127.0.0.1:10001, or off".to_owned()),
+            _ => text
+                .parse()
+                .map(StatusListen::At)
+                .map_err(|_| "write ADDRESS:PORT such as 127.0.0.1:10001, or off".to_owned()),
         }
     }
 }
@@ -117,8 +129,10 @@ impl std::str::FromStr for StatusListen {
 ///
 /// Each problem with file, line, column and what was probably meant, on stderr. Exit code 2 when it cannot be used.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  plainspan check plainspan.yaml\n  plainspan check --print plainspan.yaml\n  \
-    plainspan check - < plainspan.yaml")]
+#[command(
+    after_help = "Examples:\n  plainspan check plainspan.yaml\n  plainspan check --print plainspan.yaml\n  \
+    plainspan check - < plainspan.yaml"
+)]
 pub struct CheckArgs {
     /// Configuration file; `-` for standard input
     #[arg(value_name = "FILE")]
@@ -146,31 +160,57 @@ mod tests {
     fn every_command_has_help_with_an_example() {
         for command in Cli::command().get_subcommands_mut() {
             let help = command.render_long_help().to_string();
-            assert!(help.contains("Examples:") && command.get_about().is_some(), "{help}");
+            assert!(
+                help.contains("Examples:") && command.get_about().is_some(),
+                "{help}"
+            );
         }
     }
 
     #[test]
     fn run_has_its_defaults_and_takes_all_options() {
-        let Command::Run(run) = parse("plainspan run").expect("parsed").command else { panic!("run") };
+        let Command::Run(run) = parse("plainspan run").expect("parsed").command else {
+            panic!("run")
+        };
         assert_eq!(run.config, None);
         assert_eq!(run.tier, None);
-        assert_eq!(run.status_listen, StatusListen::At(SocketAddr::from(([127, 0, 0, 1], 10001))));
+        assert_eq!(
+            run.status_listen,
+            StatusListen::At(SocketAddr::from(([127, 0, 0, 1], 10001)))
+        );
         let line = "plainspan run -c a.yaml --tier perf --record r --status-listen off --log-level debug --log-format json";
         let cli = parse(line).expect("parsed");
-        assert_eq!((cli.log.log_level, cli.log.log_format), (LogLevel::Debug, LogFormat::Json));
-        let Command::Run(run) = cli.command else { panic!("run") };
+        assert_eq!(
+            (cli.log.log_level, cli.log.log_format),
+            (LogLevel::Debug, LogFormat::Json)
+        );
+        let Command::Run(run) = cli.command else {
+            panic!("run")
+        };
         assert_eq!(run.config, Some(PathBuf::from("a.yaml")));
-        assert_eq!((run.tier, run.status_listen), (Some(Tier::Perf), StatusListen::Off));
+        assert_eq!(
+            (run.tier, run.status_listen),
+            (Some(Tier::Perf), StatusListen::Off)
+        );
         assert_eq!(run.record, Some(PathBuf::from("r")));
     }
 
     #[test]
     fn wrong_usage_is_exit_code_2() {
-        for line in ["plainspan chek", "plainspan run --tier fast", "plainspan run --status-listen 10001", "plainspan check"] {
+        for line in [
+            "plainspan chek",
+            "plainspan run --tier fast",
+            "plainspan run --status-listen 10001",
+            "plainspan check",
+        ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
-        assert_eq!(parse("plainspan --version").expect_err("prints").exit_code(), 0);
+        assert_eq!(
+            parse("plainspan --version")
+                .expect_err("prints")
+                .exit_code(),
+            0
+        );
     }
 }

@@ -19,27 +19,42 @@ pub enum ConfigError {
 
 /// The process's environment, as configurations see it. Variables that are not UTF-8 cannot be referred to.
 pub fn environment() -> Environment {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Who runs this process.
 pub fn reader(environment: &Environment) -> Reader {
     // SAFETY: geteuid has no arguments, changes nothing and cannot fail.
     let uid = unsafe { libc::geteuid() };
-    Reader { uid, sudo_uid: environment.get("SUDO_UID").and_then(|id| id.parse().ok()) }
+    Reader {
+        uid,
+        sudo_uid: environment.get("SUDO_UID").and_then(|id| id.parse().ok()),
+    }
 }
 
 /// Reads a configuration from a file, with the key files that it names. Warnings are in [`Loaded::warnings`].
 ///
 /// # Errors
 /// Why the file cannot be read or is not trusted, or everything that is wrong with it.
-pub fn load_file(path: &Path, environment: &Environment, reader: Reader) -> Result<Loaded, ConfigError> {
+pub fn load_file(
+    path: &Path,
+    environment: &Environment,
+    reader: Reader,
+) -> Result<Loaded, ConfigError> {
     let name = path.display().to_string();
     let text = file::read(path, reader)?;
     let shown = |problems: Vec<Problem>| ConfigError::Problems(render(&name, &problems));
     let mut loaded = load(&text, &name, environment).map_err(shown)?;
-    loaded.warnings.extend(file::key_file_problems(&loaded.config, reader));
-    if loaded.warnings.iter().any(|p| p.severity == Severity::Error) {
+    loaded
+        .warnings
+        .extend(file::key_file_problems(&loaded.config, reader));
+    if loaded
+        .warnings
+        .iter()
+        .any(|p| p.severity == Severity::Error)
+    {
         return Err(shown(loaded.warnings));
     }
     Ok(loaded)
@@ -50,7 +65,13 @@ pub fn load_file(path: &Path, environment: &Environment, reader: Reader) -> Resu
 pub fn check(args: &CheckArgs) -> ExitCode {
     let environment = environment();
     let reader = reader(&environment);
-    match report(args, &environment, reader, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+    match report(
+        args,
+        &environment,
+        reader,
+        &mut io::stdout().lock(),
+        &mut io::stderr().lock(),
+    ) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         // `check --print | head` closes stdout: what was asked for has been read.

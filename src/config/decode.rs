@@ -35,18 +35,30 @@ impl std::fmt::Display for Name<'_> {
 
 impl Decoder<'_> {
     /// The settings of a section; an absent or empty one has its defaults.
-    pub fn section(&mut self, section: &'static Section, node: Option<&Node>, owner: Mark) -> Fields {
+    pub fn section(
+        &mut self,
+        section: &'static Section,
+        node: Option<&Node>,
+        owner: Mark,
+    ) -> Fields {
         let entries = match node.map(|n| (&n.content, n)) {
             None => &[][..],
             Some((Content::Map(entries), _)) => entries,
             Some((_, node)) if node.is_null() => &[],
             Some((_, node)) => {
-                self.problems.error(node.mark, format!("{} must be a map of keys, not {}", section.name, what(node)));
+                self.problems.error(
+                    node.mark,
+                    format!("{} must be a map of keys, not {}", section.name, what(node)),
+                );
                 &[]
             }
         };
         self.unknown_keys(section, entries);
-        let mut fields = Fields { section: section.name, mark: node.map_or(Mark::default(), |_| owner), ..Fields::default() };
+        let mut fields = Fields {
+            section: section.name,
+            mark: node.map_or(Mark::default(), |_| owner),
+            ..Fields::default()
+        };
         for key in section.keys {
             let entry = entries.iter().find(|e| e.key == key.name);
             fields.written.extend(entry.map(|_| key.name));
@@ -59,9 +71,16 @@ impl Decoder<'_> {
 
     fn unknown_keys(&mut self, section: &'static Section, entries: &[Entry]) {
         let names: Vec<&str> = section.keys.iter().map(|k| k.name).collect();
-        for entry in entries.iter().filter(|e| section.key(&e.key).is_none() && !e.key.is_empty()) {
+        for entry in entries
+            .iter()
+            .filter(|e| section.key(&e.key).is_none() && !e.key.is_empty())
+        {
             let message = format!("unknown key {} in {}", quote(&entry.key), section.name);
-            let elsewhere = || all_sections(&ROOT).into_iter().find(|s| !s.name.is_empty() && s.key(&entry.key).is_some());
+            let elsewhere = || {
+                all_sections(&ROOT)
+                    .into_iter()
+                    .find(|s| !s.name.is_empty() && s.key(&entry.key).is_some())
+            };
             let hint = match nearest(&entry.key, names.iter().copied()) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => match elsewhere() {
@@ -73,22 +92,36 @@ impl Decoder<'_> {
         }
     }
 
-    fn key(&mut self, section: &Section, key: &'static Key, entry: Option<&Entry>, owner: Mark) -> Option<Setting> {
-        let name = Name { key: key.name, section: section.name };
+    fn key(
+        &mut self,
+        section: &Section,
+        key: &'static Key,
+        entry: Option<&Entry>,
+        owner: Mark,
+    ) -> Option<Setting> {
+        let name = Name {
+            key: key.name,
+            section: section.name,
+        };
         let Some(entry) = entry else {
             if key.required {
-                self.problems.error(owner, format!("{} is missing `{}`", section.name, key.name));
+                self.problems
+                    .error(owner, format!("{} is missing `{}`", section.name, key.name));
             }
             return self.default(key, name);
         };
         let idle = key.idle.is_some_and(|idle| is_idle(&entry.value, idle));
         match key.state {
             State::Refused(why) if !idle => {
-                self.problems.error(entry.key_mark, format!("{name} {why}")).hint("remove it");
+                self.problems
+                    .error(entry.key_mark, format!("{name} {why}"))
+                    .hint("remove it");
                 return None;
             }
             State::Ignored(why) if !idle => {
-                self.problems.warn(entry.key_mark, format!("{name} is not acted on")).hint(why);
+                self.problems
+                    .warn(entry.key_mark, format!("{name} is not acted on"))
+                    .hint(why);
             }
             State::Acts | State::Ignored(_) | State::Refused(_) => {}
         }
@@ -104,7 +137,10 @@ impl Decoder<'_> {
     fn default(&mut self, key: &'static Key, name: Name) -> Option<Setting> {
         if let (State::Acts, Kind::Section(section)) = (key.state, &key.kind) {
             let fields = self.section(section, None, Mark::default());
-            return Some(Setting { value: Value::Section(fields), mark: Mark::default() });
+            return Some(Setting {
+                value: Value::Section(fields),
+                mark: Mark::default(),
+            });
         }
         let node = tree::read(key.default?, self.problems)?;
         let mut setting = self.value(&key.kind, &node, Mark::default(), name)?;
@@ -123,18 +159,28 @@ impl Decoder<'_> {
             Kind::Any => Value::Unread,
             _ => self.leaf(kind, node, name)?,
         };
-        Some(Setting { value, mark: node.mark })
+        Some(Setting {
+            value,
+            mark: node.mark,
+        })
     }
 
     fn list(&mut self, inner: &Kind, node: &Node, name: Name) -> Option<Vec<Setting>> {
         match &node.content {
-            Content::List(items) => {
-                Some(items.iter().filter_map(|item| self.value(inner, item, item.mark, name)).collect())
-            }
+            Content::List(items) => Some(
+                items
+                    .iter()
+                    .filter_map(|item| self.value(inner, item, item.mark, name))
+                    .collect(),
+            ),
             _ if node.is_null() => None,
             _ => {
-                self.problems.error(node.mark, format!("{name} must be a list, not {}", what(node)));
-                self.problems.hint("begin each item with `- `, or write `[…]`");
+                self.problems.error(
+                    node.mark,
+                    format!("{name} must be a list, not {}", what(node)),
+                );
+                self.problems
+                    .hint("begin each item with `- `, or write `[…]`");
                 None
             }
         }
@@ -143,17 +189,24 @@ impl Decoder<'_> {
     fn map(&mut self, inner: &Kind, node: &Node, name: Name) -> Option<Vec<(String, Setting)>> {
         let Content::Map(entries) = &node.content else {
             if !node.is_null() {
-                self.problems.error(node.mark, format!("{name} must be a map of keys, not {}", what(node)));
+                self.problems.error(
+                    node.mark,
+                    format!("{name} must be a map of keys, not {}", what(node)),
+                );
             }
             return None;
         };
         let mut values = Vec::new();
         for entry in entries {
             if entry.key.trim().is_empty() {
-                self.problems.error(entry.key_mark, format!("an empty key in {name}"));
+                self.problems
+                    .error(entry.key_mark, format!("an empty key in {name}"));
                 continue;
             }
-            let inside = Name { key: &entry.key, section: name.key };
+            let inside = Name {
+                key: &entry.key,
+                section: name.key,
+            };
             if let Some(setting) = self.value(inner, &entry.value, entry.key_mark, inside) {
                 values.push((entry.key.clone(), setting));
             }
@@ -164,13 +217,18 @@ impl Decoder<'_> {
     fn tagged(&mut self, tagged: &'static Tagged, node: &Node) -> Option<Fields> {
         let what_it_is = tagged.what;
         let Content::Map(_) = &node.content else {
-            let message = format!("each {what_it_is} must be a map with a `type`, not {}", what(node));
+            let message = format!(
+                "each {what_it_is} must be a map with a `type`, not {}",
+                what(node)
+            );
             self.problems.error(node.mark, message);
             return None;
         };
         let Some(entry) = node.entry("type") else {
             let names: Vec<&str> = accepted(tagged).collect();
-            self.problems.error(node.mark, format!("{what_it_is} without `type`")).hint(format!("one of {}", names.join(", ")));
+            self.problems
+                .error(node.mark, format!("{what_it_is} without `type`"))
+                .hint(format!("one of {}", names.join(", ")));
             return None;
         };
         let word = entry.value.text().unwrap_or_default();
@@ -179,13 +237,24 @@ impl Decoder<'_> {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("one of {}", accepted(tagged).collect::<Vec<_>>().join(", ")),
             };
-            self.problems.error(entry.value.mark, format!("unknown type {} of {what_it_is}", quote(word))).hint(hint);
+            self.problems
+                .error(
+                    entry.value.mark,
+                    format!("unknown type {} of {what_it_is}", quote(word)),
+                )
+                .hint(hint);
             return None;
         };
         self.variant(tagged, variant, node, entry.value.mark)
     }
 
-    fn variant(&mut self, tagged: &Tagged, variant: &Variant, node: &Node, mark: Mark) -> Option<Fields> {
+    fn variant(
+        &mut self,
+        tagged: &Tagged,
+        variant: &Variant,
+        node: &Node,
+        mark: Mark,
+    ) -> Option<Fields> {
         let called = format!("{} `{}`", tagged.what, variant.name);
         match variant.state {
             State::Refused(LATER) => {
@@ -193,13 +262,20 @@ impl Decoder<'_> {
                 return None;
             }
             State::Refused(why) => {
-                self.problems.error(mark, format!("{called} is not supported")).hint(why);
+                self.problems
+                    .error(mark, format!("{called} is not supported"))
+                    .hint(why);
                 return None;
             }
             State::Ignored(why) if variant.is == variant.name => {
-                self.problems.warn(mark, format!("{called} is not acted on")).hint(why);
+                self.problems
+                    .warn(mark, format!("{called} is not acted on"))
+                    .hint(why);
             }
-            State::Ignored(why) => self.problems.warn(mark, format!("{called} has a new name")).hint(why),
+            State::Ignored(why) => self
+                .problems
+                .warn(mark, format!("{called} has a new name"))
+                .hint(why),
             State::Acts => {}
         }
         let mut fields = self.section(variant.section, Some(node), node.mark);
@@ -215,24 +291,35 @@ impl Decoder<'_> {
         if let Content::Map(entries) = &node.content
             && let Some(other) = entries.iter().find(|e| !known(e))
         {
-            self.problems.error(other.key_mark, format!("unknown key {} in {name}", quote(&other.key)));
+            self.problems.error(
+                other.key_mark,
+                format!("unknown key {} in {name}", quote(&other.key)),
+            );
             self.problems.hint("known keys: type, value");
             return None;
         }
         let (Some(kind), Some(value)) = (kind, value) else {
-            self.problems.error(node.mark, format!("{name} must have `type` and `value`"));
-            self.problems.hint("write `{ type: env, value: NAME }`, NAME being an environment variable");
+            self.problems
+                .error(node.mark, format!("{name} must have `type` and `value`"));
+            self.problems
+                .hint("write `{ type: env, value: NAME }`, NAME being an environment variable");
             return None;
         };
         match (kind.value.text(), value.value.text()) {
-            (Some("env"), Some(variable)) => self.from_environment(variable, value.value.mark, name),
+            (Some("env"), Some(variable)) => {
+                self.from_environment(variable, value.value.mark, name)
+            }
             (Some("text"), Some(text)) if !text.is_empty() => Some(Secret::new(text)),
             (Some("env" | "text"), _) => {
-                self.problems.error(value.value.mark, format!("{name} has no value"));
+                self.problems
+                    .error(value.value.mark, format!("{name} has no value"));
                 None
             }
             _ => {
-                self.problems.error(kind.value.mark, format!("type of {name} must be env or text"));
+                self.problems.error(
+                    kind.value.mark,
+                    format!("type of {name} must be env or text"),
+                );
                 None
             }
         }
@@ -242,8 +329,13 @@ impl Decoder<'_> {
         match self.environment.get(variable) {
             Some(value) => Some(Secret::new(value)),
             None => {
-                let message = format!("environment variable {} for {name} is not set", quote(variable));
-                self.problems.error(mark, message).hint("set it where the agent is started");
+                let message = format!(
+                    "environment variable {} for {name} is not set",
+                    quote(variable)
+                );
+                self.problems
+                    .error(mark, message)
+                    .hint("set it where the agent is started");
                 None
             }
         }
@@ -251,21 +343,31 @@ impl Decoder<'_> {
 
     fn leaf(&mut self, kind: &Kind, node: &Node, name: Name) -> Option<Value> {
         let Content::Scalar { text, plain } = &node.content else {
-            self.problems.error(node.mark, format!("{name} must be {}, not {}", wanted(kind), what(node)));
-            if matches!(node.content, Content::Map(_)) && matches!(kind, Kind::Text | Kind::Checked(_)) {
-                self.problems.hint("a value that begins with `{{` needs quotes");
+            self.problems.error(
+                node.mark,
+                format!("{name} must be {}, not {}", wanted(kind), what(node)),
+            );
+            if matches!(node.content, Content::Map(_))
+                && matches!(kind, Kind::Text | Kind::Checked(_))
+            {
+                self.problems
+                    .hint("a value that begins with `{{` needs quotes");
             }
             return None;
         };
         let value = scalar(text, *plain);
         if value.is_null() {
-            self.problems.error(node.mark, format!("{name} has no value")).hint(format!("must be {}", wanted(kind)));
+            self.problems
+                .error(node.mark, format!("{name} has no value"))
+                .hint(format!("must be {}", wanted(kind)));
             return None;
         }
         match convert(kind, text, &value) {
             Ok(value) => Some(value),
             Err((problem, hint)) => {
-                self.problems.error(node.mark, format!("{name} {problem}")).hint(hint);
+                self.problems
+                    .error(node.mark, format!("{name} {problem}"))
+                    .hint(hint);
                 None
             }
         }
@@ -276,21 +378,30 @@ impl Decoder<'_> {
 fn convert(kind: &Kind, text: &str, value: &Yaml) -> Result<Value, (String, String)> {
     let wrong = || format!("must be {}, not {}", wanted(kind), quote(text));
     match kind {
-        Kind::Bool => value.as_bool().map(Value::Bool).ok_or_else(|| (wrong(), "write true or false".to_owned())),
+        Kind::Bool => value
+            .as_bool()
+            .map(Value::Bool)
+            .ok_or_else(|| (wrong(), "write true or false".to_owned())),
         Kind::Number(least, most) => match value.as_u64() {
             Some(n) if (*least..=*most).contains(&n) => Ok(Value::Number(n)),
             _ => Err((wrong(), String::new())),
         },
-        Kind::Ratio => value.as_f64().map(|_| Value::Unread).ok_or_else(|| (wrong(), String::new())),
-        Kind::Choice(words) => choose(*words, text).map_err(|hint| match words.later().contains(&text) {
-            true => (format!("cannot be {}: it {LATER}", quote(text)), hint),
-            false => (format!("cannot be {}", quote(text)), hint),
-        }),
+        Kind::Ratio => value
+            .as_f64()
+            .map(|_| Value::Unread)
+            .ok_or_else(|| (wrong(), String::new())),
+        Kind::Choice(words) => {
+            choose(*words, text).map_err(|hint| match words.later().contains(&text) {
+                true => (format!("cannot be {}: it {LATER}", quote(text)), hint),
+                false => (format!("cannot be {}", quote(text)), hint),
+            })
+        }
         Kind::Duration(least, most) => {
             let value = text::duration(text).map_err(|hint| (wrong(), hint))?;
             let ms = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
             let show = |ms: &u64| text::show_duration(std::time::Duration::from_millis(*ms));
-            in_range(ms, *least, *most, show).map_err(|hint| (format!("cannot be {}", quote(text)), hint))?;
+            in_range(ms, *least, *most, show)
+                .map_err(|hint| (format!("cannot be {}", quote(text)), hint))?;
             Ok(Value::Duration(value))
         }
         Kind::Size(least, most) => {
@@ -299,14 +410,19 @@ fn convert(kind: &Kind, text: &str, value: &Yaml) -> Result<Value, (String, Stri
                 .map_err(|hint| (format!("cannot be {}", quote(text)), hint))?;
             Ok(Value::Size(bytes))
         }
-        Kind::Checked(check) => {
-            check(text).map(|()| Value::Text(text.to_owned())).map_err(|problem| (problem, String::new()))
-        }
+        Kind::Checked(check) => check(text)
+            .map(|()| Value::Text(text.to_owned()))
+            .map_err(|problem| (problem, String::new())),
         _ => Ok(Value::Text(text.to_owned())),
     }
 }
 
-fn in_range(value: u64, least: u64, most: u64, show: impl Fn(&u64) -> String) -> Result<(), String> {
+fn in_range(
+    value: u64,
+    least: u64,
+    most: u64,
+    show: impl Fn(&u64) -> String,
+) -> Result<(), String> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -325,7 +441,11 @@ fn choose(words: &dyn Words, text: &str) -> Result<Value, String> {
 }
 
 fn accepted(tagged: &Tagged) -> impl Iterator<Item = &'static str> {
-    tagged.variants.iter().filter(|v| matches!(v.state, State::Acts)).map(|v| v.name)
+    tagged
+        .variants
+        .iter()
+        .filter(|v| matches!(v.state, State::Acts))
+        .map(|v| v.name)
 }
 
 /// Does the value do nothing, so that not acting on it changes nothing?

@@ -28,9 +28,13 @@ pub enum FileError {
     TooLarge(PathBuf),
     #[error("{0} is not UTF-8 text")]
     NotText(PathBuf),
-    #[error("everyone can write {0}, so anyone can decide what is captured and where it goes: run `chmod o-w {0}`")]
+    #[error(
+        "everyone can write {0}, so anyone can decide what is captured and where it goes: run `chmod o-w {0}`"
+    )]
     OthersCanWrite(PathBuf),
-    #[error("{path} belongs to user {owner}, who would decide what root captures and where it goes: run `chown root {path}`")]
+    #[error(
+        "{path} belongs to user {owner}, who would decide what root captures and where it goes: run `chown root {path}`"
+    )]
     OthersOwn { path: PathBuf, owner: u32 },
 }
 
@@ -39,11 +43,18 @@ pub enum FileError {
 /// # Errors
 /// What the system says, or why the file is not trusted.
 pub fn read(path: &Path, reader: Reader) -> Result<String, FileError> {
-    let io = |source| FileError::Io { path: path.to_owned(), source };
+    let io = |source| FileError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     let limit = MAX_TEXT as u64 + 1;
     if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(io)?;
+        io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
     } else {
         let file = File::open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
@@ -66,7 +77,10 @@ fn trust(path: &Path, metadata: &Metadata, reader: Reader) -> Result<(), FileErr
     }
     let owner = metadata.uid();
     if reader.uid == 0 && owner != 0 && Some(owner) != reader.sudo_uid {
-        return Err(FileError::OthersOwn { path: path.to_owned(), owner });
+        return Err(FileError::OthersOwn {
+            path: path.to_owned(),
+            owner,
+        });
     }
     Ok(())
 }
@@ -76,25 +90,46 @@ fn trust(path: &Path, metadata: &Metadata, reader: Reader) -> Result<(), FileErr
 pub fn key_file_problems(config: &Config, reader: Reader) -> Vec<Problem> {
     let mut files = BTreeSet::new();
     for store in &config.event_stores {
-        let EventStoreKind::Otel(otel) = &store.kind else { continue };
-        for endpoint in [&otel.traces, &otel.logs, &otel.metrics].into_iter().flatten() {
+        let EventStoreKind::Otel(otel) = &store.kind else {
+            continue;
+        };
+        for endpoint in [&otel.traces, &otel.logs, &otel.metrics]
+            .into_iter()
+            .flatten()
+        {
             let tls = &endpoint.tls;
-            files.extend([&tls.ca_file, &tls.cert_file, &tls.key_file].into_iter().flatten());
+            files.extend(
+                [&tls.ca_file, &tls.cert_file, &tls.key_file]
+                    .into_iter()
+                    .flatten(),
+            );
         }
     }
-    files.into_iter().filter_map(|path| key_file_problem(path, reader)).collect()
+    files
+        .into_iter()
+        .filter_map(|path| key_file_problem(path, reader))
+        .collect()
 }
 
 fn key_file_problem(path: &Path, reader: Reader) -> Option<Problem> {
     let checked = std::fs::metadata(path)
-        .map_err(|source| FileError::Io { path: path.to_owned(), source })
+        .map_err(|source| FileError::Io {
+            path: path.to_owned(),
+            source,
+        })
         .and_then(|metadata| trust(path, &metadata, reader));
     match checked {
         Ok(()) => None,
-        Err(error @ FileError::Io { .. }) => {
-            Some(Problem::general(Severity::Warning, error.to_string(), "needed where the agent runs"))
-        }
-        Err(error) => Some(Problem::general(Severity::Error, error.to_string(), "key files must be safe from others")),
+        Err(error @ FileError::Io { .. }) => Some(Problem::general(
+            Severity::Warning,
+            error.to_string(),
+            "needed where the agent runs",
+        )),
+        Err(error) => Some(Problem::general(
+            Severity::Error,
+            error.to_string(),
+            "key files must be safe from others",
+        )),
     }
 }
 
@@ -117,7 +152,14 @@ mod tests {
     #[test]
     fn a_file_that_everyone_can_write_is_refused() {
         let file = file(0o666);
-        let error = read(file.path(), Reader { uid: owner(&file), sudo_uid: None }).expect_err("refused");
+        let error = read(
+            file.path(),
+            Reader {
+                uid: owner(&file),
+                sudo_uid: None,
+            },
+        )
+        .expect_err("refused");
         assert!(error.to_string().contains("chmod o-w"), "{error}");
     }
 
@@ -125,19 +167,54 @@ mod tests {
     fn root_reads_no_file_of_another_user_but_of_the_one_who_called_sudo() {
         let file = file(0o644);
         let metadata = file.as_file().metadata().expect("metadata");
-        let root = Reader { uid: 0, sudo_uid: None };
-        assert_eq!(trust(file.path(), &metadata, root).is_ok(), metadata.uid() == 0);
-        assert!(trust(file.path(), &metadata, Reader { uid: 0, sudo_uid: Some(metadata.uid()) }).is_ok());
-        assert!(trust(file.path(), &metadata, Reader { uid: 1234, sudo_uid: None }).is_ok());
+        let root = Reader {
+            uid: 0,
+            sudo_uid: None,
+        };
+        assert_eq!(
+            trust(file.path(), &metadata, root).is_ok(),
+            metadata.uid() == 0
+        );
+        assert!(
+            trust(
+                file.path(),
+                &metadata,
+                Reader {
+                    uid: 0,
+                    sudo_uid: Some(metadata.uid())
+                }
+            )
+            .is_ok()
+        );
+        assert!(
+            trust(
+                file.path(),
+                &metadata,
+                Reader {
+                    uid: 1234,
+                    sudo_uid: None
+                }
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn folders_and_bytes_that_are_no_text_are_refused() {
         let file = file(0o600);
-        let reader = Reader { uid: owner(&file), sudo_uid: None };
+        let reader = Reader {
+            uid: owner(&file),
+            sudo_uid: None,
+        };
         assert_eq!(read(file.path(), reader).expect("text"), "version: 2\n");
         std::fs::write(file.path(), [0xff, 0xfe]).expect("written");
-        assert!(matches!(read(file.path(), reader), Err(FileError::NotText(_))));
-        assert!(matches!(read(Path::new("/"), reader), Err(FileError::NotAFile(_))));
+        assert!(matches!(
+            read(file.path(), reader),
+            Err(FileError::NotText(_))
+        ));
+        assert!(matches!(
+            read(Path::new("/"), reader),
+            Err(FileError::NotAFile(_))
+        ));
     }
 }

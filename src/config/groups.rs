@@ -27,15 +27,37 @@ const RUNTIMES: &[&str] = &[
     "/conmon",
 ];
 
-const KUBERNETES: &[&str] =
-    &["/kubelet", "/kube-proxy", "/kube-apiserver", "/kube-controller-manager", "/kube-scheduler", "/coredns"];
+const KUBERNETES: &[&str] = &[
+    "/kubelet",
+    "/kube-proxy",
+    "/kube-apiserver",
+    "/kube-controller-manager",
+    "/kube-scheduler",
+    "/coredns",
+];
 
-const EKS: &[&str] = &["/aws-k8s-agent", "/aws-vpc-cni", "/eks-pod-identity-agent", "/amazon-ssm-agent"];
+const EKS: &[&str] = &[
+    "/aws-k8s-agent",
+    "/aws-vpc-cni",
+    "/eks-pod-identity-agent",
+    "/amazon-ssm-agent",
+];
 
-const GKE: &[&str] = &["/gke-metadata-server", "/gke-exec-auth-plugin", "/gce-pd-csi-driver", "/node-problem-detector"];
+const GKE: &[&str] = &[
+    "/gke-metadata-server",
+    "/gke-exec-auth-plugin",
+    "/gce-pd-csi-driver",
+    "/node-problem-detector",
+];
 
 /// The executables of a group.
 pub(super) fn members(name: &str) -> Vec<ExeMatch> {
     let members = GROUPS.get(name).unwrap_or_default();
-    members.iter().map(|exe| ExeMatch { exe: (*exe).to_owned(), strategy: ExeStrategy::Suffix }).collect()
+    members
+        .iter()
+        .map(|exe| ExeMatch {
+            exe: (*exe).to_owned(),
+            strategy: ExeStrategy::Suffix,
+        })
+        .collect()
 }

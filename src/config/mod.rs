@@ -63,9 +63,24 @@ pub fn load(text: &str, file: &str, environment: &Environment) -> Result<Loaded,
     let Some(root) = tree::read(text, &mut problems) else {
         return Err(problems.finish(text, &secrets::marks_of_lines(text)));
     };
-    let mut decoder = Decoder { environment, problems: &mut problems };
-    let settings = decoder.section(&schema::ROOT, Some(&root), Mark { line: 1, column: 1, width: 1 });
-    let mut builder = Builder { environment, problems: &mut problems, sources: Sources::of(file) };
+    let mut decoder = Decoder {
+        environment,
+        problems: &mut problems,
+    };
+    let settings = decoder.section(
+        &schema::ROOT,
+        Some(&root),
+        Mark {
+            line: 1,
+            column: 1,
+            width: 1,
+        },
+    );
+    let mut builder = Builder {
+        environment,
+        problems: &mut problems,
+        sources: Sources::of(file),
+    };
     let config = builder.config(&settings);
     let sources = builder.sources;
     if !problems.has_errors()
@@ -75,7 +90,15 @@ pub fn load(text: &str, file: &str, environment: &Environment) -> Result<Loaded,
     }
     let failed = problems.has_errors();
     let found = problems.finish(text, &secrets::marks(&root));
-    if failed { Err(found) } else { Ok(Loaded { config, warnings: found, sources }) }
+    if failed {
+        Err(found)
+    } else {
+        Ok(Loaded {
+            config,
+            warnings: found,
+            sources,
+        })
+    }
 }
 
 /// Section and name of every key that this version acts on.

@@ -52,7 +52,11 @@ impl Problem {
     }
 
     /// A problem about something outside the file's text: the file itself, or an environment variable.
-    pub fn general(severity: Severity, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn general(
+        severity: Severity,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         let mut problem = Problem::new(severity, Mark::default(), message);
         problem.hint = Some(hint.into());
         problem
@@ -131,11 +135,26 @@ fn excerpt(problem: &Problem, lines: &[&str], secrets: &[Mark]) -> Option<Excerp
             indent = (indent + MASK.len()).saturating_sub(to - from).max(from);
         }
     }
-    let skip = if chars.len() > LINE_SHOWN { indent.saturating_sub(LINE_SHOWN / 2) } else { 0 };
-    let text: String = chars.iter().skip(skip).take(LINE_SHOWN).map(|c| flat(*c)).collect();
+    let skip = if chars.len() > LINE_SHOWN {
+        indent.saturating_sub(LINE_SHOWN / 2)
+    } else {
+        0
+    };
+    let text: String = chars
+        .iter()
+        .skip(skip)
+        .take(LINE_SHOWN)
+        .map(|c| flat(*c))
+        .collect();
     let indent = indent - skip;
-    let width = width.min(text.chars().count().saturating_sub(indent)).max(1);
-    Some(Excerpt { text: text.trim_end().to_owned(), indent, width })
+    let width = width
+        .min(text.chars().count().saturating_sub(indent))
+        .max(1);
+    Some(Excerpt {
+        text: text.trim_end().to_owned(),
+        indent,
+        width,
+    })
 }
 
 /// One character for one, so that the caret stays where it belongs.
@@ -148,7 +167,8 @@ fn flat(c: char) -> char {
 }
 
 fn unsafe_to_show(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Text with control characters, and those that change the direction of writing, written as escapes.
@@ -181,7 +201,9 @@ pub(super) fn mask_user_info(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (head, tail) = rest.split_at(at + 3);
         out.push_str(head);
-        let end = tail.find(['/', ' ', '"', '\'', '?', '#', ',']).unwrap_or(tail.len());
+        let end = tail
+            .find(['/', ' ', '"', '\'', '?', '#', ','])
+            .unwrap_or(tail.len());
         let (authority, after) = tail.split_at(end);
         match authority.rfind('@') {
             Some(i) => {
@@ -232,7 +254,11 @@ fn render_one(out: &mut String, file: &str, problem: &Problem) {
     match &problem.excerpt {
         Some(excerpt) => {
             out.push_str(&format!("{:>5} | {}\n", problem.line, excerpt.text));
-            let caret = format!("{}{} {hint}", " ".repeat(excerpt.indent), "^".repeat(excerpt.width));
+            let caret = format!(
+                "{}{} {hint}",
+                " ".repeat(excerpt.indent),
+                "^".repeat(excerpt.width)
+            );
             out.push_str(&format!("      | {}\n", caret.trim_end()));
         }
         None if !hint.is_empty() => out.push_str(&format!("      = {hint}\n")),
@@ -252,15 +278,38 @@ mod tests {
 
     #[test]
     fn a_problem_shows_its_line_with_a_caret_under_it() {
-        let shown = finish("a: 1\nlevle: x\n", Mark { line: 2, column: 1, width: 5 }, &[]);
-        assert_eq!(shown, "a.yaml:2:1: error: wrong\n    2 | levle: x\n      | ^^^^^ right\na.yaml: 1 error\n");
+        let shown = finish(
+            "a: 1\nlevle: x\n",
+            Mark {
+                line: 2,
+                column: 1,
+                width: 5,
+            },
+            &[],
+        );
+        assert_eq!(
+            shown,
+            "a.yaml:2:1: error: wrong\n    2 | levle: x\n      | ^^^^^ right\na.yaml: 1 error\n"
+        );
     }
 
     #[test]
     fn a_secret_before_the_caret_is_masked_and_the_caret_moves_along() {
         let text = "k: {value: hunter2, bad: 1}";
-        let secret = Mark { line: 1, column: 12, width: 7 };
-        let shown = finish(text, Mark { line: 1, column: 21, width: 3 }, &[secret]);
+        let secret = Mark {
+            line: 1,
+            column: 12,
+            width: 7,
+        };
+        let shown = finish(
+            text,
+            Mark {
+                line: 1,
+                column: 21,
+                width: 3,
+            },
+            &[secret],
+        );
         assert!(!shown.contains("hunter2"), "{shown}");
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[1], "    1 | k: {value: ********, bad: 1}");
@@ -269,20 +318,35 @@ mod tests {
 
     #[test]
     fn control_bytes_never_reach_the_terminal() {
-        let shown = finish("a\u{1b}[31m: 1", Mark { line: 1, column: 1, width: 2 }, &[]);
+        let shown = finish(
+            "a\u{1b}[31m: 1",
+            Mark {
+                line: 1,
+                column: 1,
+                width: 2,
+            },
+            &[],
+        );
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
         assert_eq!(escape("a\u{1b}\u{202e}b"), "a\\u{1b}\\u{202e}b");
     }
 
     #[test]
     fn user_info_of_urls_is_masked() {
-        assert_eq!(mask_user_info("see https://me:pw@host/x, http://b"), "see https://********@host/x, http://b");
+        assert_eq!(
+            mask_user_info("see https://me:pw@host/x, http://b"),
+            "see https://********@host/x, http://b"
+        );
     }
 
     #[test]
     fn the_same_problem_is_reported_once() {
         let mut problems = Problems::default();
-        let mark = Mark { line: 1, column: 1, width: 1 };
+        let mark = Mark {
+            line: 1,
+            column: 1,
+            width: 1,
+        };
         problems.error(mark, "x");
         problems.error(mark, "x");
         assert_eq!(problems.finish("a", &[]).len(), 1);

@@ -7,11 +7,16 @@
 //! - keys of our own that a later version acts on are refused: they promise privacy or cost;
 //! - stores of other vendors are refused: nothing would arrive.
 
-use super::model::{Compression, Direction, ExeStrategy, OtlpProtocol, RedactMode, RedactPlace, TraceContextPolicy};
+use super::model::{
+    Compression, Direction, ExeStrategy, OtlpProtocol, RedactMode, RedactPlace, TraceContextPolicy,
+};
 use super::table::{Choices, Key, Kind, LATER, Section, State, Tagged, Variant, key, variant};
 use super::text::{glob, identifier, not_empty};
 use crate::rules::Level;
-use Kind::{Any, Bool, Checked, Choice, Credential, Duration, List, Map, Number, Ratio, Size, Tagged as Typed, Text};
+use Kind::{
+    Any, Bool, Checked, Choice, Credential, Duration, List, Map, Number, Ratio, Size,
+    Tagged as Typed, Text,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -30,7 +35,9 @@ pub(super) static ROOT: Section = Section {
         key("metrics", Any).later(),
         key("resource", Kind::Section(&RESOURCE)),
         key("limits", Kind::Section(&LIMITS)),
-        key("tags", List(&Kind::Section(&TAG))).ignored("tags are not added by this version").idle("[]"),
+        key("tags", List(&Kind::Section(&TAG)))
+            .ignored("tags are not added by this version")
+            .idle("[]"),
         key("control", Any).ignored("Plainspan only observes: no connection is denied"),
         key("rulekit", Kind::Section(&RULEKIT)),
     ],
@@ -60,14 +67,20 @@ static EVENT_STORE: Tagged = Tagged {
     ],
 };
 
-const COLLECTOR: State =
-    State::Refused("send to an OpenTelemetry collector (`type: otel`), which has an exporter for it");
+const COLLECTOR: State = State::Refused(
+    "send to an OpenTelemetry collector (`type: otel`), which has an exporter for it",
+);
 
 /// Of types that are refused or ignored as a whole.
-static UNREAD: Section = Section { name: "", keys: &[key("type", Text)] };
+static UNREAD: Section = Section {
+    name: "",
+    keys: &[key("type", Text)],
+};
 
-static PLAIN_EVENT_STORE: Section =
-    Section { name: "event store", keys: &[key("id", Checked(identifier)), key("type", Text)] };
+static PLAIN_EVENT_STORE: Section = Section {
+    name: "event store",
+    keys: &[key("id", Checked(identifier)), key("type", Text)],
+};
 
 /// What has no default here has one that depends on the environment and the signal: see `build::otlp`.
 pub(super) static OTEL: Section = Section {
@@ -83,8 +96,9 @@ pub(super) static OTEL: Section = Section {
         key("compression", Choice(&COMPRESSIONS)),
         key("timeout", Duration(1, DAY)),
         key("environment", Checked(not_empty)),
-        key("service_name", Text)
-            .ignored("each observed service has a name of its own; OTEL_SERVICE_NAME names the agent itself"),
+        key("service_name", Text).ignored(
+            "each observed service has a name of its own; OTEL_SERVICE_NAME names the agent itself",
+        ),
         key("spool", Any).later(),
     ],
 };
@@ -113,11 +127,17 @@ pub(super) enum Signal {
     Metrics,
 }
 
-pub(super) static SIGNALS: Choices<Signal> =
-    Choices::new(&[("traces", Signal::Traces), ("logs", Signal::Logs), ("metrics", Signal::Metrics)]);
+pub(super) static SIGNALS: Choices<Signal> = Choices::new(&[
+    ("traces", Signal::Traces),
+    ("logs", Signal::Logs),
+    ("metrics", Signal::Metrics),
+]);
 
-pub(super) static COMPRESSIONS: Choices<Compression> =
-    Choices::new(&[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)]);
+pub(super) static COMPRESSIONS: Choices<Compression> = Choices::new(&[
+    ("none", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("zstd", Compression::Zstd),
+]);
 
 // Object stores.
 
@@ -135,9 +155,11 @@ static OBJECT_STORE: Tagged = Tagged {
     ],
 };
 
-const WAREHOUSE: State = State::Refused("payloads go to `s3` or `disk`; there is no Warehouse client");
-const OTEL_OBJECTS: State =
-    State::Refused("payloads go to `s3` or `disk`; an event store of type otel sends the link to a collector");
+const WAREHOUSE: State =
+    State::Refused("payloads go to `s3` or `disk`; there is no Warehouse client");
+const OTEL_OBJECTS: State = State::Refused(
+    "payloads go to `s3` or `disk`; an event store of type otel sends the link to a collector",
+);
 const RECORDS: &str = "the payload link goes to every event store that takes spans or log records";
 
 static S3: Section = Section {
@@ -181,13 +203,22 @@ static PLAIN_OBJECT_STORE: Section = Section {
     ],
 };
 
-static RECORD_STORE: Section = Section { name: "event_store", keys: &[key("id", Text), key("disabled", Bool)] };
+static RECORD_STORE: Section = Section {
+    name: "event_store",
+    keys: &[key("id", Text), key("disabled", Bool)],
+};
 
-static LAYOUTS: Choices<()> = Choices { words: &[("object", ())], later: &["segment"] };
+static LAYOUTS: Choices<()> = Choices {
+    words: &[("object", ())],
+    later: &["segment"],
+};
 
 // Stacks.
 
-static STACK: Section = Section { name: "stack", keys: &[key("plugins", List(&Typed(&PLUGIN)))] };
+static STACK: Section = Section {
+    name: "stack",
+    keys: &[key("plugins", List(&Typed(&PLUGIN)))],
+};
 
 static PLUGIN: Tagged = Tagged {
     what: "plugin",
@@ -196,7 +227,9 @@ static PLUGIN: Tagged = Tagged {
         variant("access_logs", &ACCESS_LOGS_PLUGIN),
         variant("debug", &ACCESS_LOGS_PLUGIN)
             .former_name_of("access_logs")
-            .state(State::Ignored("`debug` is a former name: write `access_logs`")),
+            .state(State::Ignored(
+                "`debug` is a former name: write `access_logs`",
+            )),
         variant("report_usage", &BARE_PLUGIN),
         variant("http_metrics", &BARE_PLUGIN),
         variant("detect_errors", &OTHER_PLUGIN).state(NOT_RUN),
@@ -209,19 +242,42 @@ static PLUGIN: Tagged = Tagged {
 const NOT_RUN: State = State::Ignored("this plugin of QTap is not run by this version");
 const NO_SETTINGS: &str = "this plugin has no settings here";
 
-static BARE_PLUGIN: Section =
-    Section { name: "plugin", keys: &[key("type", Text), key("config", Any).ignored(NO_SETTINGS).idle("{}")] };
-static OTHER_PLUGIN: Section = Section { name: "plugin", keys: &[key("type", Text), key("config", Any)] };
-static DLP_PLUGIN: Section =
-    Section { name: "plugin dlp", keys: &[key("type", Text), key("config", Kind::Section(&DLP))] };
-static HTTP_CAPTURE_PLUGIN: Section =
-    Section { name: "plugin http_capture", keys: &[key("type", Text), key("config", Kind::Section(&HTTP_CAPTURE))] };
-static ACCESS_LOGS_PLUGIN: Section =
-    Section { name: "plugin access_logs", keys: &[key("type", Text), key("config", Kind::Section(&ACCESS_LOGS))] };
+static BARE_PLUGIN: Section = Section {
+    name: "plugin",
+    keys: &[
+        key("type", Text),
+        key("config", Any).ignored(NO_SETTINGS).idle("{}"),
+    ],
+};
+static OTHER_PLUGIN: Section = Section {
+    name: "plugin",
+    keys: &[key("type", Text), key("config", Any)],
+};
+static DLP_PLUGIN: Section = Section {
+    name: "plugin dlp",
+    keys: &[key("type", Text), key("config", Kind::Section(&DLP))],
+};
+static HTTP_CAPTURE_PLUGIN: Section = Section {
+    name: "plugin http_capture",
+    keys: &[
+        key("type", Text),
+        key("config", Kind::Section(&HTTP_CAPTURE)),
+    ],
+};
+static ACCESS_LOGS_PLUGIN: Section = Section {
+    name: "plugin access_logs",
+    keys: &[
+        key("type", Text),
+        key("config", Kind::Section(&ACCESS_LOGS)),
+    ],
+};
 
 static DLP: Section = Section {
     name: "dlp.config",
-    keys: &[key("scan_headers", Bool), key("rules", List(&Kind::Section(&DLP_RULE)))],
+    keys: &[
+        key("scan_headers", Bool),
+        key("rules", List(&Kind::Section(&DLP_RULE))),
+    ],
 };
 
 static DLP_RULE: Section = Section {
@@ -292,7 +348,10 @@ static HEADERS: Section = Section {
 
 static REDACT: Section = Section {
     name: "http_capture.config.redact",
-    keys: &[key("hash_key", Credential).later(), key("rules", List(&Kind::Section(&REDACT_RULE))).default("[]")],
+    keys: &[
+        key("hash_key", Credential).later(),
+        key("rules", List(&Kind::Section(&REDACT_RULE))).default("[]"),
+    ],
 };
 
 static REDACT_RULE: Section = Section {
@@ -307,7 +366,11 @@ static REDACT_RULE: Section = Section {
 };
 
 pub(super) static PLACES: Choices<RedactPlace> = Choices {
-    words: &[("header", RedactPlace::Header), ("query", RedactPlace::Query), ("cookie", RedactPlace::Cookie)],
+    words: &[
+        ("header", RedactPlace::Header),
+        ("query", RedactPlace::Query),
+        ("cookie", RedactPlace::Cookie),
+    ],
     later: &["json", "body"],
 };
 
@@ -318,11 +381,16 @@ pub(super) enum MatchWord {
     Regex,
 }
 
-pub(super) static MATCHES: Choices<MatchWord> =
-    Choices::new(&[("exact", MatchWord::Exact), ("glob", MatchWord::Glob), ("regex", MatchWord::Regex)]);
+pub(super) static MATCHES: Choices<MatchWord> = Choices::new(&[
+    ("exact", MatchWord::Exact),
+    ("glob", MatchWord::Glob),
+    ("regex", MatchWord::Regex),
+]);
 
-pub(super) static MODES: Choices<RedactMode> =
-    Choices { words: &[("mask", RedactMode::Mask), ("keep", RedactMode::Keep)], later: &["hash", "drop"] };
+pub(super) static MODES: Choices<RedactMode> = Choices {
+    words: &[("mask", RedactMode::Mask), ("keep", RedactMode::Keep)],
+    later: &["hash", "drop"],
+};
 
 static BODIES: Section = Section {
     name: "http_capture.config.bodies",
@@ -349,7 +417,11 @@ pub(super) static LINE_FORMATS: Choices<bool> = Choices::new(&[("console", false
 
 static ACCESS_RULE: Section = Section {
     name: "access_logs.config.rules",
-    keys: &[key("name", Text), key("expr", Checked(not_empty)).required(), key("mode", Choice(&LEVELS)).required()],
+    keys: &[
+        key("name", Text),
+        key("expr", Checked(not_empty)).required(),
+        key("mode", Choice(&LEVELS)).required(),
+    ],
 };
 
 // Tap.
@@ -359,7 +431,9 @@ static TAP: Section = Section {
     keys: &[
         key("direction", Choice(&DIRECTIONS)).default("all"),
         key("ignore_loopback", Bool).default("false"),
-        key("audit_include_dns", Bool).ignored("DNS is not looked at").idle("false"),
+        key("audit_include_dns", Bool)
+            .ignored("DNS is not looked at")
+            .idle("false"),
         key("http", Kind::Section(&TAP_HTTP)),
         other_protocol("redis"),
         other_protocol("mysql"),
@@ -390,8 +464,14 @@ pub(super) static DIRECTIONS: Choices<Direction> = Choices::new(&[
     ("egress-external", Direction::EgressExternal),
 ]);
 
-static TAP_HTTP: Section = Section { name: "tap.http", keys: &[key("stack", Text)] };
-static OTHER_PROTOCOL: Section = Section { name: "tap", keys: &[key("stack", Text)] };
+static TAP_HTTP: Section = Section {
+    name: "tap.http",
+    keys: &[key("stack", Text)],
+};
+static OTHER_PROTOCOL: Section = Section {
+    name: "tap",
+    keys: &[key("stack", Text)],
+};
 
 static FILTERS: Section = Section {
     name: "tap.filters",
@@ -469,7 +549,10 @@ pub(super) static CONTEXTS: Choices<TraceContextPolicy> = Choices::new(&[
 
 // The rest of the top level.
 
-static RESOURCE: Section = Section { name: "resource", keys: &[key("attributes", Map(&Text))] };
+static RESOURCE: Section = Section {
+    name: "resource",
+    keys: &[key("attributes", Map(&Text))],
+};
 
 static LIMITS: Section = Section {
     name: "limits",
@@ -481,8 +564,10 @@ static LIMITS: Section = Section {
     ],
 };
 
-static TAG: Section =
-    Section { name: "tags", keys: &[key("key", Text), key("source", Text), key("location", Text)] };
+static TAG: Section = Section {
+    name: "tags",
+    keys: &[key("key", Text), key("source", Text), key("location", Text)],
+};
 
 static RULEKIT: Section = Section {
     name: "rulekit",
@@ -493,7 +578,10 @@ static RULEKIT: Section = Section {
 
 static MACRO: Section = Section {
     name: "rulekit.macros",
-    keys: &[key("name", Checked(not_empty)).required(), key("expr", Checked(not_empty)).required()],
+    keys: &[
+        key("name", Checked(not_empty)).required(),
+        key("expr", Checked(not_empty)).required(),
+    ],
 };
 
 /// The variant of `tagged` that has this name.

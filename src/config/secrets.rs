@@ -16,13 +16,19 @@ fn visit(node: &Node, secret: bool, found: &mut Vec<Mark>) {
     match &node.content {
         // A value over several lines: only its first is ever shown.
         Content::Scalar { .. } if secret => {
-            let width = if node.mark.width > 1 { node.mark.width } else { usize::MAX / 2 };
+            let width = if node.mark.width > 1 {
+                node.mark.width
+            } else {
+                usize::MAX / 2
+            };
             found.push(Mark { width, ..node.mark })
         }
         Content::Scalar { .. } => {}
         Content::List(items) => items.iter().for_each(|item| visit(item, secret, found)),
         Content::Map(entries) => {
-            let names_variable = node.entry("type").is_some_and(|e| e.value.text() == Some("env"));
+            let names_variable = node
+                .entry("type")
+                .is_some_and(|e| e.value.text() == Some("env"));
             for entry in entries {
                 let here = match entry.key.as_str() {
                     "value" => !names_variable,
@@ -38,13 +44,32 @@ fn visit(node: &Node, secret: bool, found: &mut Vec<Mark>) {
 /// Keys whose plain value is a secret: someone wrote it where `{type, value}` belongs.
 fn secret_key(entry: &Entry) -> bool {
     let name = entry.key.to_ascii_lowercase();
-    ["secret", "token", "password", "passwd", "authorization", "cookie", "api-key", "apikey"].iter().any(|w| name.contains(w))
+    [
+        "secret",
+        "token",
+        "password",
+        "passwd",
+        "authorization",
+        "cookie",
+        "api-key",
+        "apikey",
+    ]
+    .iter()
+    .any(|w| name.contains(w))
         || name.ends_with("_key")
 }
 
 /// For text that is no YAML, so that there is no tree: what follows the first `: ` of a line that may hold a secret.
 pub(super) fn marks_of_lines(text: &str) -> Vec<Mark> {
-    let words = ["value", "key", "secret", "token", "passw", "authorization", "cookie"];
+    let words = [
+        "value",
+        "key",
+        "secret",
+        "token",
+        "passw",
+        "authorization",
+        "cookie",
+    ];
     let suspicious = |line: &str| words.iter().any(|w| line.to_ascii_lowercase().contains(w));
     text.lines()
         .enumerate()
@@ -53,7 +78,11 @@ pub(super) fn marks_of_lines(text: &str) -> Vec<Mark> {
             let after = line.find(':')? + 1;
             let column = line[..after].chars().count() + 2;
             let width = line.chars().count().saturating_sub(column - 1);
-            (width > 0).then_some(Mark { line: i + 1, column, width })
+            (width > 0).then_some(Mark {
+                line: i + 1,
+                column,
+                width,
+            })
         })
         .collect()
 }
@@ -82,6 +111,13 @@ mod tests {
 
     #[test]
     fn without_a_tree_whole_lines_are_hidden() {
-        assert_eq!(marks_of_lines("a: 1\n  value: 'hunter2"), [Mark { line: 2, column: 10, width: 8 }]);
+        assert_eq!(
+            marks_of_lines("a: 1\n  value: 'hunter2"),
+            [Mark {
+                line: 2,
+                column: 10,
+                width: 8
+            }]
+        );
     }
 }

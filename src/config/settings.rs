@@ -45,12 +45,18 @@ pub(super) struct Fields {
 
 impl Fields {
     pub fn get(&self, key: &str) -> Option<&Setting> {
-        self.entries.iter().find(|(name, _)| *name == key).map(|(_, setting)| setting)
+        self.entries
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, setting)| setting)
     }
 
     /// Where the value stands; where the section does, when the value is a default.
     pub fn mark(&self, key: &str) -> Mark {
-        self.get(key).map(|s| s.mark).filter(|m| m.line > 0).unwrap_or(self.mark)
+        self.get(key)
+            .map(|s| s.mark)
+            .filter(|m| m.line > 0)
+            .unwrap_or(self.mark)
     }
 
     pub fn bool(&self, key: &str) -> Option<bool> {

@@ -17,7 +17,11 @@ pub enum Origin {
 
 impl Origin {
     pub(super) fn of(mark: Mark) -> Self {
-        if mark.line > 0 { Origin::File(mark.line) } else { Origin::Default }
+        if mark.line > 0 {
+            Origin::File(mark.line)
+        } else {
+            Origin::Default
+        }
     }
 }
 
@@ -39,7 +43,10 @@ pub struct Sources {
 
 impl Sources {
     pub(super) fn of(file: &str) -> Self {
-        Sources { file: escape(file), values: Vec::new() }
+        Sources {
+            file: escape(file),
+            values: Vec::new(),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
@@ -47,7 +54,11 @@ impl Sources {
     }
 
     pub(super) fn add(&mut self, path: String, value: String, origin: Origin) {
-        self.values.push(Source { path: escape(&path), value: mask_user_info(&value), origin });
+        self.values.push(Source {
+            path: escape(&path),
+            value: mask_user_info(&value),
+            origin,
+        });
     }
 
     pub(super) fn add_all(&mut self, fields: &Fields) {
@@ -56,7 +67,11 @@ impl Sources {
 
     fn walk(&mut self, path: String, fields: &Fields) {
         for (name, setting) in &fields.entries {
-            let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+            let path = if path.is_empty() {
+                (*name).to_owned()
+            } else {
+                format!("{path}.{name}")
+            };
             self.setting(path, setting);
         }
     }
@@ -67,8 +82,14 @@ impl Sources {
             Value::Section(fields) => self.walk(path, fields),
             Value::List(items) if items.iter().any(|i| i.value.section().is_some()) => {
                 for (i, item) in items.iter().enumerate() {
-                    let name = item.value.section().and_then(|f| f.text("id").or(f.text("type")));
-                    self.setting(format!("{path}[{}]", name.map_or(i.to_string(), str::to_owned)), item);
+                    let name = item
+                        .value
+                        .section()
+                        .and_then(|f| f.text("id").or(f.text("type")));
+                    self.setting(
+                        format!("{path}[{}]", name.map_or(i.to_string(), str::to_owned)),
+                        item,
+                    );
                 }
             }
             Value::Map(entries) if !entries.is_empty() => {
@@ -90,7 +111,14 @@ fn shown(value: &Value) -> String {
         Value::Duration(value) => show_duration(*value),
         Value::Size(value) => show_size(*value),
         Value::Secret(_) => yaml_text(MASK),
-        Value::List(items) => format!("[{}]", items.iter().map(|i| shown(&i.value)).collect::<Vec<_>>().join(", ")),
+        Value::List(items) => format!(
+            "[{}]",
+            items
+                .iter()
+                .map(|i| shown(&i.value))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
         Value::Map(_) | Value::Section(_) | Value::Unread => "{}".to_owned(),
     }
 }
@@ -98,9 +126,14 @@ fn shown(value: &Value) -> String {
 /// Text as YAML on one line: quoted by `serde_yaml` where it would be read as something else.
 pub(super) fn yaml_text(text: &str) -> String {
     match serde_yaml::to_string(text) {
-        Ok(yaml) if !yaml.trim_end().contains('\n') && !yaml.contains(", ") => yaml.trim_end().to_owned(),
+        Ok(yaml) if !yaml.trim_end().contains('\n') && !yaml.contains(", ") => {
+            yaml.trim_end().to_owned()
+        }
         // Text that YAML would fold: Rust's escapes are those of YAML's double quotes, but for `\u{…}`.
-        Ok(_) | Err(_) => format!("\"{}\"", escape(text).replace('\\', "\\\\").replace('"', "\\\"")),
+        Ok(_) | Err(_) => format!(
+            "\"{}\"",
+            escape(text).replace('\\', "\\\\").replace('"', "\\\"")
+        ),
     }
 }
 
@@ -108,8 +141,16 @@ pub(super) fn yaml_text(text: &str) -> String {
 ///
 /// Secrets are masked.
 pub fn describe(sources: &Sources) -> String {
-    let lines: Vec<String> = sources.iter().map(|s| format!("{}: {}", s.path, s.value)).collect();
-    let width = lines.iter().map(|l| l.chars().count()).filter(|w| *w <= 90).max().unwrap_or(0);
+    let lines: Vec<String> = sources
+        .iter()
+        .map(|s| format!("{}: {}", s.path, s.value))
+        .collect();
+    let width = lines
+        .iter()
+        .map(|l| l.chars().count())
+        .filter(|w| *w <= 90)
+        .max()
+        .unwrap_or(0);
     let mut out = String::new();
     for (line, source) in lines.iter().zip(sources.iter()) {
         let origin = match &source.origin {
@@ -128,7 +169,18 @@ mod tests {
 
     #[test]
     fn text_reads_back_as_the_same_text() {
-        for text in ["a", "true", "10", "", "*", "a: b", "# x", "a, b", "it's \"x\"", " lead"] {
+        for text in [
+            "a",
+            "true",
+            "10",
+            "",
+            "*",
+            "a: b",
+            "# x",
+            "a, b",
+            "it's \"x\"",
+            " lead",
+        ] {
             let yaml = format!("k: {}  # c", yaml_text(text));
             let back: serde_yaml::Value = serde_yaml::from_str(&yaml).expect("YAML");
             assert_eq!(back.get("k").and_then(|v| v.as_str()), Some(text), "{yaml}");

@@ -57,10 +57,26 @@ pub(super) struct Key {
 pub(super) const LATER: &str = "is not in this version of Plainspan";
 
 pub(super) const fn key(name: &'static str, kind: Kind) -> Key {
-    Key { name, kind, state: State::Acts, default: None, required: false, idle: None }
+    Key {
+        name,
+        kind,
+        state: State::Acts,
+        default: None,
+        required: false,
+        idle: None,
+    }
 }
 
 impl Key {
+    /// Acted on, and not just a way to keys that are not.
+    fn acts(&self) -> bool {
+        let leads_somewhere = match self.kind {
+            Kind::Section(section) => section.keys.iter().any(Key::acts),
+            _ => true,
+        };
+        matches!(self.state, State::Acts) && leads_somewhere
+    }
+
     pub const fn default(mut self, text: &'static str) -> Self {
         self.default = Some(text);
         self
@@ -121,7 +137,12 @@ pub(super) struct Variant {
 }
 
 pub(super) const fn variant(name: &'static str, section: &'static Section) -> Variant {
-    Variant { name, is: name, section, state: State::Acts }
+    Variant {
+        name,
+        is: name,
+        section,
+        state: State::Acts,
+    }
 }
 
 impl Variant {
@@ -155,7 +176,10 @@ impl<T: Copy> Choices<T> {
     }
 
     pub fn get(&self, word: &str) -> Option<T> {
-        self.words.iter().find(|(w, _)| *w == word).map(|(_, value)| *value)
+        self.words
+            .iter()
+            .find(|(w, _)| *w == word)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -171,27 +195,38 @@ impl<T: Sync> Words for Choices<T> {
 
 /// Section and name of every key that is acted on and that is reached without passing one that is not.
 pub(super) fn acting_keys(root: &'static Section) -> Vec<(&'static str, &'static str)> {
-    let acting = |k: &&'static Key| matches!(k.state, State::Acts);
+    let acting = |key: &&'static Key| key.acts();
     let mut sections = vec![root];
     let mut next = 0;
     while next < sections.len() {
-        for section in sections[next].keys.iter().filter(acting).flat_map(|k| acting_sections(&k.kind)) {
+        for section in sections[next]
+            .keys
+            .iter()
+            .filter(acting)
+            .flat_map(|k| acting_sections(&k.kind))
+        {
             if !sections.iter().any(|s| std::ptr::eq(*s, section)) {
                 sections.push(section);
             }
         }
         next += 1;
     }
-    sections.iter().flat_map(|s| s.keys.iter().filter(acting).map(|k| (s.name, k.name))).collect()
+    sections
+        .iter()
+        .flat_map(|s| s.keys.iter().filter(acting).map(|k| (s.name, k.name)))
+        .collect()
 }
 
 fn acting_sections(kind: &Kind) -> Vec<&'static Section> {
     match kind {
         Kind::List(inner) | Kind::Map(inner) => acting_sections(inner),
         Kind::Section(section) => vec![section],
-        Kind::Tagged(tagged) => {
-            tagged.variants.iter().filter(|v| matches!(v.state, State::Acts)).map(|v| v.section).collect()
-        }
+        Kind::Tagged(tagged) => tagged
+            .variants
+            .iter()
+            .filter(|v| matches!(v.state, State::Acts))
+            .map(|v| v.section)
+            .collect(),
         _ => Vec::new(),
     }
 }

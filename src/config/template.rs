@@ -23,7 +23,10 @@ pub(super) fn variables(template: &str) -> Result<Vec<&str>, String> {
 ///
 /// # Errors
 /// As [`variables`], or the name of a variable that has no value.
-pub(super) fn expand<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result<String, String> {
+pub(super) fn expand<'a>(
+    template: &str,
+    value: impl Fn(&str) -> Option<&'a str>,
+) -> Result<String, String> {
     variables(template)?;
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
@@ -31,7 +34,10 @@ pub(super) fn expand<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>
         let (name, tail) = after.split_once("}}").ok_or("has `{{` without `}}`")?;
         let name = name.trim();
         out.push_str(before);
-        out.push_str(value(name).ok_or_else(|| format!("needs environment variable `{name}`, which is not set"))?);
+        out.push_str(
+            value(name)
+                .ok_or_else(|| format!("needs environment variable `{name}`, which is not set"))?,
+        );
         rest = tail;
     }
     out.push_str(rest);
@@ -45,7 +51,10 @@ mod tests {
     #[test]
     fn variables_are_replaced_once() {
         let value = |name: &str| (name == "IP").then_some("{{IP}}");
-        assert_eq!(expand("http://{{IP}}:1/{{ IP }}", value).as_deref(), Ok("http://{{IP}}:1/{{IP}}"));
+        assert_eq!(
+            expand("http://{{IP}}:1/{{ IP }}", value).as_deref(),
+            Ok("http://{{IP}}:1/{{IP}}")
+        );
         assert!(expand("{{NO}}", value).is_err_and(|e| e.contains("`NO`")));
     }
 

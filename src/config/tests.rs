@@ -27,13 +27,17 @@ fn with_options() -> String {
     let lines: Vec<&str> = REFERENCE.lines().collect();
     let is_option = |line: &str| line.starts_with("#  ");
     let option_follows = |at: usize| {
-        lines[at + 1..].iter().find(|l| is_option(l) || !l.trim_start().starts_with('#')).is_some_and(|l| is_option(l))
+        lines[at + 1..]
+            .iter()
+            .find(|l| is_option(l) || !l.trim_start().starts_with('#'))
+            .is_some_and(|l| is_option(l))
     };
-    let line = |(at, line): (usize, &&str)| match line.strip_suffix(" []").or(line.strip_suffix(" {}")) {
-        _ if is_option(line) => line[1..].to_owned(),
-        Some(key) if option_follows(at) => key.to_owned(),
-        _ => (*line).to_owned(),
-    };
+    let line =
+        |(at, line): (usize, &&str)| match line.strip_suffix(" []").or(line.strip_suffix(" {}")) {
+            _ if is_option(line) => line[1..].to_owned(),
+            Some(key) if option_follows(at) => key.to_owned(),
+            _ => (*line).to_owned(),
+        };
     lines.iter().enumerate().map(|l| line(l) + "\n").collect()
 }
 
@@ -49,9 +53,20 @@ fn shown(result: Result<Loaded, Vec<Problem>>, file: &str) -> Loaded {
 #[test]
 fn the_reference_file_loads_without_a_warning_and_its_values_are_the_defaults() {
     let environment = Environment::default();
-    let reference = shown(load(REFERENCE, "plainspan.yaml", &environment), "plainspan.yaml");
-    assert_eq!(reference.warnings, [], "{}", render("plainspan.yaml", &reference.warnings));
-    assert_eq!(reference.config, shown(load(SHORT, "short", &environment), "short").config);
+    let reference = shown(
+        load(REFERENCE, "plainspan.yaml", &environment),
+        "plainspan.yaml",
+    );
+    assert_eq!(
+        reference.warnings,
+        [],
+        "{}",
+        render("plainspan.yaml", &reference.warnings)
+    );
+    assert_eq!(
+        reference.config,
+        shown(load(SHORT, "short", &environment), "short").config
+    );
 }
 
 #[test]
@@ -59,11 +74,19 @@ fn every_key_that_is_acted_on_stands_in_the_reference_file() {
     let text = with_options();
     let environment = environment();
     let loaded = shown(load(&text, "with options", &environment), "with options");
-    assert_eq!(loaded.warnings, [], "{}", render("with options", &loaded.warnings));
+    assert_eq!(
+        loaded.warnings,
+        [],
+        "{}",
+        render("with options", &loaded.warnings)
+    );
 
     let mut problems = Problems::default();
     let root = tree::read(&text, &mut problems).expect("a tree");
-    let mut decoder = Decoder { environment: &environment, problems: &mut problems };
+    let mut decoder = Decoder {
+        environment: &environment,
+        problems: &mut problems,
+    };
     let settings = decoder.section(&schema::ROOT, Some(&root), Mark::default());
     let mut written = BTreeSet::new();
     collect(&settings, &mut written);
@@ -72,12 +95,18 @@ fn every_key_that_is_acted_on_stands_in_the_reference_file() {
         matches!((section, key), (_, "rules") if section == "http_capture.config")
             || section == "http_capture.config.rules"
             || section == "tap.endpoints"
-            || matches!((section, key), ("tap", "endpoints") | ("tap.filters.custom", "only"))
+            || matches!(
+                (section, key),
+                ("tap", "endpoints") | ("tap.filters.custom", "only")
+            )
     };
     let missing: Vec<_> = known_keys()
         .filter(|(section, key)| !for_qtap(section, key) && !written.contains(&(*section, *key)))
         .collect();
-    assert!(missing.is_empty(), "not in otel-config/plainspan.yaml: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "not in otel-config/plainspan.yaml: {missing:?}"
+    );
 }
 
 fn collect(fields: &Fields, written: &mut BTreeSet<(&'static str, &'static str)>) {
@@ -90,18 +119,37 @@ fn collect(fields: &Fields, written: &mut BTreeSet<(&'static str, &'static str)>
 fn collect_value(value: &Value, written: &mut BTreeSet<(&'static str, &'static str)>) {
     match value {
         Value::Section(fields) => collect(fields, written),
-        Value::List(items) => items.iter().for_each(|item| collect_value(&item.value, written)),
-        Value::Map(entries) => entries.iter().for_each(|(_, setting)| collect_value(&setting.value, written)),
+        Value::List(items) => items
+            .iter()
+            .for_each(|item| collect_value(&item.value, written)),
+        Value::Map(entries) => entries
+            .iter()
+            .for_each(|(_, setting)| collect_value(&setting.value, written)),
         _ => {}
     }
 }
 
 #[test]
 fn the_preset_for_headers_keeps_headers_and_no_payload() {
-    let loaded = shown(load(HEADERS_ONLY, "headers-only.yaml", &Environment::default()), "headers-only.yaml");
-    assert_eq!(loaded.warnings, [], "{}", render("headers-only.yaml", &loaded.warnings));
-    let capture = loaded.config.http_stack().and_then(|s| s.http_capture.as_ref()).expect("http_capture");
-    assert_eq!((capture.level, capture.object_store.as_deref()), (crate::rules::Level::Headers, None));
+    let loaded = shown(
+        load(HEADERS_ONLY, "headers-only.yaml", &Environment::default()),
+        "headers-only.yaml",
+    );
+    assert_eq!(
+        loaded.warnings,
+        [],
+        "{}",
+        render("headers-only.yaml", &loaded.warnings)
+    );
+    let capture = loaded
+        .config
+        .http_stack()
+        .and_then(|s| s.http_capture.as_ref())
+        .expect("http_capture");
+    assert_eq!(
+        (capture.level, capture.object_store.as_deref()),
+        (crate::rules::Level::Headers, None)
+    );
 }
 
 #[test]
@@ -109,13 +157,24 @@ fn every_default_of_the_tables_can_be_read() {
     let mut problems = Problems::default();
     let environment = Environment::default();
     for section in table::all_sections(&schema::ROOT) {
-        let mut decoder = Decoder { environment: &environment, problems: &mut problems };
+        let mut decoder = Decoder {
+            environment: &environment,
+            problems: &mut problems,
+        };
         let fields = decoder.section(section, None, Mark::default());
         for key in section.keys.iter().filter(|k| k.default.is_some()) {
-            assert!(fields.get(key.name).is_some(), "default of {} in {}", key.name, section.name);
+            assert!(
+                fields.get(key.name).is_some(),
+                "default of {} in {}",
+                key.name,
+                section.name
+            );
         }
     }
-    let missing_required_only = problems.finish("", &[]).iter().all(|p| p.message.contains("is missing"));
+    let missing_required_only = problems
+        .finish("", &[])
+        .iter()
+        .all(|p| p.message.contains("is missing"));
     assert!(missing_required_only);
 }
 

@@ -35,7 +35,10 @@ pub struct Node {
 #[derive(Debug, Clone)]
 pub enum Content {
     /// `plain`: written without quotes, so that it may be a number, a boolean or null.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
@@ -73,7 +76,10 @@ impl Node {
             Content::List(items) => items.iter().collect(),
             Content::Map(entries) => entries.iter().map(|e| &e.value).collect(),
         };
-        children.iter().map(|n| n.size_and_depth()).fold((1, 1), |(size, depth), (s, d)| (size + s, depth.max(d + 1)))
+        children
+            .iter()
+            .map(|n| n.size_and_depth())
+            .fold((1, 1), |(size, depth), (s, d)| (size + s, depth.max(d + 1)))
     }
 }
 
@@ -93,7 +99,10 @@ pub fn scalar(text: &str, plain: bool) -> Value {
 /// Reads one document; None when there is nothing that could be looked at further.
 pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
     if text.len() > MAX_TEXT {
-        problems.error(Mark::default(), format!("the file has {} bytes, more than {MAX_TEXT}", text.len()));
+        problems.error(
+            Mark::default(),
+            format!("the file has {} bytes, more than {MAX_TEXT}", text.len()),
+        );
         return None;
     }
     if let Some(mark) = first_control_character(text) {
@@ -105,7 +114,11 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
         let step = match event {
             Ok((event, span)) => builder.take(event, span, problems),
             Err(error) => {
-                let mark = Mark { line: error.marker().line(), column: error.marker().col() + 1, width: 1 };
+                let mark = Mark {
+                    line: error.marker().line(),
+                    column: error.marker().col() + 1,
+                    width: 1,
+                };
                 problems.error(mark, format!("not YAML: {}", error.info()));
                 brace_hint(text, mark.line, problems);
                 Err(Stop)
@@ -117,7 +130,9 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
     }
     let root = builder.root.filter(|n| !n.is_null());
     if root.is_none() {
-        problems.error(Mark::default(), "the file is empty").hint("see otel-config/plainspan.yaml for what can be in it");
+        problems
+            .error(Mark::default(), "the file is empty")
+            .hint("see otel-config/plainspan.yaml for what can be in it");
     }
     root
 }
@@ -133,7 +148,11 @@ fn first_control_character(text: &str) -> Option<Mark> {
     text.split('\n').enumerate().find_map(|(i, line)| {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let column = line.chars().position(|c| c.is_control() && c != '\t')?;
-        Some(Mark { line: i + 1, column: column + 1, width: 1 })
+        Some(Mark {
+            line: i + 1,
+            column: column + 1,
+            width: 1,
+        })
     })
 }
 
@@ -163,14 +182,22 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    problems.error(mark, "a second YAML document").hint("a configuration is one document");
+                    problems
+                        .error(mark, "a second YAML document")
+                        .hint("a configuration is one document");
                     return Err(Stop);
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_tag(tag.is_some(), mark, problems);
                 let plain = style == ScalarStyle::Plain;
-                let node = Node { mark, content: Content::Scalar { text: text.into_owned(), plain } };
+                let node = Node {
+                    mark,
+                    content: Content::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    },
+                };
                 self.count(1, mark, problems)?;
                 self.place(node, anchor, problems);
             }
@@ -202,17 +229,30 @@ impl Builder {
         Ok(())
     }
 
-    fn open(&mut self, content: Content, mark: Mark, anchor: usize, problems: &mut Problems) -> Result<(), Stop> {
+    fn open(
+        &mut self,
+        content: Content,
+        mark: Mark,
+        anchor: usize,
+        problems: &mut Problems,
+    ) -> Result<(), Stop> {
         self.count(1, mark, problems)?;
         self.depth(1, mark, problems)?;
-        self.stack.push(Frame { node: Node { mark, content }, anchor, key: None });
+        self.stack.push(Frame {
+            node: Node { mark, content },
+            anchor,
+            key: None,
+        });
         Ok(())
     }
 
     fn count(&mut self, nodes: usize, mark: Mark, problems: &mut Problems) -> Result<(), Stop> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
-            problems.error(mark, format!("more than {MAX_NODES} values, aliases followed"));
+            problems.error(
+                mark,
+                format!("more than {MAX_NODES} values, aliases followed"),
+            );
             return Err(Stop);
         }
         Ok(())
@@ -238,9 +278,15 @@ impl Builder {
         match (&mut frame.node.content, frame.key.take()) {
             (Content::List(items), _) => items.push(node),
             (Content::Map(_), None) => frame.key = Some(key_of(node, problems)),
-            (Content::Map(entries), Some((key, key_mark))) => {
-                add_entry(entries, Entry { key, key_mark, value: node }, problems)
-            }
+            (Content::Map(entries), Some((key, key_mark))) => add_entry(
+                entries,
+                Entry {
+                    key,
+                    key_mark,
+                    value: node,
+                },
+                problems,
+            ),
             // A frame is a list or a map.
             (Content::Scalar { .. }, _) => {}
         }
@@ -249,7 +295,9 @@ impl Builder {
 
 fn refuse_tag(tagged: bool, mark: Mark, problems: &mut Problems) {
     if tagged {
-        problems.error(mark, "YAML tags are not understood here").hint("leave out the `!…`; quotes make a text");
+        problems
+            .error(mark, "YAML tags are not understood here")
+            .hint("leave out the `!…`; quotes make a text");
     }
 }
 
@@ -257,7 +305,9 @@ fn key_of(node: Node, problems: &mut Problems) -> (String, Mark) {
     match node.content {
         Content::Scalar { text, .. } => (text, node.mark),
         Content::List(_) | Content::Map(_) => {
-            problems.error(node.mark, "a key must be text").hint("a value that begins with `{` or `[` needs quotes");
+            problems
+                .error(node.mark, "a key must be text")
+                .hint("a value that begins with `{` or `[` needs quotes");
             (String::new(), node.mark)
         }
     }
@@ -265,10 +315,16 @@ fn key_of(node: Node, problems: &mut Problems) -> (String, Mark) {
 
 fn add_entry(entries: &mut Vec<Entry>, entry: Entry, problems: &mut Problems) {
     if let Some(first) = entries.iter().find(|e| e.key == entry.key) {
-        let message = format!("duplicate key {}, first on line {}", quote(&entry.key), first.key_mark.line);
+        let message = format!(
+            "duplicate key {}, first on line {}",
+            quote(&entry.key),
+            first.key_mark.line
+        );
         problems.error(entry.key_mark, message);
     } else if entry.key == "<<" {
-        problems.error(entry.key_mark, "merge keys (`<<`) are not understood here").hint("write the keys out");
+        problems
+            .error(entry.key_mark, "merge keys (`<<`) are not understood here")
+            .hint("write the keys out");
     } else {
         entries.push(entry);
     }
@@ -276,19 +332,39 @@ fn add_entry(entries: &mut Vec<Entry>, entry: Entry, problems: &mut Problems) {
 
 fn mark_of(span: Span) -> Mark {
     // A span over several lines underlines its first character alone.
-    let width = if span.start.line() == span.end.line() { span.len().max(1) } else { 1 };
-    Mark { line: span.start.line(), column: span.start.col() + 1, width }
+    let width = if span.start.line() == span.end.line() {
+        span.len().max(1)
+    } else {
+        1
+    };
+    Mark {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+        width,
+    }
 }
 
 /// Where `serde_yaml` reads something else than `root` says; None where both agree.
 pub(super) fn disagreement(text: &str, root: &Node) -> Option<(Mark, String)> {
     match serde_yaml::from_str::<Value>(text) {
-        Ok(value) => differing(root, &value).map(|mark| (mark, "two YAML readers understand this differently".to_owned())),
+        Ok(value) => differing(root, &value).map(|mark| {
+            (
+                mark,
+                "two YAML readers understand this differently".to_owned(),
+            )
+        }),
         Err(error) => {
             let at = error.location();
             let line = at.as_ref().map_or(root.mark.line, |l| l.line());
             let column = at.as_ref().map_or(root.mark.column, |l| l.column());
-            Some((Mark { line, column, width: 1 }, format!("two YAML readers understand this differently: {error}")))
+            Some((
+                Mark {
+                    line,
+                    column,
+                    width: 1,
+                },
+                format!("two YAML readers understand this differently: {error}"),
+            ))
         }
     }
 }
@@ -302,7 +378,11 @@ fn differing(node: &Node, value: &Value) -> Option<Mark> {
             entries.iter().zip(map).find_map(|(e, (k, v))| {
                 // A key that looks like a number is a number to serde_yaml.
                 let same = *k == Value::String(e.key.clone()) || *k == scalar(&e.key, true);
-                if same { differing(&e.value, v) } else { Some(e.key_mark) }
+                if same {
+                    differing(&e.value, v)
+                } else {
+                    Some(e.key_mark)
+                }
             })
         }
         (Content::Scalar { text, plain }, value) if scalar(text, *plain) == *value => None,
@@ -330,11 +410,34 @@ mod tests {
     fn keys_and_values_know_where_they_stand() {
         let mut problems = Problems::default();
         let root = read("a:\n  - b: 'x y'\n    ü: 3\n", &mut problems).expect("a tree");
-        let Content::List(items) = &root.entry("a").expect("a").value.content else { panic!("no list") };
+        let Content::List(items) = &root.entry("a").expect("a").value.content else {
+            panic!("no list")
+        };
         let entry = items[0].entry("b").expect("b");
-        assert_eq!(entry.key_mark, Mark { line: 2, column: 5, width: 1 });
-        assert_eq!(entry.value.mark, Mark { line: 2, column: 8, width: 5 });
-        assert_eq!(items[0].entry("ü").expect("ü").value.mark, Mark { line: 3, column: 8, width: 1 });
+        assert_eq!(
+            entry.key_mark,
+            Mark {
+                line: 2,
+                column: 5,
+                width: 1
+            }
+        );
+        assert_eq!(
+            entry.value.mark,
+            Mark {
+                line: 2,
+                column: 8,
+                width: 5
+            }
+        );
+        assert_eq!(
+            items[0].entry("ü").expect("ü").value.mark,
+            Mark {
+                line: 3,
+                column: 8,
+                width: 1
+            }
+        );
     }
 
     #[test]
@@ -351,7 +454,11 @@ mod tests {
             ("", "the file is empty"),
             ("a: &x [*x]", "alias"),
         ] {
-            assert!(problems_of(text).contains(expected), "{text:?} gave {}", problems_of(text));
+            assert!(
+                problems_of(text).contains(expected),
+                "{text:?} gave {}",
+                problems_of(text)
+            );
         }
     }
 
@@ -360,7 +467,12 @@ mod tests {
         let mut problems = Problems::default();
         let root = read("a: &x {b: 1}\nc: *x\n", &mut problems).expect("a tree");
         assert!(!problems.has_errors());
-        assert_eq!(root.entry("c").and_then(|c| c.value.entry("b")).and_then(|b| b.value.text()), Some("1"));
+        assert_eq!(
+            root.entry("c")
+                .and_then(|c| c.value.entry("b"))
+                .and_then(|b| b.value.text()),
+            Some("1")
+        );
         assert_eq!(problems_of("a: &x {b: 1}\nc: *x\n"), "f: fine\n");
     }
 

@@ -10,7 +10,13 @@ fn names(prefix: &str) -> Vec<String> {
     let folder = path("tests/fixtures/configs");
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .expect("the folder of fixtures")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .filter(|name| name.starts_with(prefix) && name.ends_with(".yaml"))
         .collect();
     names.sort();
@@ -31,7 +37,8 @@ fn compare(name: &str, shown: &str) {
     if std::env::var_os("PLAINSPAN_BLESS").is_some() {
         std::fs::write(&golden, shown).expect("golden file written");
     }
-    let expected = std::fs::read_to_string(&golden).unwrap_or_else(|e| panic!("{}: {e}", golden.display()));
+    let expected =
+        std::fs::read_to_string(&golden).unwrap_or_else(|e| panic!("{}: {e}", golden.display()));
     assert_eq!(shown, expected, "{name}");
 }
 
@@ -59,7 +66,9 @@ fn what_is_not_acted_on_is_said_and_the_file_runs() {
 fn secrets_are_never_shown() {
     let mut with_secret = 0;
     for name in names("") {
-        with_secret += usize::from(text_of(&format!("tests/fixtures/configs/{name}")).contains("hunter2-canary"));
+        with_secret += usize::from(
+            text_of(&format!("tests/fixtures/configs/{name}")).contains("hunter2-canary"),
+        );
         let (_, shown) = shown(&name);
         assert!(!shown.contains("hunter2"), "{shown}");
     }
@@ -70,21 +79,41 @@ fn secrets_are_never_shown() {
 fn check_says_on_stderr_whether_a_file_can_be_used_and_prints_to_stdout() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.yaml");
-    let mut check = |text: &str, print: bool| {
+    let check = |text: &str, print: bool| {
         std::fs::write(&file, text).expect("written");
-        let reader = Reader { uid: 1, sudo_uid: None };
+        let reader = Reader {
+            uid: 1,
+            sudo_uid: None,
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let args = CheckArgs { file: file.clone(), print };
-        let usable = report(&args, &environment(&[]), reader, &mut out, &mut err).expect("written to memory");
-        (usable, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+        let args = CheckArgs {
+            file: file.clone(),
+            print,
+        };
+        let usable = report(&args, &environment(&[]), reader, &mut out, &mut err)
+            .expect("written to memory");
+        (
+            usable,
+            String::from_utf8(out).expect("text"),
+            String::from_utf8(err).expect("text"),
+        )
     };
     let good = text_of("src/config/default.yaml");
     let (usable, out, err) = check(&good, false);
-    assert!(usable && out.is_empty() && err.ends_with("a.yaml: fine\n"), "{err}");
+    assert!(
+        usable && out.is_empty() && err.ends_with("a.yaml: fine\n"),
+        "{err}"
+    );
     let (usable, out, _) = check(&good, true);
     assert!(usable && out.contains("tap.direction: all"), "{out}");
     let (usable, out, err) = check("version: 3\n", true);
-    assert!(!usable && out.is_empty() && err.contains("must be 2"), "{err}");
-    let (usable, _, err) = check("version: 2\nservices: {event_stores: [{type: otel, endpoint: 'https://c:1', tls: {ca_file: /no/such}}]}\n", true);
+    assert!(
+        !usable && out.is_empty() && err.contains("must be 2"),
+        "{err}"
+    );
+    let (usable, _, err) = check(
+        "version: 2\nservices: {event_stores: [{type: otel, endpoint: 'https://c:1', tls: {ca_file: /no/such}}]}\n",
+        true,
+    );
     assert!(usable && err.contains("/no/such"), "{err}");
 }

@@ -19,7 +19,15 @@ use At::{AccessLogs, Capture, EventStore, ObjectStore, Root, Service, Stack, Tap
 
 /// Section and key of the tables, where it goes, a right value, what `Debug` of the configuration then shows, a wrong
 /// value, what the error says.
-type Case = (&'static str, &'static str, At, &'static str, &'static str, &'static str, &'static str);
+type Case = (
+    &'static str,
+    &'static str,
+    At,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
@@ -127,12 +135,13 @@ const CASES: &[Case] = &[
     ("resource", "attributes", Root, "resource: {attributes: {team: 7}}", "\"team\": \"7\"", "resource: {attributes: {team: []}}", "must be text"),
     ("limits", "memory", Root, "limits: {memory: 1GiB}", "memory: 1073741824", "limits: {memory: 1MiB}", "from 16MiB"),
     ("limits", "connection_memory", Root, "limits: {connection_memory: 2MB}", "connection_memory: 2000000", "limits: {connection_memory: 512MiB}", "more than memory"),
-    ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16MiB`"),
+    ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16B`"),
 ];
 
 fn file(at: &At, yaml: &str) -> String {
     let stores = |event: &str, object: &str| format!("services: {{{event}{object}}}\n");
-    let usual = "object_stores: [{type: disk, path: /p, id: first}, {type: disk, path: /q, id: second}]";
+    let usual =
+        "object_stores: [{type: disk, path: /p, id: first}, {type: disk, path: /q, id: second}]";
     let stack = |plugins: &str| format!("stacks: {{s: {{{plugins}}}}}\n");
     let s = stack("plugins: [{type: http_capture, config: {level: headers}}]");
     let tap = "tap: {http: {stack: s}}\n";
@@ -140,13 +149,33 @@ fn file(at: &At, yaml: &str) -> String {
         Root => format!("{yaml}\n"),
         Service => format!("services: {{{yaml}}}\n{s}{tap}"),
         EventStore => stores(&format!("event_stores: [{{type: otel, {yaml}}}]"), "") + &s + tap,
-        ObjectStore => stores(&format!("object_stores: [{{type: s3, bucket: b, {yaml}}}]"), "") + &s + tap,
-        Capture => stores(usual, "") + &stack(&format!("plugins: [{{type: http_capture, config: {{{yaml}}}}}]")) + tap,
-        AccessLogs => stack(&format!("plugins: [{{type: access_logs, config: {{{yaml}}}}}]")) + tap,
+        ObjectStore => {
+            stores(
+                &format!("object_stores: [{{type: s3, bucket: b, {yaml}}}]"),
+                "",
+            ) + &s
+                + tap
+        }
+        Capture => {
+            stores(usual, "")
+                + &stack(&format!(
+                    "plugins: [{{type: http_capture, config: {{{yaml}}}}}]"
+                ))
+                + tap
+        }
+        AccessLogs => {
+            stack(&format!(
+                "plugins: [{{type: access_logs, config: {{{yaml}}}}}]"
+            )) + tap
+        }
         Stack => stack(yaml) + tap,
         Tap => format!("{s}tap: {{{yaml}}}\n"),
     };
-    if yaml.starts_with("version") { body } else { format!("version: 2\n{body}") }
+    if yaml.starts_with("version") {
+        body
+    } else {
+        format!("version: 2\n{body}")
+    }
 }
 
 #[test]
@@ -155,10 +184,18 @@ fn each_key_has_its_effect() {
     for (section, key, at, right, shows, ..) in CASES {
         let config = loaded(&file(at, right), &[("SET", "x")]).config;
         let debug = format!("{config:?}");
-        assert!(debug.contains(shows), "{key} in {section}: no {shows} in\n{debug}");
+        assert!(
+            debug.contains(shows),
+            "{key} in {section}: no {shows} in\n{debug}"
+        );
         let alone = format!("{without:?}");
-        assert!(!alone.contains(shows) || ["Config", "Tap"].contains(shows) || right.contains("none") || right.contains("services"),
-            "{key} in {section}: {shows} shows without the key");
+        assert!(
+            !alone.contains(shows)
+                || ["Config", "Tap"].contains(shows)
+                || right.contains("none")
+                || right.contains("services"),
+            "{key} in {section}: {shows} shows without the key"
+        );
     }
 }
 
@@ -170,16 +207,30 @@ fn each_key_has_its_error_with_a_place() {
             Ok(_) => panic!("{key} in {section}: {wrong} was accepted"),
             Err(shown) => shown,
         };
-        assert!(shown.contains(says), "{key} in {section}: no {says:?} in\n{shown}");
-        assert!(shown.starts_with("test.yaml:") && shown.contains(": error: "), "{shown}");
-        assert!(shown.as_bytes().get(10).is_some_and(u8::is_ascii_digit), "no line: {shown}");
+        assert!(
+            shown.contains(says),
+            "{key} in {section}: no {says:?} in\n{shown}"
+        );
+        assert!(
+            shown.starts_with("test.yaml:") && shown.contains(": error: "),
+            "{shown}"
+        );
+        assert!(
+            shown.as_bytes().get(10).is_some_and(u8::is_ascii_digit),
+            "no line: {shown}"
+        );
     }
 }
 
 #[test]
 fn the_cases_above_are_all_the_keys_there_are() {
-    let mut known: Vec<(String, String)> = known_keys().map(|(s, k)| (s.to_owned(), k.to_owned())).collect();
-    let mut cases: Vec<(String, String)> = CASES.iter().map(|(s, k, ..)| ((*s).to_owned(), (*k).to_owned())).collect();
+    let mut known: Vec<(String, String)> = known_keys()
+        .map(|(s, k)| (s.to_owned(), k.to_owned()))
+        .collect();
+    let mut cases: Vec<(String, String)> = CASES
+        .iter()
+        .map(|(s, k, ..)| ((*s).to_owned(), (*k).to_owned()))
+        .collect();
     known.sort();
     cases.sort();
     assert_eq!(cases, known);

@@ -1,6 +1,7 @@
 //! Configuration files as people write them: the guide's, broken ones, the reference, every key.
 
 mod broken;
+mod damage;
 mod environment;
 mod guide;
 mod keys;
@@ -23,7 +24,8 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 
 /// What loads, or the problems as shown.
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
-    load(text, "test.yaml", &environment(variables)).map_err(|problems| render("test.yaml", &problems))
+    load(text, "test.yaml", &environment(variables))
+        .map_err(|problems| render("test.yaml", &problems))
 }
 
 #[track_caller]

@@ -39,34 +39,61 @@ impl Builder<'_> {
         let stacks = self.stacks(root, &object_stores);
         let tap = self.tap(tap, root, &stacks);
         let limits = self.limits(root.section("limits").unwrap_or(&none));
-        let config = Config { event_stores, object_stores, stacks, tap, resource, limits };
+        let config = Config {
+            event_stores,
+            object_stores,
+            stacks,
+            tap,
+            resource,
+            limits,
+        };
         self.nothing_leaves(&config, services.mark("event_stores"));
         self.bodies_fit(root, &config);
         config
     }
 
     fn resource(&mut self, root: &Fields) -> BTreeMap<String, String> {
-        let attributes = root.section("resource").map(|r| r.map("attributes")).unwrap_or_default();
+        let attributes = root
+            .section("resource")
+            .map(|r| r.map("attributes"))
+            .unwrap_or_default();
         for (name, setting) in attributes.iter().filter(|(name, _)| name == "service.name") {
-            self.problems.warn(setting.mark, format!("`{name}` makes all observed services look like one"));
-            self.problems.hint("leave it out: each process gets its own service.name");
+            self.problems.warn(
+                setting.mark,
+                format!("`{name}` makes all observed services look like one"),
+            );
+            self.problems
+                .hint("leave it out: each process gets its own service.name");
         }
-        attributes.iter().filter_map(|(k, s)| Some((k.clone(), s.value.text()?.to_owned()))).collect()
+        attributes
+            .iter()
+            .filter_map(|(k, s)| Some((k.clone(), s.value.text()?.to_owned())))
+            .collect()
     }
 
     fn limits(&mut self, fields: &Fields) -> Limits {
         let default = Limits::default();
         let memory = fields.size("memory").unwrap_or(default.memory);
-        let connection = fields.size("connection_memory").unwrap_or(default.connection_memory as u64);
+        let connection = fields
+            .size("connection_memory")
+            .unwrap_or(default.connection_memory as u64);
         if connection > memory {
-            let message = format!("connection_memory ({}) is more than memory", show_size(connection));
-            self.problems.error(fields.mark("connection_memory"), message);
-            self.problems.hint(format!("at most limits.memory, {}", show_size(memory)));
+            let message = format!(
+                "connection_memory ({}) is more than memory",
+                show_size(connection)
+            );
+            self.problems
+                .error(fields.mark("connection_memory"), message);
+            self.problems
+                .hint(format!("at most limits.memory, {}", show_size(memory)));
         }
         let ring = fields.size("ring").unwrap_or(default.ring.into());
         let rounded = ring.checked_next_power_of_two().unwrap_or(ring);
         if rounded != ring {
-            let message = format!("the ring's size is a power of two: {} is used", show_size(rounded));
+            let message = format!(
+                "the ring's size is a power of two: {} is used",
+                show_size(rounded)
+            );
             self.problems.warn(fields.mark("ring"), message);
             self.problems.hint(format!("write {}", show_size(rounded)));
         }
@@ -78,28 +105,61 @@ impl Builder<'_> {
     }
 
     fn nothing_leaves(&mut self, config: &Config, mark: Mark) {
-        let Some(stack) = config.http_stack() else { return };
-        if config.event_stores.is_empty() && config.object_stores.is_empty() && stack.access_logs.is_none() {
-            self.problems.warn(mark, "nothing receives what is captured: there is no event store and no object store");
-            self.problems.hint("add one to services.event_stores, or set OTEL_EXPORTER_OTLP_ENDPOINT");
+        let Some(stack) = config.http_stack() else {
+            return;
+        };
+        // An error above may be all that keeps a store away.
+        if self.problems.has_errors() {
+            return;
+        }
+        if config.event_stores.is_empty()
+            && config.object_stores.is_empty()
+            && stack.access_logs.is_none()
+        {
+            self.problems.warn(
+                mark,
+                "nothing receives what is captured: there is no event store and no object store",
+            );
+            self.problems
+                .hint("add one to services.event_stores, or set OTEL_EXPORTER_OTLP_ENDPOINT");
         }
     }
 
     /// A body larger than what one connection may hold is never kept whole.
     fn bodies_fit(&mut self, root: &Fields, config: &Config) {
-        let plugins = root.map("stacks").iter().filter_map(|(_, s)| s.value.section()).flat_map(|s| s.sections("plugins"));
-        for bodies in plugins.filter_map(|p| p.section("config")).filter_map(|c| c.section("bodies")) {
+        let plugins = root
+            .map("stacks")
+            .iter()
+            .filter_map(|(_, s)| s.value.section())
+            .flat_map(|s| s.sections("plugins"));
+        for bodies in plugins
+            .filter_map(|p| p.section("config"))
+            .filter_map(|c| c.section("bodies"))
+        {
             let limit = config.limits.connection_memory as u64;
             if bodies.size("max_bytes").is_some_and(|bytes| bytes > limit) {
-                self.problems.warn(bodies.mark("max_bytes"), "larger than what one connection may hold");
-                self.problems.hint(format!("limits.connection_memory is {}", show_size(limit)));
+                let mark = match bodies.written.contains(&"max_bytes") {
+                    true => bodies.mark("max_bytes"),
+                    false => root
+                        .section("limits")
+                        .map_or(root.mark, |l| l.mark("connection_memory")),
+                };
+                self.problems.warn(
+                    mark,
+                    "bodies.max_bytes is more than what one connection may hold",
+                );
+                self.problems
+                    .hint(format!("limits.connection_memory is {}", show_size(limit)));
             }
         }
     }
 
     /// Reports a name that does not exist.
     fn no_such(&mut self, mark: Mark, what: &str, name: &str, known: &[&str]) {
-        self.problems.error(mark, format!("there is no {what} {}", super::problem::quote(name)));
+        self.problems.error(
+            mark,
+            format!("there is no {what} {}", super::problem::quote(name)),
+        );
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => format!("the file has no {what}"),
