@@ -162,6 +162,8 @@ pub struct Stack {
     pub access_logs: Option<AccessLogs>,
     /// `report_usage`: summary spans and log records.
     pub report_usage: bool,
+    /// `http_metrics`: metrics of transactions, whatever their level.
+    pub http_metrics: bool,
 }
 
 /// Plugin `http_capture`.
