@@ -8,4 +8,4 @@ mod clock;
 mod process;
 
 pub use clock::Clock;
-pub use process::{Process, Processes};
+pub use process::{Process, Processes, ResourceValue};

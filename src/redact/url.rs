@@ -42,7 +42,7 @@ pub(super) fn scrub(rules: &Rules, form: Form, text: &[u8], hits: &mut Hits) -> 
         Form::Url => scrubber.url(0..text.len()),
         Form::Link => scrubber.link(),
         Form::Host => {
-            scrubber.leading_userinfo(0..text.len());
+            scrubber.userinfo(0..text.len());
         }
     }
     scrubber.finish()
@@ -90,7 +90,7 @@ impl<'a> Scrubber<'a> {
         let end = odd.unwrap_or(self.text.len());
         let rootless = !self.text.starts_with(b"/");
         let start = match rootless && !has_scheme(self.text) {
-            true => self.leading_userinfo(0..end),
+            true => self.userinfo(0..end),
             false => 0,
         };
         self.url(start..end);
@@ -109,20 +109,6 @@ impl<'a> Scrubber<'a> {
             self.url(start..start + len);
             at = (start + len).max(at + 1);
         }
-    }
-
-    /// `user:password@` at the very start, before any slash. Returns where the host begins.
-    fn leading_userinfo(&mut self, range: Range<usize>) -> usize {
-        let text = self.bytes(range.clone());
-        let end = text
-            .iter()
-            .position(|b| matches!(b, b'/' | b'\\' | b'?' | b'#'))
-            .unwrap_or(text.len());
-        let Some(at) = memrchr(b'@', text.get(..end).unwrap_or_default()) else {
-            return range.start;
-        };
-        self.mask_userinfo(range.start..range.start + at);
-        range.start + at
     }
 
     fn mask_userinfo(&mut self, range: Range<usize>) {
@@ -430,6 +416,7 @@ mod tests {
             ("http://u:S@h/p", "http://REDACTED:REDACTED@h/p"),
             ("http://S@h/p?token=S", "http://REDACTED@h/p?token=REDACTED"),
             ("u:S@h:443", "REDACTED:REDACTED@h:443"),
+            ("u:S/T@h:443", "REDACTED:REDACTED@h:443"),
             ("//u:S@h/p", "//REDACTED:REDACTED@h/p"),
             ("http:/u:S@h/p", "http:/REDACTED:REDACTED@h/p"),
             (
