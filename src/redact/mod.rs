@@ -197,4 +197,6 @@ impl std::fmt::Debug for Redacted {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

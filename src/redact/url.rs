@@ -161,11 +161,12 @@ impl<'a> Scrubber<'a> {
             })
             .unwrap_or(text.len());
         let authority = text.get(..end).unwrap_or_default();
-        let at = memrchr(b'@', authority).or_else(|| {
-            // No port: a password with a slash or such in it.
-            let odd = odd_port(authority);
-            odd.then(|| memrchr(b'@', text)).flatten()
-        });
+        // An odd port, or no host: a password with a slash or such in it.
+        let odd = odd_port(authority) || authority.ends_with(b"@");
+        let at = match memrchr(b'@', authority) {
+            found if !odd => found,
+            found => memrchr(b'@', text).or(found),
+        };
         match at {
             Some(at) => {
                 self.mask_userinfo(range.start..range.start + at);
@@ -305,18 +306,15 @@ fn has_scheme(text: &[u8]) -> bool {
     len.is_some_and(|len| len > 0 && matches!(text.get(len..len + 2), Some(b":/" | b":\\")))
 }
 
-/// What follows the host is no port.
+/// What follows the host, behind any user info, is no port, or an empty one.
 fn odd_port(authority: &[u8]) -> bool {
-    if authority.starts_with(b"[") {
+    let host = authority.rsplit(|b| *b == b'@').next().unwrap_or_default();
+    if host.starts_with(b"[") {
         return false;
     }
-    match memchr::memchr(b':', authority) {
-        Some(colon) => authority
-            .iter()
-            .skip(colon + 1)
-            .any(|b| !b.is_ascii_digit()),
-        None => false,
-    }
+    let colon = memchr::memchr(b':', host);
+    let port = colon.and_then(|colon| host.get(colon + 1..));
+    port.is_some_and(|port| port.is_empty() || !port.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]

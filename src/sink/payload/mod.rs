@@ -18,6 +18,7 @@ mod store;
 mod target;
 mod time;
 
+pub use document::{VERSION, encode};
 pub use folder::FolderError;
 pub use store::StoreError;
 
