@@ -12,16 +12,26 @@ use crate::otlp_sink::OtlpSink;
 use serde_json::json;
 
 #[test]
-fn every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload() {
+fn every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload()
+ {
     let _turn = turn();
     let work = Work::new();
     let sink = OtlpSink::start();
     let nginx = servers::nginx(&work);
-    let config = Config::new("full").grpc(&sink.grpc_endpoint()).disk(&work.folder("payloads"));
+    let config = Config::new("full")
+        .grpc(&sink.grpc_endpoint())
+        .disk(&work.folder("payloads"));
     let agent = Agent::start(&work, &config.yaml());
 
     let calls = hundred_calls(&work);
-    let exchange = Exchange::perform(&work, &agent, &sink, (Client::Curl, &nginx), &calls, "nginx");
+    let exchange = Exchange::perform(
+        &work,
+        &agent,
+        &sink,
+        (Client::Curl, &nginx),
+        &calls,
+        "nginx",
+    );
     agent.ledger().assert_nothing_lost();
     agent.stop();
     exchange.verify(&Seen::of(&sink));
@@ -35,9 +45,15 @@ fn level_headers_has_headers_and_no_bodies_and_level_summary_has_neither() {
         let sink = OtlpSink::start();
         let nginx = servers::nginx(&work);
         let payloads = work.folder("payloads");
-        let config = Config::new(level).http(&sink.http_endpoint()).disk(&payloads);
+        let config = Config::new(level)
+            .http(&sink.http_endpoint())
+            .disk(&payloads);
         let agent = Agent::start(&work, &config.yaml());
-        let call = Call::post(work.url_path("upload/level?x=1"), b"BODY-OF-THE-REQUEST".to_vec()).header("x-call", "7");
+        let call = Call::post(
+            work.url_path("upload/level?x=1"),
+            b"BODY-OF-THE-REQUEST".to_vec(),
+        )
+        .header("x-call", "7");
         Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
         wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
         agent.stop();
@@ -50,10 +66,18 @@ fn level_headers_has_headers_and_no_bodies_and_level_summary_has_neither() {
             let lines = header(span.attr("http.request.header.x-call"));
             let wanted: &[&str] = if level == "headers" { &["7"] } else { &[] };
             assert_eq!(lines, wanted, "level {level}");
-            let document = crate::harness::exchange::read_file_url(&span.text("plainspan.payload.url").expect("a link"));
-            let document: serde_json::Value = serde_json::from_slice(&document).expect("a payload is JSON");
-            assert!(crate::harness::exchange::body_of(&document["request"]).is_empty(), "level {level}: {document}");
-            let headers = document["request"]["headers"].as_object().is_some_and(|headers| !headers.is_empty());
+            let document = crate::harness::exchange::read_file_url(
+                &span.text("plainspan.payload.url").expect("a link"),
+            );
+            let document: serde_json::Value =
+                serde_json::from_slice(&document).expect("a payload is JSON");
+            assert!(
+                crate::harness::exchange::body_of(&document["request"]).is_empty(),
+                "level {level}: {document}"
+            );
+            let headers = document["request"]["headers"]
+                .as_object()
+                .is_some_and(|headers| !headers.is_empty());
             assert_eq!(headers, level == "headers", "level {level}: {document}");
         }
     }
@@ -80,14 +104,26 @@ fn an_include_filter_leaves_out_every_other_program() {
     let sink = OtlpSink::start();
     let nginx = servers::nginx(&work);
     let only_nginx = json!({"include": [{"exe": "/usr/sbin/nginx"}]});
-    let config = Config::new("headers").grpc(&sink.grpc_endpoint()).tap("filters", only_nginx);
+    let config = Config::new("headers")
+        .grpc(&sink.grpc_endpoint())
+        .tap("filters", only_nginx);
     let agent = Agent::start(&work, &config.yaml());
     let call = Call::get(work.url_path("get/filtered"));
     Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
     wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 1);
     agent.stop();
     let seen = Seen::of(&sink);
-    let services: Vec<_> = seen.spans().iter().map(|span| span.text("url.path")).collect();
+    let services: Vec<_> = seen
+        .spans()
+        .iter()
+        .map(|span| span.text("url.path"))
+        .collect();
     assert_eq!(seen.spans_of(&call.target).len(), 1, "{services:?}");
-    assert!(seen.spans().iter().all(|span| span.service().is_some_and(|s| s.contains("nginx"))), "{}", seen.summary());
+    assert!(
+        seen.spans()
+            .iter()
+            .all(|span| span.service().is_some_and(|s| s.contains("nginx"))),
+        "{}",
+        seen.summary()
+    );
 }

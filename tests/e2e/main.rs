@@ -23,6 +23,7 @@ mod own_traffic;
 mod payload_store;
 mod plain_http;
 mod process_life;
+mod programs;
 mod python;
 mod rotel;
 mod trace_context;

@@ -16,11 +16,24 @@ fn exchange(client: Client, server: fn(&Work) -> Server, server_header: &'static
     let sink = OtlpSink::start();
     // A Node that runs when the agent starts, so that its program has its probes before a client of it comes.
     let node = servers::node(&work);
-    let server = if server_header == "node" { node } else { server(&work) };
-    let config = Config::new("full").grpc(&sink.grpc_endpoint()).disk(&work.folder("payloads"));
+    let server = if server_header == "node" {
+        node
+    } else {
+        server(&work)
+    };
+    let config = Config::new("full")
+        .grpc(&sink.grpc_endpoint())
+        .disk(&work.folder("payloads"));
     let agent = Agent::start(&work, &config.yaml());
     let calls = hundred_calls(&work);
-    let exchange = Exchange::perform(&work, &agent, &sink, (client, &server), &calls, server_header);
+    let exchange = Exchange::perform(
+        &work,
+        &agent,
+        &sink,
+        (client, &server),
+        &calls,
+        server_header,
+    );
     agent.ledger().assert_nothing_lost();
     agent.stop();
     exchange.verify(&Seen::of(&sink));

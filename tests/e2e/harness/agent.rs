@@ -25,13 +25,19 @@ pub struct Launch {
 impl Launch {
     /// `plainspan run -c CONFIG`, status on loopback, debug log, a clean environment of OTLP and AWS variables.
     pub fn new(config: &Path) -> Launch {
-        Launch::with_program(Command::new(env!("CARGO_BIN_EXE_plainspan")), Ipv4Addr::LOCALHOST.into(), config)
+        Launch::with_program(
+            Command::new(env!("CARGO_BIN_EXE_plainspan")),
+            Ipv4Addr::LOCALHOST.into(),
+            config,
+        )
     }
 
     /// The agent inside a network namespace of `ip netns`; status on one of its addresses.
     pub fn in_netns(netns: &str, status: IpAddr, config: &Path) -> Launch {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{netns}")).arg(env!("CARGO_BIN_EXE_plainspan"));
+        command
+            .arg(format!("--net=/run/netns/{netns}"))
+            .arg(env!("CARGO_BIN_EXE_plainspan"));
         Launch::with_program(command, status, config)
     }
 
@@ -39,14 +45,19 @@ impl Launch {
         let status = SocketAddr::new(status, free_port());
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["OTEL_", "AWS_", "PLAINSPAN_"].iter().any(|prefix| text.starts_with(prefix)) {
+            if ["OTEL_", "AWS_", "PLAINSPAN_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
                 command.env_remove(&name);
             }
         }
-        command
-            .args(["run", "-c"])
-            .arg(config)
-            .args(["--status-listen", &status.to_string(), "--log-level", "debug"]);
+        command.args(["run", "-c"]).arg(config).args([
+            "--status-listen",
+            &status.to_string(),
+            "--log-level",
+            "debug",
+        ]);
         Launch { command, status }
     }
 
@@ -79,12 +90,19 @@ impl Agent {
         let end = std::time::Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.running.exited() {
-                panic!("the agent ended while starting: {status}\n{}", self.running.outputs());
+                panic!(
+                    "the agent ended while starting: {status}\n{}",
+                    self.running.outputs()
+                );
             }
             if let Ok((200, _)) = http::get(self.status, "/readyz") {
                 return;
             }
-            assert!(std::time::Instant::now() < end, "not ready in 30 s\n{}", self.running.outputs());
+            assert!(
+                std::time::Instant::now() < end,
+                "not ready in 30 s\n{}",
+                self.running.outputs()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -113,17 +131,18 @@ impl Agent {
     }
 
     /// Waits until the ledger satisfies `enough`.
-    pub fn wait_ledger(&self, what: &str, limit: Duration, enough: impl Fn(&Ledger) -> bool) -> Ledger {
+    pub fn wait_ledger(
+        &self,
+        what: &str,
+        limit: Duration,
+        enough: impl Fn(&Ledger) -> bool,
+    ) -> Ledger {
         wait_until(
             limit,
             what,
             || Some(self.ledger()).filter(|ledger| enough(ledger)),
             || format!("{}\n{}", self.ledger(), self.running.outputs()),
         )
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.running.pid()
     }
 
     /// What it logged so far.
@@ -142,8 +161,17 @@ impl Agent {
     pub fn stop(mut self) -> Output {
         self.running.signal(libc::SIGTERM);
         let status = self.running.wait(Duration::from_secs(10));
-        assert_eq!(status.code(), Some(0), "the agent stopped badly: {status}\n{}", self.running.outputs());
-        Output { code: status.code(), stdout: self.running.stdout(), stderr: self.running.stderr() }
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "the agent stopped badly: {status}\n{}",
+            self.running.outputs()
+        );
+        Output {
+            code: status.code(),
+            stdout: self.running.stdout(),
+            stderr: self.running.stderr(),
+        }
     }
 
     /// Kills it by SIGKILL: it can clean nothing up.
@@ -163,6 +191,14 @@ pub fn write_config(work: &Work, text: &str) -> std::path::PathBuf {
 /// Runs a command of the agent to its end.
 pub fn plainspan(work: &Work, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plainspan"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
-    super::process::run(&mut command, work.dir(), "plainspan", Duration::from_secs(20))
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied());
+    super::process::run(
+        &mut command,
+        work.dir(),
+        "plainspan",
+        Duration::from_secs(20),
+    )
 }

@@ -18,7 +18,9 @@ impl Config {
         Config {
             event_stores: Vec::new(),
             object_stores: Vec::new(),
-            plugins: vec![json!({"type": "http_capture", "config": {"level": level, "format": "json"}})],
+            plugins: vec![
+                json!({"type": "http_capture", "config": {"level": level, "format": "json"}}),
+            ],
             tap: json!({"direction": "all", "ignore_loopback": false, "http": {"stack": "all"}}),
             limits: json!({}),
         }
@@ -26,25 +28,31 @@ impl Config {
 
     /// Traces and logs over gRPC.
     pub fn grpc(mut self, endpoint: &str) -> Config {
-        self.event_stores.push(json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "grpc"}));
+        self.event_stores.push(
+            json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "grpc"}),
+        );
         self
     }
 
     /// Traces and logs over HTTP with protobuf.
     pub fn http(mut self, endpoint: &str) -> Config {
-        self.event_stores.push(json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "http"}));
+        self.event_stores.push(
+            json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "http"}),
+        );
         self
     }
 
     /// A line a transaction on stdout.
     pub fn stdout(mut self) -> Config {
-        self.event_stores.push(json!({"id": "lines", "type": "stdout"}));
+        self.event_stores
+            .push(json!({"id": "lines", "type": "stdout"}));
         self
     }
 
     /// Payloads in a folder.
     pub fn disk(mut self, path: &Path) -> Config {
-        self.object_stores.push(json!({"id": "payloads", "type": "disk", "path": path}));
+        self.object_stores
+            .push(json!({"id": "payloads", "type": "disk", "path": path}));
         self
     }
 
@@ -55,7 +63,8 @@ impl Config {
     }
 
     pub fn access_logs(mut self, mode: &str, format: &str) -> Config {
-        self.plugins.push(json!({"type": "access_logs", "config": {"mode": mode, "format": format}}));
+        self.plugins
+            .push(json!({"type": "access_logs", "config": {"mode": mode, "format": format}}));
         self
     }
 
@@ -80,7 +89,11 @@ impl Config {
         if !self.object_stores.is_empty() {
             all["services"]["object_stores"] = json!(self.object_stores);
         }
-        if self.limits.as_object().is_some_and(|limits| !limits.is_empty()) {
+        if self
+            .limits
+            .as_object()
+            .is_some_and(|limits| !limits.is_empty())
+        {
             all["limits"] = self.limits.clone();
         }
         serde_yaml::to_string(&all).expect("JSON is YAML")

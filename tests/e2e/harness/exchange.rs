@@ -40,7 +40,9 @@ pub fn hundred_calls(work: &Work) -> Vec<Vec<Call>> {
 
 /// 200 KB that no other call sends.
 fn body(number: usize) -> Vec<u8> {
-    (0..200 * 1024).map(|at| (at * 7 + at / 251 + number) as u8).collect()
+    (0..200 * 1024)
+        .map(|at| (at * 7 + at / 251 + number) as u8)
+        .collect()
 }
 
 impl Exchange {
@@ -56,7 +58,11 @@ impl Exchange {
         let answers = client.perform(work, &server.base(), connections);
         let calls: Vec<Call> = connections.iter().flatten().cloned().collect();
         for (call, answer) in calls.iter().zip(&answers) {
-            assert_eq!(answer.status, 200, "{client:?} got a bad answer to {}", call.target);
+            assert_eq!(
+                answer.status, 200,
+                "{client:?} got a bad answer to {}",
+                call.target
+            );
         }
         wait_for_targets(agent, sink, &calls, 2);
         Exchange {
@@ -64,7 +70,11 @@ impl Exchange {
             answers,
             scheme: server.scheme,
             port: server.port,
-            slack: if server.scheme == "https" { 0 } else { 5_000_000 },
+            slack: if server.scheme == "https" {
+                0
+            } else {
+                5_000_000
+            },
             server_header,
         }
     }
@@ -85,15 +95,29 @@ impl Exchange {
                 assert_eq!(log.record.severity_number, 9, "{}", call.target);
                 verify_payload(span, log, call, answer);
             }
-            assert_ne!(pair.client.span_id(), pair.server.span_id(), "{}", call.target);
+            assert_ne!(
+                pair.client.span_id(),
+                pair.server.span_id(),
+                "{}",
+                call.target
+            );
         }
     }
 
     fn verify_times(&self, call: &Call, pair: &Pair<'_>) {
         let (client, server) = (&pair.client.span, &pair.server.span);
-        let times = [client.start_time_unix_nano, client.end_time_unix_nano, server.start_time_unix_nano, server.end_time_unix_nano];
+        let times = [
+            client.start_time_unix_nano,
+            client.end_time_unix_nano,
+            server.start_time_unix_nano,
+            server.end_time_unix_nano,
+        ];
         let [client_start, client_end, server_start, server_end] = times;
-        assert!(client_start <= client_end && server_start <= server_end, "{}: {times:?}", call.target);
+        assert!(
+            client_start <= client_end && server_start <= server_end,
+            "{}: {times:?}",
+            call.target
+        );
         assert!(
             server_start + self.slack >= client_start && server_end <= client_end + self.slack,
             "{}: the server's span is not inside the client's: client {client_start} to {client_end}, server {server_start} to {server_end}",
@@ -104,17 +128,31 @@ impl Exchange {
     fn verify_client_peers(&self, span: &SeenSpan) {
         let full = span.text("url.full").expect("url.full");
         let authority = format!("{}://localhost:{}/", self.scheme, self.port);
-        assert!(full.starts_with(&authority), "{full} does not start with {authority}");
+        assert!(
+            full.starts_with(&authority),
+            "{full} does not start with {authority}"
+        );
         self.verify_server_address(span);
-        assert_eq!(span.text("network.peer.address").as_deref(), Some("127.0.0.1"), "{full}");
-        assert_eq!(span.int("network.peer.port"), Some(self.port.into()), "{full}");
+        assert_eq!(
+            span.text("network.peer.address").as_deref(),
+            Some("127.0.0.1"),
+            "{full}"
+        );
+        assert_eq!(
+            span.int("network.peer.port"),
+            Some(self.port.into()),
+            "{full}"
+        );
     }
 
     fn verify_server_peers(&self, span: &SeenSpan, answer: &Answer) {
         assert_eq!(span.text("url.scheme").as_deref(), Some(self.scheme));
         self.verify_server_address(span);
         assert_eq!(span.text("client.address").as_deref(), Some("127.0.0.1"));
-        assert_eq!(span.text("network.peer.address").as_deref(), Some("127.0.0.1"));
+        assert_eq!(
+            span.text("network.peer.address").as_deref(),
+            Some("127.0.0.1")
+        );
         if let Some(port) = answer.local_port {
             assert_eq!(span.int("network.peer.port"), Some(port.into()));
         }
@@ -153,19 +191,51 @@ pub fn wait_for_targets(agent: &Agent, sink: &OtlpSink, calls: &[Call], spans: u
 fn verify_message(span: &SeenSpan, call: &Call, answer: &Answer, server_header: &str) {
     let target = &call.target;
     assert_eq!(span.span.name, call.method, "{target}");
-    assert_eq!(span.text("http.request.method").as_deref(), Some(call.method), "{target}");
-    assert_eq!(span.int("http.response.status_code"), Some(answer.status.into()), "{target}");
-    assert_eq!(span.text("network.protocol.version").as_deref(), Some("1.1"), "{target}");
-    assert_eq!(span.attr("plainspan.capture.complete"), Some(Value::Bool(true)), "{target}");
+    assert_eq!(
+        span.text("http.request.method").as_deref(),
+        Some(call.method),
+        "{target}"
+    );
+    assert_eq!(
+        span.int("http.response.status_code"),
+        Some(answer.status.into()),
+        "{target}"
+    );
+    assert_eq!(
+        span.text("network.protocol.version").as_deref(),
+        Some("1.1"),
+        "{target}"
+    );
+    assert_eq!(
+        span.attr("plainspan.capture.complete"),
+        Some(Value::Bool(true)),
+        "{target}"
+    );
     let sent = call.body.as_ref().map_or(0, Vec::len) as i64;
-    assert_eq!(span.int("http.request.body.size").unwrap_or(0), sent, "{target}");
-    assert_eq!(span.int("http.response.body.size").unwrap_or(0), answer.body.len() as i64, "{target}");
+    assert_eq!(
+        span.int("http.request.body.size").unwrap_or(0),
+        sent,
+        "{target}"
+    );
+    assert_eq!(
+        span.int("http.response.body.size").unwrap_or(0),
+        answer.body.len() as i64,
+        "{target}"
+    );
     for (name, value) in &call.headers {
         let lines = header(span.attr(&format!("http.request.header.{name}")));
-        assert_eq!(&lines, &[value.as_str()], "request header {name} of {target}");
+        assert_eq!(
+            &lines,
+            &[value.as_str()],
+            "request header {name} of {target}"
+        );
     }
     let lines = header(span.attr("http.response.header.x-server"));
-    assert_eq!(&lines, &[server_header], "response header x-server of {target}");
+    assert_eq!(
+        &lines,
+        &[server_header],
+        "response header x-server of {target}"
+    );
 }
 
 /// The stored payload of a span at level full, where it has a link: right digest, right bodies, same link in the log.
@@ -173,17 +243,42 @@ fn verify_payload(span: &SeenSpan, log: &SeenLog, call: &Call, answer: &Answer) 
     let target = &call.target;
     let level = span.text("plainspan.capture.level");
     let Some(url) = span.text("plainspan.payload.url") else {
-        assert_ne!(level.as_deref(), Some("full"), "{target} has no payload link");
+        assert_ne!(
+            level.as_deref(),
+            Some("full"),
+            "{target} has no payload link"
+        );
         return;
     };
-    for name in ["plainspan.payload.url", "plainspan.payload.digest", "plainspan.payload.status", "plainspan.transaction.id"] {
+    for name in [
+        "plainspan.payload.url",
+        "plainspan.payload.digest",
+        "plainspan.payload.status",
+        "plainspan.transaction.id",
+    ] {
         assert!(span.attr(name).is_some(), "{target} has no {name}");
-        assert_eq!(log.attr(name), span.attr(name), "{name} of {target} in span and log record");
+        assert_eq!(
+            log.attr(name),
+            span.attr(name),
+            "{name} of {target} in span and log record"
+        );
     }
-    assert_eq!(span.text("plainspan.payload.status").as_deref(), Some("stored"), "{target}");
+    assert_eq!(
+        span.text("plainspan.payload.status").as_deref(),
+        Some("stored"),
+        "{target}"
+    );
     let bytes = read_file_url(&url);
-    assert_eq!(span.text("plainspan.payload.digest"), Some(sha256(&bytes)), "digest of {url}");
-    assert_eq!(span.int("plainspan.payload.size"), Some(bytes.len() as i64), "size of {url}");
+    assert_eq!(
+        span.text("plainspan.payload.digest"),
+        Some(sha256(&bytes)),
+        "digest of {url}"
+    );
+    assert_eq!(
+        span.int("plainspan.payload.size"),
+        Some(bytes.len() as i64),
+        "size of {url}"
+    );
     verify_document(&bytes, span, call, answer);
 }
 
@@ -196,10 +291,19 @@ pub fn verify_document(bytes: &[u8], span: &SeenSpan, call: &Call, answer: &Answ
     assert_eq!(document["request"]["path"], path, "{target}");
     assert_eq!(document["response"]["status"], answer.status, "{target}");
     let text = String::from_utf8_lossy(bytes);
-    assert!(text.contains(&span.trace_id()) && text.contains(&span.span_id()), "{target}: no ids in {text}");
+    assert!(
+        text.contains(&span.trace_id()) && text.contains(&span.span_id()),
+        "{target}: no ids in {text}"
+    );
     let sent = call.body.as_deref().unwrap_or_default();
-    assert!(body_of(&document["request"]) == sent, "{target}: request body differs");
-    assert!(body_of(&document["response"]) == answer.body, "{target}: response body differs");
+    assert!(
+        body_of(&document["request"]) == sent,
+        "{target}: request body differs"
+    );
+    assert!(
+        body_of(&document["response"]) == answer.body,
+        "{target}: response body differs"
+    );
 }
 
 /// A message's body in a payload; empty where there is none.
@@ -212,6 +316,9 @@ pub fn body_of(message: &Value) -> Vec<u8> {
 
 /// The file that a `file://` link names.
 pub fn read_file_url(url: &str) -> Vec<u8> {
-    let path = url::Url::parse(url).expect("a link is a URL").to_file_path().expect("a file URL");
+    let path = url::Url::parse(url)
+        .expect("a link is a URL")
+        .to_file_path()
+        .expect("a file URL");
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -21,14 +21,21 @@ impl Ledger {
     /// A number by its path of names.
     pub fn get(&self, path: &[&str]) -> u64 {
         let found = path.iter().fold(&self.0, |at, name| &at[*name]);
-        found.as_u64().unwrap_or_else(|| panic!("no number at {path:?} in {}", self.0))
+        found
+            .as_u64()
+            .unwrap_or_else(|| panic!("no number at {path:?} in {}", self.0))
     }
 
     /// Sum of the numbers in an object.
     fn sum(&self, path: &[&str]) -> u64 {
         let found = path.iter().fold(&self.0, |at, name| &at[*name]);
-        let fields = found.as_object().unwrap_or_else(|| panic!("no object at {path:?} in {}", self.0));
-        fields.values().map(|n| n.as_u64().expect("counts are numbers")).sum()
+        let fields = found
+            .as_object()
+            .unwrap_or_else(|| panic!("no object at {path:?} in {}", self.0));
+        fields
+            .values()
+            .map(|n| n.as_u64().expect("counts are numbers"))
+            .sum()
     }
 
     pub fn seen(&self) -> u64 {
@@ -55,16 +62,33 @@ impl Ledger {
 
     /// `seen = exported + in_flight + left_out + lost`, for transactions, and likewise for each signal.
     fn assert_balanced(&self) {
-        let gone = self.exported() + self.in_flight() + self.sum(&["transactions", "left_out"]) + self.lost();
-        assert_eq!(self.seen(), gone, "the books of transactions do not balance: {}", self.0["transactions"]);
+        let gone = self.exported()
+            + self.in_flight()
+            + self.sum(&["transactions", "left_out"])
+            + self.lost();
+        assert_eq!(
+            self.seen(),
+            gone,
+            "the books of transactions do not balance: {}",
+            self.0["transactions"]
+        );
         let signals = self.0["signals"].as_object().expect("signals");
         for name in signals.keys() {
             let path = |field| ["signals", name.as_str(), field];
-            let gone = self.get(&path("exported")) + self.get(&path("in_flight")) + self.sum(&path("lost"));
-            assert_eq!(self.get(&path("offered")), gone, "the books of {name} do not balance: {}", signals[name]);
+            let gone = self.get(&path("exported"))
+                + self.get(&path("in_flight"))
+                + self.sum(&path("lost"));
+            assert_eq!(
+                self.get(&path("offered")),
+                gone,
+                "the books of {name} do not balance: {}",
+                signals[name]
+            );
         }
         let payloads = ["stored", "deduplicated", "in_flight"].map(|f| self.get(&["payloads", f]));
-        let gone = payloads.iter().sum::<u64>() + self.sum(&["payloads", "left_out"]) + self.payloads_lost();
+        let gone = payloads.iter().sum::<u64>()
+            + self.sum(&["payloads", "left_out"])
+            + self.payloads_lost();
         assert_eq!(
             self.get(&["payloads", "wanted"]),
             gone,
@@ -79,11 +103,28 @@ impl Ledger {
     /// When something was.
     pub fn assert_nothing_lost(&self) {
         let signals = self.0["signals"].as_object().expect("signals");
-        let signal_losses: u64 = signals.keys().map(|name| self.sum(&["signals", name, "lost"])).sum();
-        let kernel = ["data_events_lost", "control_events_lost", "events_undecodable"];
+        let signal_losses: u64 = signals
+            .keys()
+            .map(|name| self.sum(&["signals", name, "lost"]))
+            .sum();
+        let kernel = [
+            "data_events_lost",
+            "control_events_lost",
+            "events_undecodable",
+        ];
         let events: u64 = kernel.iter().map(|name| self.get(&["capture", name])).sum();
-        let all = [self.lost(), self.payloads_lost(), signal_losses, self.get(&["bytes", "lost"]), events];
-        assert_eq!(all, [0; 5], "lost (transactions, payloads, signals, bytes, events): {}", self.0);
+        let all = [
+            self.lost(),
+            self.payloads_lost(),
+            signal_losses,
+            self.get(&["bytes", "lost"]),
+            events,
+        ];
+        assert_eq!(
+            all, [0; 5],
+            "lost (transactions, payloads, signals, bytes, events): {}",
+            self.0
+        );
     }
 }
 

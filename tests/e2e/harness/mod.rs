@@ -27,12 +27,13 @@ pub struct Turn(#[expect(dead_code, reason = "held, not read")] MutexGuard<'stat
 /// Without root, or where the kernel has no BTF.
 pub fn turn() -> Turn {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let guard = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: geteuid has no arguments and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
-    assert!(root, "end-to-end tests load kernel programs: run them as root, with `make test-e2e`");
+    assert!(
+        root,
+        "end-to-end tests load kernel programs: run them as root, with `make test-e2e`"
+    );
     assert!(
         Path::new("/sys/kernel/btf/vmlinux").exists(),
         "this kernel has no /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)"
@@ -55,7 +56,11 @@ pub fn wait_until<T>(
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "no {what} within {limit:?}\n{}", why());
+        assert!(
+            Instant::now() < end,
+            "no {what} within {limit:?}\n{}",
+            why()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -79,7 +84,11 @@ pub fn venv(path: &str) -> PathBuf {
     let venv = std::env::var_os("PLAINSPAN_TEST_VENV")
         .map_or_else(|| repository("target/test-venv"), PathBuf::from);
     let found = venv.join(path);
-    assert!(found.exists(), "{} is missing: run tests/setup.sh", found.display());
+    assert!(
+        found.exists(),
+        "{} is missing: run tests/setup.sh",
+        found.display()
+    );
     found
 }
 
@@ -92,8 +101,10 @@ pub fn pattern(size: usize) -> Vec<u8> {
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
     use std::fmt::Write;
-    sha2::Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes all");
-        hex
-    })
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes all");
+            hex
+        })
 }

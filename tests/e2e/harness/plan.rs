@@ -20,11 +20,21 @@ pub struct Call {
 
 impl Call {
     pub fn get(target: impl Into<String>) -> Call {
-        Call { method: "GET", target: target.into(), headers: Vec::new(), body: None }
+        Call {
+            method: "GET",
+            target: target.into(),
+            headers: Vec::new(),
+            body: None,
+        }
     }
 
     pub fn post(target: impl Into<String>, body: Vec<u8>) -> Call {
-        Call { method: "POST", target: target.into(), headers: Vec::new(), body: Some(body) }
+        Call {
+            method: "POST",
+            target: target.into(),
+            headers: Vec::new(),
+            body: Some(body),
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Call {
@@ -82,14 +92,22 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(work: &'a Work, base: &'a str, connections: &'a [Vec<Call>]) -> Plan<'a> {
-        let unique = tempfile::Builder::new().prefix("plan-").tempdir_in(work.dir()).expect("a folder");
+        let unique = tempfile::Builder::new()
+            .prefix("plan-")
+            .tempdir_in(work.dir())
+            .expect("a folder");
         let dir = unique.keep();
         for (index, call) in connections.iter().flatten().enumerate() {
             if let Some(body) = &call.body {
                 std::fs::write(dir.join(format!("{index}.body")), body).expect("write a body");
             }
         }
-        Plan { work, base, connections, dir }
+        Plan {
+            work,
+            base,
+            connections,
+            dir,
+        }
     }
 
     fn body_file(&self, index: usize) -> PathBuf {
@@ -104,13 +122,26 @@ impl<'a> Plan<'a> {
         let count = self.connections.iter().flatten().count();
         let answer = |index: usize| {
             let of_index = |report: &&Value| report["index"].as_u64() == Some(index as u64);
-            let report = reports.iter().find(of_index).unwrap_or_else(|| panic!("no answer to call {index}: {reports:?}"));
+            let report = reports
+                .iter()
+                .find(of_index)
+                .unwrap_or_else(|| panic!("no answer to call {index}: {reports:?}"));
             let path = self.answer_file(index);
             Answer {
-                status: report["status"].as_u64().and_then(|s| u16::try_from(s).ok()).expect("a status"),
+                status: report["status"]
+                    .as_u64()
+                    .and_then(|s| u16::try_from(s).ok())
+                    .expect("a status"),
                 // curl makes no file for an empty body.
-                body: if path.exists() { std::fs::read(&path).expect("read an answer") } else { Vec::new() },
-                local_port: report["local_port"].as_u64().and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
+                body: if path.exists() {
+                    std::fs::read(&path).expect("read an answer")
+                } else {
+                    Vec::new()
+                },
+                local_port: report["local_port"]
+                    .as_u64()
+                    .and_then(|p| u16::try_from(p).ok())
+                    .filter(|p| *p != 0),
             }
         };
         (0..count).map(answer).collect()
@@ -123,16 +154,26 @@ impl<'a> Plan<'a> {
         for (number, calls) in self.connections.iter().enumerate() {
             let first = index;
             let file = self.dir.join(format!("{number}.curl"));
-            std::fs::write(&file, self.curl_config(calls, first)).expect("write curl's configuration");
+            std::fs::write(&file, self.curl_config(calls, first))
+                .expect("write curl's configuration");
             let mut command = Command::new("curl");
             command.arg("-q").arg("-K").arg(&file).env("no_proxy", "*");
-            let output = run_well(&mut command, self.work.dir(), "curl", Duration::from_secs(60));
+            let output = run_well(
+                &mut command,
+                self.work.dir(),
+                "curl",
+                Duration::from_secs(60),
+            );
             for line in output.stdout.lines() {
                 let seen: Value = serde_json::from_str(line).expect("curl's own report");
                 reports.push(json!({"index": index, "status": seen["response_code"], "local_port": seen["local_port"]}));
                 index += 1;
             }
-            assert_eq!(index, first + calls.len(), "curl answered fewer calls than asked");
+            assert_eq!(
+                index,
+                first + calls.len(),
+                "curl answered fewer calls than asked"
+            );
         }
         self.answers(&reports)
     }
@@ -158,7 +199,10 @@ impl<'a> Plan<'a> {
                 option("header", &format!("{name}: {value}"));
             }
             if call.body.is_some() {
-                option("data-binary", &format!("@{}", path_text(&self.body_file(index))));
+                option(
+                    "data-binary",
+                    &format!("@{}", path_text(&self.body_file(index))),
+                );
             }
             lines.extend(["silent", "show-error", "http1.1"].map(str::to_owned));
         }
@@ -168,8 +212,11 @@ impl<'a> Plan<'a> {
     fn script(&self, interpreter: &str, name: &str, arguments: &[&str], wait: u32) -> Vec<Answer> {
         let mut index = 0;
         let mut describe = |call: &Call| {
-            let headers: serde_json::Map<String, Value> =
-                call.headers.iter().map(|(n, v)| (n.clone(), json!(v))).collect();
+            let headers: serde_json::Map<String, Value> = call
+                .headers
+                .iter()
+                .map(|(n, v)| (n.clone(), json!(v)))
+                .collect();
             let body = call.body.as_ref().map(|_| self.body_file(index));
             let described = json!({
                 "index": index, "method": call.method, "target": call.target, "headers": headers, "body": body,
@@ -177,8 +224,11 @@ impl<'a> Plan<'a> {
             index += 1;
             described
         };
-        let connections: Vec<Vec<Value>> =
-            self.connections.iter().map(|calls| calls.iter().map(&mut describe).collect()).collect();
+        let connections: Vec<Vec<Value>> = self
+            .connections
+            .iter()
+            .map(|calls| calls.iter().map(&mut describe).collect())
+            .collect();
         let plan = json!({
             "base": self.base, "ca": self.work.path("cert.pem"), "out": self.dir, "wait": wait,
             "connections": connections,
@@ -187,9 +237,17 @@ impl<'a> Plan<'a> {
         std::fs::write(&file, plan.to_string()).expect("write the plan");
         let mut command = Command::new(interpreter);
         command.arg(program(name)).args(arguments).arg(&file);
-        let output = run_well(&mut command, self.work.dir(), name, Duration::from_secs(120));
-        let reports: Vec<Value> =
-            output.stdout.lines().map(|line| serde_json::from_str(line).expect("a report")).collect();
+        let output = run_well(
+            &mut command,
+            self.work.dir(),
+            name,
+            Duration::from_secs(120),
+        );
+        let reports: Vec<Value> = output
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a report"))
+            .collect();
         self.answers(&reports)
     }
 }

@@ -25,7 +25,8 @@ impl Running {
     pub fn start(command: &mut Command, dir: &Path, name: &str) -> Running {
         let stdout = dir.join(format!("{name}.stdout"));
         let stderr = dir.join(format!("{name}.stderr"));
-        let file = |path: &Path| File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let file =
+            |path: &Path| File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         command
             .stdin(Stdio::null())
             .stdout(file(&stdout))
@@ -33,15 +34,23 @@ impl Running {
             .process_group(0);
         // SAFETY: prctl with PR_SET_PDEATHSIG is async-signal-safe and touches nothing of the parent.
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            });
+            command.pre_exec(
+                || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                },
+            );
         }
-        let child = command
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}; run tests/setup.sh"));
-        Running { child, name: name.into(), stdout, stderr, ended: None }
+        let child = command.spawn().unwrap_or_else(|e| {
+            panic!("cannot start {name} ({command:?}): {e}; run tests/setup.sh")
+        });
+        Running {
+            child,
+            name: name.into(),
+            stdout,
+            stderr,
+            ended: None,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -109,7 +118,11 @@ impl Running {
             if let Some(status) = self.exited() {
                 return status;
             }
-            assert!(Instant::now() < end, "{name} still runs after {limit:?}\n{}", self.outputs());
+            assert!(
+                Instant::now() < end,
+                "{name} still runs after {limit:?}\n{}",
+                self.outputs()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -160,13 +173,23 @@ pub struct Output {
 pub fn run(command: &mut Command, dir: &Path, name: &str, limit: Duration) -> Output {
     let mut running = Running::start(command, dir, name);
     let status = running.wait(limit);
-    Output { code: status.code(), stdout: running.stdout(), stderr: running.stderr() }
+    Output {
+        code: status.code(),
+        stdout: running.stdout(),
+        stderr: running.stderr(),
+    }
 }
 
 /// Runs a program to its end, and wants exit code 0.
 pub fn run_well(command: &mut Command, dir: &Path, name: &str, limit: Duration) -> Output {
     let output = run(command, dir, name, limit);
-    assert_eq!(output.code, Some(0), "{name} failed: {command:?}\n{}\n{}", output.stdout, output.stderr);
+    assert_eq!(
+        output.code,
+        Some(0),
+        "{name} failed: {command:?}\n{}\n{}",
+        output.stdout,
+        output.stderr
+    );
     output
 }
 
@@ -196,6 +219,8 @@ fn read(path: &Path) -> String {
 /// The last 6000 characters or so.
 fn tail(text: &str) -> &str {
     let start = text.len().saturating_sub(6000);
-    let start = (start..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let start = (start..text.len())
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     &text[start..]
 }

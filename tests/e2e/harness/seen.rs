@@ -19,7 +19,10 @@ pub struct Pair<'a> {
 
 impl Seen {
     pub fn of(sink: &OtlpSink) -> Seen {
-        Seen { spans: sink.spans(), logs: sink.logs() }
+        Seen {
+            spans: sink.spans(),
+            logs: sink.logs(),
+        }
     }
 
     pub fn spans(&self) -> &[SeenSpan] {
@@ -28,7 +31,10 @@ impl Seen {
 
     /// Spans of requests whose target (path, and query where there is one) is this.
     pub fn spans_of(&self, target: &str) -> Vec<&SeenSpan> {
-        self.spans.iter().filter(|span| self::target(span).as_deref() == Some(target)).collect()
+        self.spans
+            .iter()
+            .filter(|span| self::target(span).as_deref() == Some(target))
+            .collect()
     }
 
     /// Exactly one CLIENT and one SERVER span of this target.
@@ -38,19 +44,40 @@ impl Seen {
     pub fn pair(&self, target: &str) -> Pair<'_> {
         let spans = self.spans_of(target);
         let of = |kind: SpanKind| {
-            let found: Vec<_> = spans.iter().copied().filter(|s| s.span.kind == kind as i32).collect();
-            assert_eq!(found.len(), 1, "{} spans of {target}, not one: {found:#?}", kind.as_str_name());
+            let found: Vec<_> = spans
+                .iter()
+                .copied()
+                .filter(|s| s.span.kind == kind as i32)
+                .collect();
+            assert_eq!(
+                found.len(),
+                1,
+                "{} spans of {target}, not one: {found:#?}",
+                kind.as_str_name()
+            );
             found[0]
         };
-        let pair = Pair { client: of(SpanKind::Client), server: of(SpanKind::Server) };
+        let pair = Pair {
+            client: of(SpanKind::Client),
+            server: of(SpanKind::Server),
+        };
         assert_eq!(spans.len(), 2, "spans of neither kind: {spans:#?}");
         pair
     }
 
     /// Exactly one span of this target and kind.
     pub fn one(&self, target: &str, kind: SpanKind) -> &SeenSpan {
-        let found: Vec<_> = self.spans_of(target).into_iter().filter(|s| s.span.kind == kind as i32).collect();
-        assert_eq!(found.len(), 1, "{} spans of {target}, not one: {found:#?}", kind.as_str_name());
+        let found: Vec<_> = self
+            .spans_of(target)
+            .into_iter()
+            .filter(|s| s.span.kind == kind as i32)
+            .collect();
+        assert_eq!(
+            found.len(),
+            1,
+            "{} spans of {target}, not one: {found:#?}",
+            kind.as_str_name()
+        );
         found[0]
     }
 
@@ -65,13 +92,25 @@ impl Seen {
                     && log.record.trace_id == span.span.trace_id
             })
             .collect();
-        assert_eq!(found.len(), 1, "log records of span {}: {found:#?}", span.span_id());
+        assert_eq!(
+            found.len(),
+            1,
+            "log records of span {}: {found:#?}",
+            span.span_id()
+        );
         found[0]
     }
 
     /// Targets and kinds of all spans, for messages.
     pub fn summary(&self) -> String {
-        let line = |s: &SeenSpan| format!("{} {:?} {:?}", s.span.kind().as_str_name(), s.service(), target(s));
+        let line = |s: &SeenSpan| {
+            format!(
+                "{} {:?} {:?}",
+                s.span.kind().as_str_name(),
+                s.service(),
+                target(s)
+            )
+        };
         self.spans.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
@@ -93,8 +132,13 @@ pub fn target(span: &SeenSpan) -> Option<String> {
 
 /// Lines of a header attribute; none where it is absent.
 pub fn header(value: Option<Value>) -> Vec<String> {
-    let lines = value.and_then(|v| v.as_array().cloned()).unwrap_or_default();
-    lines.iter().map(|line| line.as_str().expect("header lines are strings").to_owned()).collect()
+    let lines = value
+        .and_then(|v| v.as_array().cloned())
+        .unwrap_or_default();
+    lines
+        .iter()
+        .map(|line| line.as_str().expect("header lines are strings").to_owned())
+        .collect()
 }
 
 /// Parent span id in hex; None for a root.

@@ -19,7 +19,11 @@ pub struct Server {
 impl Server {
     /// `https://localhost:PORT`, or with the address where that is not loopback.
     pub fn base(&self) -> String {
-        let host = if self.address == "127.0.0.1" { "localhost" } else { &self.address };
+        let host = if self.address == "127.0.0.1" {
+            "localhost"
+        } else {
+            &self.address
+        };
         format!("{}://{host}:{}", self.scheme, self.port)
     }
 }
@@ -49,12 +53,17 @@ fn start_nginx(work: &Work, scheme: &'static str, address: &str) -> Server {
         std::fs::copy(work.path(name), dir.join(name)).expect("copy the certificate");
     }
     let www = work.folder("nginx/www");
-    let files = [("small.txt", 1024), ("200k.bin", 200 * 1024), ("1m.bin", 1 << 20)];
+    let files = [
+        ("small.txt", 1024),
+        ("200k.bin", 200 * 1024),
+        ("1m.bin", 1 << 20),
+    ];
     for (name, size) in files {
         std::fs::write(www.join(name), pattern(size)).expect("write a file to serve");
     }
     let tls = if scheme == "https" { " ssl" } else { "" };
-    let template = std::fs::read_to_string(repository("tests/programs/nginx.conf")).expect("nginx.conf");
+    let template =
+        std::fs::read_to_string(repository("tests/programs/nginx.conf")).expect("nginx.conf");
     let conf = template
         .replace("@LISTEN@", &format!("listen {address}:{port}{tls};"))
         .replace("@DIR@", dir.to_str().expect("a path in UTF-8"));
@@ -64,7 +73,12 @@ fn start_nginx(work: &Work, scheme: &'static str, address: &str) -> Server {
     command.arg("-p").arg(&dir).arg("-c").arg(&path);
     let running = Running::start(&mut command, work.dir(), &format!("nginx-{scheme}"));
     wait_for_port(&running, address, port);
-    Server { running, scheme, address: address.into(), port }
+    Server {
+        running,
+        scheme,
+        address: address.into(),
+        port,
+    }
 }
 
 /// `tests/programs/server.py`: blocking, over TLS.
@@ -90,13 +104,20 @@ pub fn node(work: &Work) -> Server {
 fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> Server {
     let port = free_port();
     let mut command = Command::new(interpreter);
-    command.arg(program(name)).args(["127.0.0.1", &port.to_string()]);
+    command
+        .arg(program(name))
+        .args(["127.0.0.1", &port.to_string()]);
     if scheme == "https" {
         command.arg(work.path("cert.pem")).arg(work.path("key.pem"));
     }
     let mut running = Running::start(&mut command, work.dir(), &format!("{name}-{scheme}"));
     running.wait_for_output("ready", Duration::from_secs(20));
-    Server { running, scheme, address: "127.0.0.1".into(), port }
+    Server {
+        running,
+        scheme,
+        address: "127.0.0.1".into(),
+        port,
+    }
 }
 
 /// A script of `tests/programs`.

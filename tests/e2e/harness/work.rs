@@ -18,8 +18,15 @@ impl Work {
     /// Makes folder and certificate.
     pub fn new() -> Work {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let dir = tempfile::Builder::new().prefix("plainspan-test-").tempdir().expect("a temporary folder");
-        let tag = format!("run-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::Builder::new()
+            .prefix("plainspan-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        let tag = format!(
+            "run-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let work = Work { dir, tag };
         work.make_certificate();
         work
@@ -29,7 +36,17 @@ impl Work {
         let names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1,IP:10.203.77.1";
         let mut openssl = Command::new("openssl");
         openssl
-            .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names])
+            .args([
+                "req",
+                "-x509",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                names,
+            ])
             .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
             .arg("-keyout")
             .arg(self.path("key.pem"))
