@@ -59,6 +59,8 @@ lint: test-deps ## Formatting and clippy, warnings are errors
 	cargo fmt --check
 	$(if $(BPF_SOURCES),clang-format --dry-run -Werror $(BPF_SOURCES))
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@# As users build it: without the features that the tests' own dependencies turn on.
+	$(CARGO) check --locked --bin plainspan
 
 clean: ## Removes all that was built, and the tests' Python environment
 	cargo clean
