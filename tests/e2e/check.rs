@@ -120,12 +120,24 @@ fn the_commented_reference_configuration_is_valid() {
 #[test]
 fn the_configurations_of_the_demo_and_of_the_examples_are_valid() {
     let work = Work::new();
-    let demo = std::fs::read_to_string(repository("demo/plainspan.yaml")).expect("the demo's configuration");
+    let demo = std::fs::read_to_string(repository("demo/plainspan.yaml"))
+        .expect("the demo's configuration");
     let filled = work.path("demo.yaml");
-    std::fs::write(&filled, demo.replace("@GRPC@", "4317").replace("@DIR@", "/tmp/demo")).expect("write it");
+    std::fs::write(
+        &filled,
+        demo.replace("@GRPC@", "4317").replace("@DIR@", "/tmp/demo"),
+    )
+    .expect("write it");
     let example = repository("collector-examples/tempo-loki-prometheus/plainspan.yaml");
     for file in [filled, example] {
         let output = plainspan(&work, &["check", text(&file)], &[]);
-        assert_eq!(output.code, Some(0), "{}\n{}\n{}", file.display(), output.stdout, output.stderr);
+        assert_eq!(
+            output.code,
+            Some(0),
+            "{}\n{}\n{}",
+            file.display(),
+            output.stdout,
+            output.stderr
+        );
     }
 }
