@@ -4,7 +4,7 @@
 //! Holds: never stops at the first problem; a value that is wrong counts as its default from there on, so that what
 //! follows is still looked at.
 
-use super::environment::Environment;
+use super::environment::{Environment, is_name};
 use super::leaf::{convert, wanted, what};
 use super::model::Secret;
 use super::near::nearest;
@@ -325,6 +325,14 @@ impl Decoder<'_> {
     fn variable(&mut self, variable: &str, mark: Mark, name: Name) -> Option<Secret> {
         match self.environment.get(variable) {
             Some(value) => Some(Secret::new(value)),
+            None if !is_name(variable) => {
+                let message =
+                    format!("value of {name} must be the name of an environment variable");
+                self.problems
+                    .error(mark, message)
+                    .hint("`type: text` takes the value itself");
+                None
+            }
             None => {
                 let message = format!(
                     "environment variable {} for {name} is not set",

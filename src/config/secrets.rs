@@ -3,6 +3,7 @@
 //! Found by shape and not by the tables: a misspelt key still has a secret behind it. To mask too much only makes an
 //! excerpt harder to read.
 
+use super::environment::is_name;
 use super::tree::{Content, Entry, Mark, Node};
 
 /// Marks of all values that may be secrets.
@@ -33,7 +34,7 @@ fn visit(node: &Node, secret: bool, found: &mut Vec<Mark>) {
             let (names_variable, is_text) = (is_type("env"), is_type("text"));
             for entry in entries {
                 let here = match entry.key.as_str() {
-                    "value" => !names_variable,
+                    "value" => !(names_variable && entry.value.text().is_some_and(is_name)),
                     "type" => false,
                     _ => secret || is_text || secret_key(entry),
                 };
@@ -113,6 +114,10 @@ mod tests {
     #[test]
     fn the_name_of_a_variable_is_not() {
         assert_eq!(masked("access_key: {type: env, value: NAME}"), []);
+        assert_eq!(
+            masked("access_key: {type: env, value: hunter-2}"),
+            [(1, 32)]
+        );
         assert_eq!(masked("redact: {rules: [{key: x-user}]}"), []);
     }
 
