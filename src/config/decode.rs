@@ -4,16 +4,15 @@
 //! Holds: never stops at the first problem; a value that is wrong counts as its default from there on, so that what
 //! follows is still looked at.
 
-use super::environment::Environment;
+use super::environment::{Environment, is_name};
+use super::leaf::{convert, wanted, what};
 use super::model::Secret;
 use super::near::nearest;
 use super::problem::{Problems, quote};
-use super::schema::{ROOT, variant_named};
+use super::schema::ROOT;
 use super::settings::{Fields, Setting, Value};
-use super::table::{Key, Kind, LATER, Section, State, Tagged, Variant, Words, all_sections};
-use super::text;
+use super::table::{Key, Kind, LATER, Section, State, Tagged, Variant, all_sections};
 use super::tree::{self, Content, Entry, Mark, Node, scalar};
-use serde_yaml::Value as Yaml;
 
 pub(super) struct Decoder<'a> {
     pub environment: &'a Environment,
@@ -232,7 +231,7 @@ impl Decoder<'_> {
             return None;
         };
         let word = entry.value.text().unwrap_or_default();
-        let Some(variant) = variant_named(tagged, word) else {
+        let Some(variant) = tagged.variant(word) else {
             let hint = match nearest(word, tagged.variants.iter().map(|v| v.name)) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("one of {}", accepted(tagged).collect::<Vec<_>>().join(", ")),
@@ -306,9 +305,7 @@ impl Decoder<'_> {
             return None;
         };
         match (kind.value.text(), value.value.text()) {
-            (Some("env"), Some(variable)) => {
-                self.from_environment(variable, value.value.mark, name)
-            }
+            (Some("env"), Some(variable)) => self.variable(variable, value.value.mark, name),
             (Some("text"), Some(text)) if !text.is_empty() => Some(Secret::new(text)),
             (Some("env" | "text"), _) => {
                 self.problems
@@ -325,9 +322,17 @@ impl Decoder<'_> {
         }
     }
 
-    fn from_environment(&mut self, variable: &str, mark: Mark, name: Name) -> Option<Secret> {
+    fn variable(&mut self, variable: &str, mark: Mark, name: Name) -> Option<Secret> {
         match self.environment.get(variable) {
             Some(value) => Some(Secret::new(value)),
+            None if !is_name(variable) => {
+                let message =
+                    format!("value of {name} must be the name of an environment variable");
+                self.problems
+                    .error(mark, message)
+                    .hint("`type: text` takes the value itself");
+                None
+            }
             None => {
                 let message = format!(
                     "environment variable {} for {name} is not set",
@@ -374,72 +379,6 @@ impl Decoder<'_> {
     }
 }
 
-/// The value, or what is wrong and what to write.
-fn convert(kind: &Kind, text: &str, value: &Yaml) -> Result<Value, (String, String)> {
-    let wrong = || format!("must be {}, not {}", wanted(kind), quote(text));
-    match kind {
-        Kind::Bool => value
-            .as_bool()
-            .map(Value::Bool)
-            .ok_or_else(|| (wrong(), "write true or false".to_owned())),
-        Kind::Number(least, most) => match value.as_u64() {
-            Some(n) if (*least..=*most).contains(&n) => Ok(Value::Number(n)),
-            _ => Err((wrong(), String::new())),
-        },
-        Kind::Ratio => value
-            .as_f64()
-            .map(|_| Value::Unread)
-            .ok_or_else(|| (wrong(), String::new())),
-        Kind::Choice(words) => {
-            choose(*words, text).map_err(|hint| match words.later().contains(&text) {
-                true => (format!("cannot be {}: it {LATER}", quote(text)), hint),
-                false => (format!("cannot be {}", quote(text)), hint),
-            })
-        }
-        Kind::Duration(least, most) => {
-            let value = text::duration(text).map_err(|hint| (wrong(), hint))?;
-            let ms = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-            let show = |ms: &u64| text::show_duration(std::time::Duration::from_millis(*ms));
-            in_range(ms, *least, *most, show)
-                .map_err(|hint| (format!("cannot be {}", quote(text)), hint))?;
-            Ok(Value::Duration(value))
-        }
-        Kind::Size(least, most) => {
-            let bytes = text::size(text).map_err(|hint| (wrong(), hint))?;
-            in_range(bytes, *least, *most, |b| text::show_size(*b))
-                .map_err(|hint| (format!("cannot be {}", quote(text)), hint))?;
-            Ok(Value::Size(bytes))
-        }
-        Kind::Checked(check) => check(text)
-            .map(|()| Value::Text(text.to_owned()))
-            .map_err(|problem| (problem, String::new())),
-        _ => Ok(Value::Text(text.to_owned())),
-    }
-}
-
-fn in_range(
-    value: u64,
-    least: u64,
-    most: u64,
-    show: impl Fn(&u64) -> String,
-) -> Result<(), String> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(format!("from {} to {}", show(&least), show(&most)))
-}
-
-fn choose(words: &dyn Words, text: &str) -> Result<Value, String> {
-    let names = words.names();
-    if names.contains(&text) {
-        return Ok(Value::Text(text.to_owned()));
-    }
-    Err(match nearest(text, names.iter().copied()) {
-        Some(name) if !words.later().contains(&text) => format!("did you mean `{name}`?"),
-        _ => format!("one of {}", names.join(", ")),
-    })
-}
-
 fn accepted(tagged: &Tagged) -> impl Iterator<Item = &'static str> {
     tagged
         .variants
@@ -461,31 +400,5 @@ fn forget_place(setting: &mut Setting) {
     setting.mark = Mark::default();
     if let Value::List(items) = &mut setting.value {
         items.iter_mut().for_each(forget_place);
-    }
-}
-
-fn what(node: &Node) -> &'static str {
-    match &node.content {
-        Content::Scalar { text, plain } => match scalar(text, *plain) {
-            Yaml::Null => "nothing",
-            Yaml::Bool(_) => "true or false",
-            Yaml::Number(_) => "a number",
-            _ => "text",
-        },
-        Content::List(_) => "a list",
-        Content::Map(_) => "a map",
-    }
-}
-
-fn wanted(kind: &Kind) -> String {
-    match kind {
-        Kind::Bool => "true or false".to_owned(),
-        Kind::Number(least, most) if least == most => least.to_string(),
-        Kind::Number(least, most) => format!("a whole number from {least} to {most}"),
-        Kind::Ratio => "a number".to_owned(),
-        Kind::Choice(words) => format!("one of {}", words.names().join(", ")),
-        Kind::Duration(..) => "a time such as `10s`".to_owned(),
-        Kind::Size(..) => "a size such as `16MiB`".to_owned(),
-        _ => "text".to_owned(),
     }
 }

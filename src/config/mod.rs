@@ -11,11 +11,13 @@
 //! positions are wrong inside tagged lists: `serde_yaml` types every scalar, reads the whole text once more to find
 //! what two readers would understand differently, and writes `check --print`.
 
+mod agree;
 mod build;
 mod decode;
 mod environment;
 pub mod file;
 mod groups;
+mod leaf;
 mod model;
 mod near;
 mod problem;
@@ -84,7 +86,7 @@ pub fn load(text: &str, file: &str, environment: &Environment) -> Result<Loaded,
     let config = builder.config(&settings);
     let sources = builder.sources;
     if !problems.has_errors()
-        && let Some((mark, message)) = tree::disagreement(text, &root)
+        && let Some((mark, message)) = agree::disagreement(text, &root)
     {
         problems.error(mark, message);
     }

@@ -3,6 +3,7 @@
 //! Found by shape and not by the tables: a misspelt key still has a secret behind it. To mask too much only makes an
 //! excerpt harder to read.
 
+use super::environment::is_name;
 use super::tree::{Content, Entry, Mark, Node};
 
 /// Marks of all values that may be secrets.
@@ -26,14 +27,16 @@ fn visit(node: &Node, secret: bool, found: &mut Vec<Mark>) {
         Content::Scalar { .. } => {}
         Content::List(items) => items.iter().for_each(|item| visit(item, secret, found)),
         Content::Map(entries) => {
-            let names_variable = node
-                .entry("type")
-                .is_some_and(|e| e.value.text() == Some("env"));
+            let is_type = |word| {
+                node.entry("type")
+                    .is_some_and(|e| e.value.text() == Some(word))
+            };
+            let (names_variable, is_text) = (is_type("env"), is_type("text"));
             for entry in entries {
                 let here = match entry.key.as_str() {
-                    "value" => !names_variable,
+                    "value" => !(names_variable && entry.value.text().is_some_and(is_name)),
                     "type" => false,
-                    _ => secret_key(entry),
+                    _ => secret || is_text || secret_key(entry),
                 };
                 visit(&entry.value, here, found);
             }
@@ -101,11 +104,20 @@ mod tests {
     fn a_text_credential_is_a_secret_even_under_a_misspelt_key() {
         assert_eq!(masked("acess: {type: text, value: hunter2}"), [(1, 28)]);
         assert_eq!(masked("access_key: AKIA"), [(1, 13)]);
+        assert_eq!(masked("a: {type: text, vale: hunter2}"), [(1, 23)]);
+        assert_eq!(
+            masked("access_key: {typ: txt, vale: x}"),
+            [(1, 19), (1, 30)]
+        );
     }
 
     #[test]
     fn the_name_of_a_variable_is_not() {
         assert_eq!(masked("access_key: {type: env, value: NAME}"), []);
+        assert_eq!(
+            masked("access_key: {type: env, value: hunter-2}"),
+            [(1, 32)]
+        );
         assert_eq!(masked("redact: {rules: [{key: x-user}]}"), []);
     }
 

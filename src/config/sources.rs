@@ -81,15 +81,21 @@ impl Sources {
         match &setting.value {
             Value::Section(fields) => self.walk(path, fields),
             Value::List(items) if items.iter().any(|i| i.value.section().is_some()) => {
-                for (i, item) in items.iter().enumerate() {
-                    let name = item
-                        .value
-                        .section()
-                        .and_then(|f| f.text("id").or(f.text("type")));
-                    self.setting(
-                        format!("{path}[{}]", name.map_or(i.to_string(), str::to_owned)),
-                        item,
-                    );
+                let mut seen: Vec<&str> = Vec::new();
+                for item in items {
+                    let fields = item.value.section();
+                    let name =
+                        fields.and_then(|f| f.text("id").or(f.text("type")).or(f.text("name")));
+                    let name = name.unwrap_or("item");
+                    seen.push(name);
+                    // As the ids of stores are made unique.
+                    let number = seen.iter().filter(|n| **n == name).count();
+                    let name = if number > 1 {
+                        format!("{name}-{number}")
+                    } else {
+                        name.to_owned()
+                    };
+                    self.setting(format!("{path}[{name}]"), item);
                 }
             }
             Value::Map(entries) if !entries.is_empty() => {

@@ -128,6 +128,12 @@ pub(super) struct Tagged {
     pub variants: &'static [Variant],
 }
 
+impl Tagged {
+    pub fn variant(&self, name: &str) -> Option<&'static Variant> {
+        self.variants.iter().find(|v| v.name == name)
+    }
+}
+
 pub(super) struct Variant {
     pub name: &'static str,
     /// The name that the program uses; another one only for a former name.

@@ -187,3 +187,31 @@ fn a_byte_order_mark_changes_nothing() {
         shown(load(SHORT, "short", &environment), "short").config
     );
 }
+
+#[test]
+fn no_key_that_is_not_acted_on_is_passed_over_in_silence() {
+    let environment = Environment::default();
+    let mut looked_at = 0;
+    for section in table::all_sections(&schema::ROOT) {
+        for key in section.keys {
+            let severity = match key.state {
+                table::State::Acts => continue,
+                table::State::Ignored(_) => Severity::Warning,
+                table::State::Refused(_) => Severity::Error,
+            };
+            let mut problems = Problems::default();
+            let node = tree::read(&format!("{}: something", key.name), &mut problems);
+            let mut decoder = Decoder {
+                environment: &environment,
+                problems: &mut problems,
+            };
+            decoder.section(section, node.as_ref(), Mark::default());
+            let named = format!("`{}` in {}", key.name, section.name);
+            let found = problems.finish("", &[]);
+            let said = |p: &Problem| p.severity == severity && p.message.starts_with(&named);
+            assert!(found.iter().any(said), "{named}: {found:?}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 30, "only {looked_at} keys");
+}

@@ -61,7 +61,7 @@ pub(super) fn show_duration(value: Duration) -> String {
         (1_000, "s"),
     ]
     .iter()
-    .find(|(factor, _)| ms > 0 && ms % factor == 0)
+    .find(|(factor, _)| ms > 0 && ms.is_multiple_of(*factor))
     .map_or_else(
         || format!("{ms}ms"),
         |(factor, unit)| format!("{}{unit}", ms / factor),
@@ -77,7 +77,7 @@ pub(super) fn show_size(bytes: u64) -> String {
         (1 << 10, "KiB"),
     ]
     .iter()
-    .find(|(factor, _)| bytes > 0 && bytes % factor == 0)
+    .find(|(factor, _)| bytes > 0 && bytes.is_multiple_of(*factor))
     .map_or_else(
         || format!("{bytes}B"),
         |(factor, unit)| format!("{}{unit}", bytes / factor),

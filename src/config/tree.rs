@@ -5,7 +5,7 @@
 //! (tags, merge keys, duplicate keys, several documents, control characters) is refused by name.
 //!
 //! The events are saphyr-parser's, for their exact positions. What a scalar *is* (number, boolean, null, text) is for
-//! `serde_yaml` to say (see [`scalar`]), and [`disagreement`] lets it read the whole text once more: where the two
+//! `serde_yaml` to say (see [`scalar`]), and [`agree`](super::agree) lets it read the whole text once more: where the two
 //! readers understand a file differently, nobody can know what its author meant.
 
 use super::problem::{Problems, quote};
@@ -179,15 +179,7 @@ impl Builder {
     fn take(&mut self, event: Event, span: Span, problems: &mut Problems) -> Result<(), Stop> {
         let mark = mark_of(span);
         match event {
-            Event::DocumentStart(_) => {
-                self.documents += 1;
-                if self.documents > 1 {
-                    problems
-                        .error(mark, "a second YAML document")
-                        .hint("a configuration is one document");
-                    return Err(Stop);
-                }
-            }
+            Event::DocumentStart(_) => self.document(mark, problems)?,
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_tag(tag.is_some(), mark, problems);
                 let plain = style == ScalarStyle::Plain;
@@ -214,18 +206,32 @@ impl Builder {
                     self.place(frame.node, frame.anchor, problems);
                 }
             }
-            Event::Alias(id) => {
-                let Some(node) = self.anchors.get(&id).cloned() else {
-                    problems.error(mark, "an alias inside the value that it names");
-                    return Err(Stop);
-                };
-                let (size, depth) = node.size_and_depth();
-                self.count(size, mark, problems)?;
-                self.depth(depth, mark, problems)?;
-                self.place(node, 0, problems);
-            }
+            Event::Alias(id) => self.alias(id, mark, problems)?,
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
+        Ok(())
+    }
+
+    fn document(&mut self, mark: Mark, problems: &mut Problems) -> Result<(), Stop> {
+        self.documents += 1;
+        if self.documents > 1 {
+            problems
+                .error(mark, "a second YAML document")
+                .hint("a configuration is one document");
+            return Err(Stop);
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, id: usize, mark: Mark, problems: &mut Problems) -> Result<(), Stop> {
+        let Some(node) = self.anchors.get(&id).cloned() else {
+            problems.error(mark, "an alias inside the value that it names");
+            return Err(Stop);
+        };
+        let (size, depth) = node.size_and_depth();
+        self.count(size, mark, problems)?;
+        self.depth(depth, mark, problems)?;
+        self.place(node, 0, problems);
         Ok(())
     }
 
@@ -344,54 +350,9 @@ fn mark_of(span: Span) -> Mark {
     }
 }
 
-/// Where `serde_yaml` reads something else than `root` says; None where both agree.
-pub(super) fn disagreement(text: &str, root: &Node) -> Option<(Mark, String)> {
-    match serde_yaml::from_str::<Value>(text) {
-        Ok(value) => differing(root, &value).map(|mark| {
-            (
-                mark,
-                "two YAML readers understand this differently".to_owned(),
-            )
-        }),
-        Err(error) => {
-            let at = error.location();
-            let line = at.as_ref().map_or(root.mark.line, |l| l.line());
-            let column = at.as_ref().map_or(root.mark.column, |l| l.column());
-            Some((
-                Mark {
-                    line,
-                    column,
-                    width: 1,
-                },
-                format!("two YAML readers understand this differently: {error}"),
-            ))
-        }
-    }
-}
-
-fn differing(node: &Node, value: &Value) -> Option<Mark> {
-    match (&node.content, value) {
-        (Content::List(items), Value::Sequence(values)) if items.len() == values.len() => {
-            items.iter().zip(values).find_map(|(n, v)| differing(n, v))
-        }
-        (Content::Map(entries), Value::Mapping(map)) if entries.len() == map.len() => {
-            entries.iter().zip(map).find_map(|(e, (k, v))| {
-                // A key that looks like a number is a number to serde_yaml.
-                let same = *k == Value::String(e.key.clone()) || *k == scalar(&e.key, true);
-                if same {
-                    differing(&e.value, v)
-                } else {
-                    Some(e.key_mark)
-                }
-            })
-        }
-        (Content::Scalar { text, plain }, value) if scalar(text, *plain) == *value => None,
-        _ => Some(node.mark),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::agree::disagreement;
     use super::super::problem::render;
     use super::*;
 

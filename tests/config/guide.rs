@@ -94,3 +94,18 @@ fn print_says_where_each_value_comes_from_and_masks_secrets() {
         Some(true)
     );
 }
+
+#[test]
+fn print_gives_each_value_a_path_of_its_own() {
+    let text = "version: 2\nservices: {event_stores: [{type: otel}, {type: otel}, {type: stdout}]}\n\
+        stacks: {s: {plugins: [{type: http_capture, config: {level: headers, redact: {rules: [\
+        {in: query, key: a}, {in: query, key: b}]}}}]}}\ntap: {http: {stack: s}}\n";
+    let loaded = loaded(text, &[]);
+    let mut paths: Vec<&str> = loaded.sources.iter().map(|s| s.path.as_str()).collect();
+    let all = paths.len();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), all, "{paths:?}");
+    assert_eq!(loaded.config.event_stores[1].id, "otel-2");
+    assert!(paths.contains(&"services.event_stores[otel-2].traces.url"));
+}
