@@ -1,25 +1,28 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
 use crate::capture::{Capture, Shared};
-use crate::config::{Config, EventStoreKind, OtelStore};
+use crate::config::{Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore};
 use crate::conn::{self, Table};
-use crate::enrich::{Clock, Ids, Processes};
+use crate::enrich::{Ids, Processes};
 use crate::pipeline::{Audience, Pipeline, Stage};
-use crate::probe::finder::{Finder, FinderHandle};
+use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
+use crate::probe::time;
 use crate::redact::Redactor;
 use crate::rules::{Filter, Level};
-use crate::sink::otlp::{OtlpOptions, OtlpSink};
-use crate::sink::payload::PayloadStage;
-use crate::sink::stdout::StdoutSink;
+use crate::sink::otlp::{KnownMethods, OtlpOptions, OtlpSink};
+use crate::sink::payload::{PayloadOptions, PayloadStage};
+use crate::sink::stdout::{Form, StdoutSink};
 use crate::sink::{Fanout, Sink};
 use crate::telemetry::Ledger;
 use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
+use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -82,8 +85,9 @@ impl Agent {
         let mut own = Own::start(&options.log_level, options.log_format, store)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
-        let mut sinks = Sinks::start(config, &ledger, runtime)?;
-        let stage = stage(config, &ledger, &mut sinks, runtime)?;
+        let sinks = Sinks::start(config, &ledger, runtime)?;
+        let payloads = payload_stage(config, &sinks.telemetry, &ledger, runtime)?;
+        let stage = stage(config, &sinks, payloads.as_ref(), &ledger)?;
         let table = Table::new(limits(config));
 
         let kernel = Kernel::load(&KernelOptions {
@@ -92,7 +96,7 @@ impl Agent {
             ..KernelOptions::default()
         })?;
         let tier = kernel.tier();
-        let finder = Finder::start(kernel.attacher())?;
+        let finder = Finder::start(kernel.attacher(), finder::Options::default())?;
         let shared = Arc::new(Shared::default());
         let record = options.record.as_deref().map(record_file).transpose()?;
         let capture = Capture::start(
@@ -101,10 +105,9 @@ impl Agent {
             ledger.clone(),
             record,
             shared.clone(),
-        )
-        .context("cannot start the capture thread")?;
+        )?;
 
-        let source = status_source(ledger.clone(), shared, &finder, tier);
+        let source = status_source(ledger.clone(), shared, finder.verdicts(), tier);
         own.start_metrics(store, &source)?;
         if let Some(address) = options.status_listen {
             let listener = runtime
@@ -118,7 +121,7 @@ impl Agent {
             ledger,
             finder,
             capture,
-            payloads: sinks.payloads,
+            payloads,
             otlp: sinks.otlp,
             stdout: sinks.stdout,
         })
@@ -145,5 +148,236 @@ impl Agent {
             Err(error) => tracing::error!(%error, "stopped; the ledger cannot be shown"),
         }
         self.own.stop();
+    }
+}
+
+/// The store that takes the agent's own telemetry: the first of type `otel`.
+fn own_store(config: &Config) -> Option<&OtelStore> {
+    config
+        .event_stores
+        .iter()
+        .find_map(|store| match &store.kind {
+            EventStoreKind::Otel(otel) => Some(&**otel),
+            EventStoreKind::Stdout | EventStoreKind::Disabled => None,
+        })
+}
+
+/// The stores that transactions go to: the first of the file, as in QTap, and the first of type `otel`.
+fn telemetry_stores(config: &Config) -> Vec<&EventStore> {
+    let first = config.event_stores.first();
+    let otel = config
+        .event_stores
+        .iter()
+        .find(|store| matches!(store.kind, EventStoreKind::Otel(_)));
+    let mut stores: Vec<&EventStore> = first.into_iter().chain(otel).collect();
+    stores.dedup_by_key(|store| store.id.clone());
+    stores
+}
+
+fn limits(config: &Config) -> conn::Limits {
+    let capture = config
+        .http_stack()
+        .and_then(|stack| stack.http_capture.as_ref());
+    let access = config.http_stack().and_then(|stack| stack.access_logs);
+    let levels = [
+        capture.map(|capture| capture.level),
+        access.map(|access| access.mode),
+    ];
+    conn::Limits {
+        body: BodyLimits {
+            capture: levels.contains(&Some(Level::Full)),
+            max_bytes: capture.map_or(HttpCapture::default().body_max_bytes, |c| c.body_max_bytes),
+        },
+        connection_memory: config.limits.connection_memory,
+        // The rest of the budget is for what waits in the sinks.
+        total_memory: config.limits.memory / 2,
+    }
+}
+
+/// Everything that captures go to, as started.
+struct Sinks {
+    telemetry: Fanout,
+    access: Option<Fanout>,
+    otlp: Vec<Arc<OtlpSink>>,
+    stdout: Vec<Arc<StdoutSink>>,
+}
+
+impl Sinks {
+    fn start(config: &Config, ledger: &Ledger, runtime: &Handle) -> anyhow::Result<Sinks> {
+        let mut otlp = Vec::new();
+        let mut stdout = Vec::new();
+        let mut telemetry: Vec<Arc<dyn Sink>> = Vec::new();
+        for store in telemetry_stores(config) {
+            match &store.kind {
+                EventStoreKind::Otel(otel) => {
+                    let sink = OtlpSink::start(
+                        &store.id,
+                        otel,
+                        otlp_options(config),
+                        ledger.clone(),
+                        runtime,
+                    )
+                    .with_context(|| format!("event store `{}`", store.id))?;
+                    let sink = Arc::new(sink);
+                    telemetry.push(sink.clone());
+                    otlp.push(sink);
+                }
+                EventStoreKind::Stdout => {
+                    let form = Form::of_event_store();
+                    let sink = Arc::new(StdoutSink::start(&store.id, form, ledger.clone())?);
+                    telemetry.push(sink.clone());
+                    stdout.push(sink);
+                }
+                EventStoreKind::Disabled => {}
+            }
+        }
+        let access_logs = config.http_stack().and_then(|stack| stack.access_logs);
+        let access = match access_logs.filter(|access| access.mode > Level::None) {
+            Some(access) => {
+                let form = Form::of_access_logs(access);
+                let sink = Arc::new(StdoutSink::start("access_logs", form, ledger.clone())?);
+                stdout.push(sink.clone());
+                Some(Fanout::new(vec![sink]))
+            }
+            None => None,
+        };
+        Ok(Sinks {
+            telemetry: Fanout::new(telemetry),
+            access,
+            otlp,
+            stdout,
+        })
+    }
+}
+
+/// Starts the store that payloads go to, where the configuration has one in effect.
+fn payload_stage(
+    config: &Config,
+    telemetry: &Fanout,
+    ledger: &Ledger,
+    runtime: &Handle,
+) -> anyhow::Result<Option<Arc<PayloadStage>>> {
+    let Some((store, capture)) = payload_store(config) else {
+        return Ok(None);
+    };
+    let options = PayloadOptions {
+        from_level: capture.object_from_level,
+        max_queued_bytes: usize::try_from(config.limits.memory / 4)?,
+        ..PayloadOptions::default()
+    };
+    let telemetry = telemetry.clone();
+    let next = Arc::new(move |capture, link, ticket| telemetry.deliver(capture, link, ticket));
+    let stage = PayloadStage::start(store, options, ledger.clone(), runtime, next)?;
+    Ok(Some(Arc::new(stage)))
+}
+
+fn payload_store(config: &Config) -> Option<(&ObjectStore, &HttpCapture)> {
+    let capture = config.http_stack()?.http_capture.as_ref()?;
+    let id = capture.object_store.as_ref()?;
+    let store = config.object_stores.iter().find(|store| store.id == *id)?;
+    Some((store, capture))
+}
+
+/// Who gets transactions, and at which level.
+fn stage(
+    config: &Config,
+    sinks: &Sinks,
+    payloads: Option<&Arc<PayloadStage>>,
+    ledger: &Ledger,
+) -> anyhow::Result<Stage> {
+    let stack = config.http_stack();
+    let capture = stack.and_then(|stack| stack.http_capture.clone());
+    let usage = stack.is_some_and(|stack| stack.report_usage);
+    let settings = capture.unwrap_or_default();
+    let redactor = || Redactor::new(&settings);
+    let telemetry = Audience {
+        // `report_usage` asks for a summary of everything.
+        level: settings
+            .level
+            .max(if usage { Level::Summary } else { Level::None }),
+        redactor: redactor()?,
+        payloads: payloads.cloned(),
+        sinks: sinks.telemetry.clone(),
+    };
+    let access_level = stack
+        .and_then(|stack| stack.access_logs)
+        .map(|access| access.mode);
+    let access = match (&sinks.access, access_level) {
+        (Some(sinks), Some(level)) => Some(Audience {
+            level,
+            redactor: redactor()?,
+            payloads: None,
+            sinks: sinks.clone(),
+        }),
+        _ => None,
+    };
+    Ok(Stage {
+        ledger: ledger.clone(),
+        processes: Processes::new(&config.resource),
+        clock: time::clock(),
+        ids: Ids::new(config.tap.trace_context),
+        filter: Filter::new(&config.tap)?,
+        telemetry: Some(telemetry),
+        access,
+    })
+}
+
+fn otlp_options(config: &Config) -> OtlpOptions {
+    let mut options = OtlpOptions {
+        // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
+        queue_bytes: usize::try_from(config.limits.memory / 16).unwrap_or(usize::MAX),
+        ..OtlpOptions::default()
+    };
+    if let Ok(methods) = std::env::var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
+        options.known_methods = KnownMethods::parse(&methods);
+    }
+    options
+}
+
+/// The file of `--record`: for its owner alone, and never one that is there already.
+fn record_file(path: &Path) -> anyhow::Result<File> {
+    tracing::warn!(
+        path = %path.display(),
+        "recording raw kernel events: the file holds all traffic in the clear, secrets included"
+    );
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot make the recording {}", path.display()))
+}
+
+fn status_source(ledger: Ledger, shared: Arc<Shared>, verdicts: Verdicts, tier: Tier) -> Source {
+    let started = Instant::now();
+    Arc::new(move || {
+        let verdicts = verdicts.snapshot();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            tier: tier.to_string(),
+            ready: verdicts.ready,
+            uptime_seconds: started.elapsed().as_secs_f64(),
+            ledger: ledger.snapshot(),
+            queues: Queues {
+                connections: shared.connections.load(Ordering::Relaxed),
+                connection_bytes: shared.connection_bytes.load(Ordering::Relaxed),
+            },
+            verdicts: serde_json::to_value(&verdicts).unwrap_or_default(),
+        }
+    })
+}
+
+async fn wait_for_signal() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = interrupt.recv() => return Ok("SIGINT"),
+            _ = hangup.recv() => {
+                tracing::warn!("SIGHUP: this version does not reload its configuration; restart it instead");
+            }
+        }
     }
 }

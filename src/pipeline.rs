@@ -40,8 +40,8 @@ pub struct Stage {
 pub struct Audience {
     pub level: Level,
     pub redactor: Redactor,
-    /// The store that objects go to first, and the lowest level that makes one.
-    pub payloads: Option<(Arc<PayloadStage>, Level)>,
+    /// The store that objects go to first.
+    pub payloads: Option<Arc<PayloadStage>>,
     pub sinks: Fanout,
 }
 
@@ -63,7 +63,10 @@ impl Pipeline {
             Event::ConnEof(_) | Event::ConnClose(_) | Event::TlsEnd(_) | Event::Exit { .. } => {
                 self.ends.push(record);
             }
-            Event::Exec(exec) => self.stage.processes.exec(&exec),
+            Event::Exec(exec) => {
+                self.stage.processes.exec(&exec);
+                self.table.handle(&event, &mut self.stage);
+            }
             other => self.table.handle(&other, &mut self.stage),
         }
     }
@@ -113,7 +116,6 @@ impl Pipeline {
     pub fn tick(&mut self, now: KernelTime, clock: Clock) {
         self.stage.clock = clock;
         self.table.tick(now, &mut self.stage);
-        self.stage.processes.tick(now);
     }
 
     /// The agent stops: what is unfinished leaves, marked.
@@ -210,8 +212,8 @@ impl Audience {
         }
         let capture = Arc::new(redacted);
         match &self.payloads {
-            Some((stage, from)) if self.level >= *from => stage.offer(capture, ticket),
-            _ => self.sinks.deliver(capture, None, ticket),
+            Some(stage) => stage.offer(capture, ticket),
+            None => self.sinks.deliver(capture, None, ticket),
         }
     }
 }

@@ -5,3 +5,15 @@
 
 pub mod args;
 pub mod check;
+pub mod run;
+
+use args::{Cli, Command};
+use std::process::ExitCode;
+
+/// Does what the command line says.
+pub fn dispatch(cli: &Cli) -> ExitCode {
+    match &cli.command {
+        Command::Run(args) => run::run(args, cli.log),
+        Command::Check(args) => check::check(args),
+    }
+}

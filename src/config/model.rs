@@ -183,6 +183,21 @@ pub struct HttpCapture {
     pub body_max_bytes: usize,
 }
 
+impl Default for HttpCapture {
+    /// What an absent plugin stands for: nothing is kept.
+    fn default() -> Self {
+        HttpCapture {
+            level: Level::None,
+            object_store: None,
+            object_from_level: Level::Summary,
+            headers_include: vec!["*".into()],
+            headers_exclude: Vec::new(),
+            redact: Vec::new(),
+            body_max_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Plugin `access_logs`: a line a transaction on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessLogs {

@@ -57,7 +57,11 @@ impl Exchange {
 
     /// Version of the response, else of the request.
     pub fn protocol(&self) -> Protocol {
-        let seen = |m: &Option<Message>| m.as_ref().filter(|m| m.content.is_some()).map(|m| m.protocol);
+        let seen = |m: &Option<Message>| {
+            m.as_ref()
+                .filter(|m| m.content.is_some())
+                .map(|m| m.protocol)
+        };
         seen(&self.request).unwrap_or(seen(&self.response).unwrap_or(self.protocol))
     }
 
@@ -69,11 +73,7 @@ impl Exchange {
 
     fn set_request(&mut self, message: Message) {
         self.request_done = true;
-        let own = [
-            Mark::RequestGap,
-            Mark::RequestMalformed,
-            Mark::RequestCut,
-        ];
+        let own = [Mark::RequestGap, Mark::RequestMalformed, Mark::RequestCut];
         self.mark(&message, own);
         self.request = Some(message);
     }
@@ -167,7 +167,12 @@ impl Pairing {
 
     /// Finds the request of a response that begins at `first`. `coming`: when a request began whose head is not read yet.
     /// With `now_or_never` it does not wait.
-    pub fn response_begins(&mut self, first: Stamp, coming: Option<KernelTime>, now_or_never: bool) -> Match {
+    pub fn response_begins(
+        &mut self,
+        first: Stamp,
+        coming: Option<KernelTime>,
+        now_or_never: bool,
+    ) -> Match {
         if self.responses_lost && !self.pass_over_lost(first, now_or_never) {
             return Match::Wait;
         }

@@ -1,5 +1,6 @@
 //! What the finder needs of the one who attaches probes.
 
+use crate::probe::attach::{Attacher, Attachment};
 use crate::probe::target::Target;
 use std::path::Path;
 
@@ -20,3 +21,11 @@ pub trait Attach {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AttachError(pub String);
+
+impl Attach for Attacher {
+    type Link = Attachment;
+
+    fn attach(&self, path: &Path, targets: &[Target]) -> Result<Attachment, AttachError> {
+        Attacher::attach(self, path, targets).map_err(|error| AttachError(error.to_string()))
+    }
+}

@@ -135,7 +135,10 @@ mod tests {
             ..Response::default()
         };
         let protocol = Protocol::Http11;
-        (request(&q, protocol), response(&a, protocol, Asked::default()))
+        (
+            request(&q, protocol),
+            response(&a, protocol, Asked::default()),
+        )
     }
 
     #[test]
@@ -168,7 +171,10 @@ mod tests {
     #[test]
     fn some_responses_have_no_content_whatever_they_say() {
         for status in [100, 101, 204, 304] {
-            assert_eq!(both(&[("content-length", "5")], status).1, Framing::Length(0));
+            assert_eq!(
+                both(&[("content-length", "5")], status).1,
+                Framing::Length(0)
+            );
         }
         let r = Response {
             status: 200,

@@ -3,7 +3,7 @@
 use super::{Next, PayloadOptions, Shared, document};
 use crate::redact::Redacted;
 use crate::sink::{PayloadLink, PayloadStatus};
-use crate::telemetry::ledger::{PayloadLost, Ticket};
+use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,14 +58,14 @@ impl Budget {
 pub(super) struct Waiting(Mutex<State>);
 
 struct State {
-    parcel: Option<(Arc<Redacted>, Ticket)>,
+    parcel: Option<(Arc<Redacted>, SharedTicket)>,
     link: PayloadLink,
     /// Its time is over: it goes as soon as its key is known.
     due: bool,
 }
 
 impl Waiting {
-    pub fn new(capture: Arc<Redacted>, ticket: Ticket) -> Self {
+    pub fn new(capture: Arc<Redacted>, ticket: SharedTicket) -> Self {
         Waiting(Mutex::new(State {
             parcel: Some((capture, ticket)),
             link: PayloadLink {

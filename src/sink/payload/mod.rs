@@ -27,7 +27,7 @@ use crate::redact::Redacted;
 use crate::rules::Level;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::Ledger;
-use crate::telemetry::ledger::{PayloadLost, Ticket};
+use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use job::{Budget, Job, Waiting};
 use link::LinkTemplate;
 use sha2::{Digest, Sha256};
@@ -39,7 +39,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 
 /// Takes a capture on to telemetry. The link is None where no payload is wanted. Must not block.
-pub type Next = Arc<dyn Fn(Arc<Redacted>, Option<PayloadLink>, Ticket) + Send + Sync>;
+pub type Next = Arc<dyn Fn(Arc<Redacted>, Option<PayloadLink>, SharedTicket) + Send + Sync>;
 
 /// Bounds of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl PayloadStage {
 
     /// Takes a capture: it goes on to telemetry with its link, at once where no payload is wanted or none can be
     /// taken. Never blocks.
-    pub fn offer(&self, capture: Arc<Redacted>, ticket: Ticket) {
+    pub fn offer(&self, capture: Arc<Redacted>, ticket: SharedTicket) {
         let wanted = capture.decision.level >= self.shared.options.from_level
             && capture.decision.level > Level::None;
         let Some(entrance) = self.entrance.as_ref().filter(|_| wanted) else {

@@ -20,7 +20,7 @@ struct Bench {
 
 fn sink() -> (Next, UnboundedReceiver<Gone>) {
     let (sender, gone) = mpsc::unbounded_channel();
-    let next: Next = Arc::new(move |capture, link, ticket: Ticket| {
+    let next: Next = Arc::new(move |capture, link, ticket: SharedTicket| {
         ticket.exported();
         sender.send((capture, link, Instant::now())).unwrap();
     });
