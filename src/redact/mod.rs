@@ -213,6 +213,8 @@ impl std::fmt::Debug for Redacted {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

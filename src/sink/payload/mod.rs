@@ -10,6 +10,7 @@
 //! hangs; writers wait for the store. How documents become objects is the writers' part alone.
 
 mod document;
+mod explain;
 mod folder;
 mod job;
 mod json;
@@ -19,8 +20,8 @@ mod target;
 mod time;
 
 pub use document::{VERSION, encode};
+pub use explain::StoreError;
 pub use folder::FolderError;
-pub use store::StoreError;
 
 use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::redact::Redacted;
@@ -191,6 +192,9 @@ impl PayloadStage {
         let waiting = Arc::new(Waiting::new(capture, ticket));
         if let Err(reason) = taken {
             self.shared.ledger.payload_lost(reason);
+            if reason == PayloadLost::QueueFull {
+                self.shared.store.report(&StoreError::queue_full());
+            }
             return waiting.go(&self.shared.next, PayloadStatus::Lost);
         }
         let job = Job::new(self.shared.clone(), waiting.clone(), bytes);
@@ -204,7 +208,7 @@ impl PayloadStage {
     }
 
     /// Takes nothing more, and waits until all payloads are stored or lost; at `deadline` the rest is lost
-    /// (`payloads.lost.shutdown`). All telemetry has gone on when this returns.
+    /// (`payloads.lost.shutdown`). All telemetry has gone on when this returns. Runs on a tokio runtime.
     pub async fn drain(&self, deadline: Instant) {
         self.shared.budget().close();
         let empty = async {
@@ -260,7 +264,10 @@ async fn encoder(jobs: Jobs, encoded: mpsc::UnboundedSender<Job>) {
         let Some(document) = job.encode() else {
             continue;
         };
-        if document.len() > job.shared().options.max_object_bytes {
+        let max = job.shared().options.max_object_bytes;
+        if document.len() > max {
+            let error = StoreError::too_large(document.len(), max);
+            job.shared().store.report(&error);
             job.lost(PayloadLost::TooLarge);
             continue;
         }

@@ -1,10 +1,11 @@
 //! The store behind the stage: S3 and compatibles, a local folder, stdout.
 
 use super::StartError;
+use super::explain::{FOLDER_HINT, StoreError, explain, not_implemented};
 use super::folder::{self, FolderError};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
 use bytes::Bytes;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
@@ -26,20 +27,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two warnings about the same store.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
+/// Without a failure, until a store is said to be well again.
+const CALM: Duration = Duration::from_secs(5);
+
 /// How a put ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Put {
     Stored,
     /// The same bytes were there.
     Deduplicated,
-}
-
-/// A put failed, retries included.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}; {hint}")]
-pub struct StoreError {
-    what: String,
-    hint: &'static str,
 }
 
 /// An open store.
@@ -72,7 +68,8 @@ struct Failures {
     warned: Option<Instant>,
     /// Failures that no warning was written for.
     silent: u64,
-    failing: bool,
+    /// When the last one was; None: all is well, or said to be.
+    last: Option<Instant>,
 }
 
 impl Store {
@@ -128,7 +125,7 @@ impl Store {
     /// Writes a warning about a failed put: the first at once, then one in half a minute.
     pub fn report(&self, error: &StoreError) {
         let mut failures = self.failures();
-        failures.failing = true;
+        failures.last = Some(Instant::now());
         if failures.warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
             failures.silent += 1;
             return;
@@ -144,16 +141,20 @@ impl Store {
         );
     }
 
+    /// A put succeeded: says so where puts had failed, once none has for a while. A store that is only too slow takes
+    /// one payload and refuses the next.
     fn works_again(&self) {
         let mut failures = self.failures();
-        if !failures.failing {
+        if failures.last.is_none_or(|at| at.elapsed() < CALM) {
             return;
         }
-        *failures = Failures::default();
+        failures.last = None;
+        let silent = std::mem::take(&mut failures.silent);
         drop(failures);
         tracing::info!(
             store = self.id,
             place = self.place,
+            failed_since_last_warning = silent,
             "payloads are being stored again"
         );
     }
@@ -240,7 +241,8 @@ fn s3_client(id: &str, s3: &S3Store) -> Result<impl ObjectStore + use<>, StartEr
     builder
         .with_client_options(client)
         .with_allow_http(s3.insecure)
-        .with_endpoint(endpoint(s3))
+        // Goes before all that the environment says of endpoints.
+        .with_config(AmazonS3ConfigKey::S3Endpoint, endpoint(s3))
         .with_bucket_name(&s3.bucket)
         .with_region(&s3.region)
         .with_virtual_hosted_style_request(false)
@@ -319,117 +321,22 @@ async fn put_new(files: &LocalFileSystem, key: &Key, document: Bytes) -> object_
 }
 
 async fn print(document: Bytes) -> Result<Put, StoreError> {
-    let failed = |what: String| StoreError {
-        what,
+    let failed = |reason: &dyn std::fmt::Display| StoreError {
+        what: format!("stdout: {reason}"),
         hint: "check what stdout leads to",
     };
-    let print = move || {
-        let mut out = std::io::stdout().lock();
-        out.write_all(&document)?;
-        out.write_all(b"\n")?;
-        out.flush()
-    };
+    let print = move || write_line(&mut std::io::stdout().lock(), &document);
     match tokio::task::spawn_blocking(print).await {
         Ok(Ok(())) => Ok(Put::Stored),
-        Ok(Err(e)) => Err(failed(format!("stdout: {e}"))),
-        Err(e) => Err(failed(format!("stdout: {e}"))),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
     }
 }
 
-const FOLDER_HINT: &str = "check the folder's owner and mode, and the room on its disk";
-
-fn not_implemented(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotImplemented { .. })
-        || code(&chain(error)).is_some_and(|c| c == "NotImplemented")
-}
-
-/// What failed and what to do about it.
-fn explain(error: &object_store::Error) -> StoreError {
-    let text = chain(error);
-    let code = code(&text);
-    StoreError {
-        hint: hint(error, code, &text),
-        what: match (code, tag(&text, "Message")) {
-            (Some(code), Some(message)) => printable(&format!("the store said {code}: {message}")),
-            (Some(code), None) => printable(&format!("the store said {code}")),
-            (None, _) => printable(&text),
-        },
-    }
-}
-
-fn hint(error: &object_store::Error, code: Option<&str>, text: &str) -> &'static str {
-    use object_store::Error as E;
-    match code {
-        Some(
-            "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "ExpiredToken"
-            | "InvalidSecurity",
-        ) => return CREDENTIALS,
-        Some("NoSuchBucket") => return BUCKET,
-        Some(
-            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraint",
-        ) => {
-            return "check `region` and `endpoint`: the bucket is elsewhere";
-        }
-        Some("RequestTimeTooSkewed") => return "set this host's clock",
-        Some("SlowDown" | "ServiceUnavailable" | "InternalError") => {
-            return "the store is overloaded or at fault; a higher level for fewer transactions asks less of it";
-        }
-        _ => {}
-    }
-    match error {
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } if code.is_none() => CREDENTIALS,
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-            "these credentials may not write there: allow s3:PutObject on the bucket"
-        }
-        E::NotFound { .. } => BUCKET,
-        E::Generic { store, .. } if *store == "LocalFileSystem" => FOLDER_HINT,
-        _ if text.contains("169.254.169.254") || text.contains("metadata") => {
-            "no credentials were found: set `access_key` and `secret_key`, or give this host a role"
-        }
-        _ => {
-            "check that `endpoint` can be reached from here, and that `insecure` is right: true for plain http"
-        }
-    }
-}
-
-const CREDENTIALS: &str = "the credentials are wrong: check `access_key` and `secret_key`";
-const BUCKET: &str = "there is no such bucket: create it, or correct `bucket` and `endpoint`";
-
-/// The error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let cause = source.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        next = source.source();
-    }
-    text
-}
-
-/// The error code in an S3 answer.
-fn code(text: &str) -> Option<&str> {
-    tag(text, "Code")
-}
-
-fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (value, _) = rest.split_once("</")?;
-    Some(value)
-}
-
-/// One line of at most 400 characters, without control characters: a store's answer may hold anything.
-fn printable(text: &str) -> String {
-    text.chars()
-        .take(400)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+fn write_line(out: &mut impl Write, document: &[u8]) -> std::io::Result<()> {
+    out.write_all(document)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 #[cfg(test)]

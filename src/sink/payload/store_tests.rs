@@ -183,3 +183,10 @@ fn a_prefix_that_is_no_key_is_an_error_at_start() {
     let error = s3_client("s", &bad).err().unwrap().to_string();
     assert!(error.contains("`a//b/`"), "{error}");
 }
+
+#[test]
+fn on_stdout_a_document_is_a_line() {
+    let mut out = Vec::new();
+    write_line(&mut out, b"{}").unwrap();
+    assert_eq!(out, b"{}\n");
+}
