@@ -55,8 +55,15 @@ impl Assembly {
                 op_start: data.op_offset == 0 && seen == 0,
                 stamp,
             },
-            after: after - overlap_after,
+            after: after.saturating_sub(overlap_after),
         })
+    }
+
+    /// The stream, seen from its first byte, ends at `total`: bytes missing before that, and the last operation seen.
+    pub fn end_at(&mut self, total: u64) -> Option<(u64, Option<Stamp>)> {
+        let total = total.min(OFFSET_MAX);
+        let next = self.next.replace(total).unwrap_or(0);
+        (total > next).then(|| (total - next, self.last))
     }
 
     /// Bytes of the operation that no event will bring.

@@ -2,9 +2,9 @@
 
 use super::assemble::Assembly;
 use crate::event::layout::flag;
-use crate::event::{ConnId, Data, KernelTime, TlsId};
+use crate::event::{ConnId, Data, Dir, KernelTime, TlsId};
 use crate::proto::http1::{Ending, Session, Sink};
-use crate::transaction::BodyLimits;
+use crate::transaction::{BodyLimits, Stamp};
 
 /// Where the plaintext of a stream comes from: what tells one stream from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,8 @@ pub struct Pair {
     assemblies: [Assembly; 2],
     protocol: Protocol,
     limits: BodyLimits,
+    /// Offsets count from the stream's first byte.
+    whole: bool,
     /// The socket below it, as far as known.
     pub conn: Option<ConnId>,
     /// Process of the last operation.
@@ -59,6 +61,7 @@ impl Pair {
             assemblies: Default::default(),
             protocol: Protocol::Http1(Box::new(Session::new(limits, late))),
             limits,
+            whole: !late,
             conn: data.conn,
             pid: data.pid,
             active: data.time,
@@ -89,6 +92,25 @@ impl Pair {
         }
         if session.is_http2() {
             self.protocol = Protocol::Http2;
+        }
+    }
+
+    /// A direction of a plain socket ends after `total` bytes: what was not seen of them is a gap.
+    pub fn ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
+        let Protocol::Http1(session) = &mut self.protocol else {
+            return;
+        };
+        if !self.whole {
+            return;
+        }
+        if let Some((len, last)) = self.assemblies[dir as usize].end_at(total) {
+            let unknown = Stamp {
+                time,
+                pid: self.pid,
+                tid: self.pid,
+                turn: 0,
+            };
+            session.gap(dir, len, last.unwrap_or(unknown), sink);
         }
     }
 

@@ -4,7 +4,7 @@ use super::finish::Finisher;
 use super::pair::{Key, Pair};
 use super::socket::{self, Socket};
 use super::{ConnectionFate, Limits, Output};
-use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Event, KernelTime, Source, TlsId};
+use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Dir, Event, KernelTime, Source, TlsId};
 use crate::proto::http1::Ending;
 use crate::telemetry::ledger::Lost;
 use std::collections::HashMap;
@@ -249,8 +249,9 @@ impl Table {
     fn eof(&mut self, end: &ConnEnd, out: &mut impl Output) {
         // Over TLS the application may not have read yet what came before.
         self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
+            pair.ends_at(Dir::Read, end.received, end.time, sink);
             if let Some(session) = pair.session() {
-                session.end_of(crate::event::Dir::Read, sink);
+                session.end_of(Dir::Read, sink);
             }
         });
     }
@@ -266,6 +267,10 @@ impl Table {
             .get_mut(&end.conn)
             .map(|s| s.sessions.clone())
             .unwrap_or_default();
+        self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
+            pair.ends_at(Dir::Read, end.received, end.time, sink);
+            pair.ends_at(Dir::Write, end.sent, end.time, sink);
+        });
         self.end(Key::Socket(end.conn), ending, end.time, out);
         for tls in sessions {
             self.end(Key::Tls(tls), ending, end.time, out);
