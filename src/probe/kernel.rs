@@ -257,20 +257,28 @@ impl Kernel {
     /// When a map cannot be read or written.
     pub fn forget_process(&self, pid: u32) -> Result<(), KernelError> {
         remove(&self.policies, &pid.to_ne_bytes(), "the process policies")?;
-        let what = "the TLS sessions";
-        let failed = |e| map_error(what, e);
-        let entries = self
-            .sessions
-            .lookup_batch(1024, MapFlags::ANY, MapFlags::ANY)
-            .map_err(failed)?;
-        // struct ps_session_key: obj, tgid.
-        let of_process = |key: &[u8]| key.get(8..12) == Some(&pid.to_ne_bytes()[..]);
-        for (key, _) in entries.filter(|(key, _)| of_process(key)) {
-            remove(&self.sessions, &key, what)?;
+        for key in self.sessions_of(pid)? {
+            remove(&self.sessions, &key, SESSIONS)?;
         }
         Ok(())
     }
+
+    /// Keys of the TLS sessions that the process has not freed, as the kernel programs store them.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn sessions_of(&self, pid: u32) -> Result<Vec<Vec<u8>>, KernelError> {
+        // struct ps_session_key: obj, tgid.
+        let of_process = |key: &Vec<u8>| key.get(8..12) == Some(&pid.to_ne_bytes()[..]);
+        let entries = self
+            .sessions
+            .lookup_batch(1024, MapFlags::ANY, MapFlags::ANY)
+            .map_err(|e| map_error(SESSIONS, e))?;
+        Ok(entries.map(|(key, _)| key).filter(of_process).collect())
+    }
 }
+
+const SESSIONS: &str = "the TLS sessions";
 
 fn remove(map: &MapHandle, key: &[u8], what: &'static str) -> Result<(), KernelError> {
     match map.delete(key) {
