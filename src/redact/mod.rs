@@ -23,7 +23,7 @@ pub use hits::Hits;
 use crate::config::{HttpCapture, RedactPlace};
 use crate::enrich::Process;
 use crate::rules::Decision;
-use crate::transaction::Transaction;
+use crate::transaction::{TraceContext, Transaction};
 use head::Places;
 use names::Rules;
 use regex::bytes::Regex;
@@ -108,8 +108,11 @@ impl Redactor {
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level);
         let mut ids = about.ids;
-        if !ids.tracestate.is_empty() && self.masks_header(b"tracestate") {
+        if self.masks_header(b"tracestate") {
             ids.tracestate.clear();
+            if let Some(link) = &mut ids.link {
+                link.tracestate.clear();
+            }
         }
         let capture = Capture {
             id: about.id,
@@ -179,6 +182,8 @@ pub struct SpanIds {
     /// W3C flags of the span's own context.
     pub flags: u8,
     pub tracestate: String,
+    /// A context to link to, where policy does not adopt it as the parent.
+    pub link: Option<TraceContext>,
 }
 
 impl std::ops::Deref for Redacted {
