@@ -186,6 +186,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
             parent_span_id: None,
             flags: 1,
             tracestate: String::new(),
+            link: None,
         },
     };
     let redactor = Redactor::new(&policy).expect("a good policy");

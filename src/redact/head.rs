@@ -221,10 +221,11 @@ fn token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && !bytes.iter().any(odd)
 }
 
-/// A field name, pseudo-headers included, perhaps with white space around it.
+/// A field name, pseudo-headers included, perhaps with white space behind it. White space in front of it would make it
+/// part of the value before it (obs-fold).
 fn plain_name(name: &[u8]) -> bool {
-    let name = names::trim(name);
-    token(name.strip_prefix(b":").unwrap_or(name))
+    let trimmed = names::trim(name);
+    name.starts_with(trimmed) && token(trimmed.strip_prefix(b":").unwrap_or(trimmed))
 }
 
 /// One of the four forms of RFC 9112 §3.2, without odd bytes.

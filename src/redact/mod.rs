@@ -108,8 +108,11 @@ impl Redactor {
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level);
         let mut ids = about.ids;
-        if !ids.tracestate.is_empty() && self.masks_header(b"tracestate") {
+        if self.masks_header(b"tracestate") {
             ids.tracestate.clear();
+            if let Some(link) = &mut ids.link {
+                link.tracestate.clear();
+            }
         }
         let capture = Capture {
             id: about.id,

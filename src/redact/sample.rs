@@ -125,13 +125,9 @@ pub(crate) fn transaction(
     }
 }
 
-pub(crate) fn redact(
-    policy: &HttpCapture,
-    transaction: Transaction,
-    level: Level,
-) -> (Redacted, Hits) {
+pub(crate) fn about(level: Level) -> About {
     let start = UNIX_EPOCH + Duration::new(1_767_225_600, 5);
-    let about = About {
+    About {
         id: "0123456789abcdef0123456789abcdef".to_owned(),
         process: Arc::new(process()),
         decision: Decision { level, rule: None },
@@ -143,9 +139,17 @@ pub(crate) fn redact(
             parent_span_id: None,
             flags: 1,
             tracestate: String::new(),
+            link: None,
         },
-    };
+    }
+}
+
+pub(crate) fn redact(
+    policy: &HttpCapture,
+    transaction: Transaction,
+    level: Level,
+) -> (Redacted, Hits) {
     Redactor::new(policy)
         .unwrap()
-        .redact(Raw::new(transaction), about)
+        .redact(Raw::new(transaction), about(level))
 }

@@ -1,4 +1,4 @@
-use super::sample::{headers, policy, redact, rule, transaction};
+use super::sample::{about, headers, policy, redact, rule, transaction};
 use super::*;
 use crate::config::{NameMatch, RedactMode};
 use crate::rules::Level;
@@ -289,6 +289,7 @@ fn heads_that_break_the_grammar_are_masked_where_a_secret_could_be() {
         &[
             ("Authorization ", "SECRET-CANARY"),
             ("Bearer SECRET-CANARY", "x"),
+            (" SECRET-CANARY", "x"),
             ("x-folded", "a\r\n authorization: SECRET-CANARY"),
         ],
         &[],
@@ -306,7 +307,7 @@ fn heads_that_break_the_grammar_are_masked_where_a_secret_could_be() {
 }
 
 #[test]
-fn a_masked_tracestate_is_masked_in_the_context_too() {
+fn a_masked_tracestate_is_masked_in_the_contexts_too() {
     let mut policy = policy();
     policy.redact = vec![rule(
         "ts",
@@ -314,14 +315,18 @@ fn a_masked_tracestate_is_masked_in_the_context_too() {
         NameMatch::Exact("tracestate".into()),
         RedactMode::Mask,
     )];
-    let mut t = transaction("/", &[("tracestate", "v=SECRET-CANARY")], &[]);
-    t.context = Some(TraceContext {
+    let context = TraceContext {
         trace_id: [1; 16],
         span_id: [1; 8],
         flags: 1,
         tracestate: "v=SECRET-CANARY".to_owned(),
         source: TraceContextSource::W3c,
-    });
-    let (capture, hits) = redact(&policy, t, Level::Headers);
+    };
+    let mut t = transaction("/", &[("tracestate", "v=SECRET-CANARY")], &[]);
+    t.context = Some(context.clone());
+    let (mut about, redactor) = (about(Level::Headers), Redactor::new(&policy).unwrap());
+    about.ids.tracestate = context.tracestate.clone();
+    about.ids.link = Some(context);
+    let (capture, hits) = redactor.redact(Raw::new(t), about);
     assert!(!leaks(&capture, &hits));
 }
