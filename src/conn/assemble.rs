@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn a_jump_forward_is_a_gap_and_a_step_back_is_trimmed() {
         let mut a = Assembly::default();
-        assert_eq!(place(&mut a, &data(0, b"abc")), Some((0, b"abc".to_vec(), 0)));
+        assert_eq!(
+            place(&mut a, &data(0, b"abc")),
+            Some((0, b"abc".to_vec(), 0))
+        );
         assert_eq!(place(&mut a, &data(5, b"fg")), Some((2, b"fg".to_vec(), 0)));
         assert_eq!(place(&mut a, &data(5, b"fg")), None);
         assert_eq!(place(&mut a, &data(6, b"gh")), Some((0, b"h".to_vec(), 0)));
@@ -130,7 +133,10 @@ mod tests {
 
     #[test]
     fn the_first_event_of_a_whole_stream_tells_what_came_before() {
-        assert_eq!(place(&mut Assembly::default(), &data(7, b"a")), Some((7, b"a".to_vec(), 0)));
+        assert_eq!(
+            place(&mut Assembly::default(), &data(7, b"a")),
+            Some((7, b"a".to_vec(), 0))
+        );
         let late = Data {
             flags: flag::LAST,
             ..data(7, b"a")

@@ -96,7 +96,9 @@ impl Collector {
     }
 
     fn gives_up(&mut self, data: &Data<'_>, other_found: bool) -> bool {
-        self.operations = self.operations.saturating_add(u32::from(data.op_offset == 0));
+        self.operations = self
+            .operations
+            .saturating_add(u32::from(data.op_offset == 0));
         self.seen = self.seen.saturating_add(data.bytes.len() as u64);
         let tired = self.operations > OPERATIONS_MAX && self.seen > BYTES_MAX;
         self.done |= tired && !other_found && self.bytes.is_empty();
@@ -263,7 +265,8 @@ fn protocols(content: &[u8]) -> Option<Vec<String>> {
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
-    let fits = !bytes.is_empty() && bytes.len() <= NAME_MAX && bytes.iter().all(u8::is_ascii_graphic);
+    let fits =
+        !bytes.is_empty() && bytes.len() <= NAME_MAX && bytes.iter().all(u8::is_ascii_graphic);
     fits.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 

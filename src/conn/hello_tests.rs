@@ -44,7 +44,14 @@ fn client(padding: usize) -> Vec<u8> {
 
 fn server(random: &[u8; 32], selected: Option<u16>) -> Vec<u8> {
     let extensions = selected.map_or(vec![], |v| extension(43, &v.to_be_bytes()));
-    let body = [&[3, 3][..], random, &[0], &[0x13, 1, 0], &vec16(&extensions)].concat();
+    let body = [
+        &[3, 3][..],
+        random,
+        &[0],
+        &[0x13, 1, 0],
+        &vec16(&extensions),
+    ]
+    .concat();
     record(&message(SERVER_HELLO, &body))
 }
 
@@ -98,10 +105,17 @@ fn a_retry_request_is_passed_over() {
     let retry = server(&RETRY_RANDOM, Some(0x0304));
     let real = server(&[9; 32], Some(0x0304));
     let change = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1];
-    let apart = read(&[(Dir::Read, &retry), (Dir::Read, &change), (Dir::Read, &real)]);
+    let apart = read(&[
+        (Dir::Read, &retry),
+        (Dir::Read, &change),
+        (Dir::Read, &real),
+    ]);
     assert_eq!(apart.info().server_random, Some([9; 32]));
     let together = [&retry[..], &change, &real].concat();
-    assert_eq!(read(&[(Dir::Read, &together)]).info().server_random, Some([9; 32]));
+    assert_eq!(
+        read(&[(Dir::Read, &together)]).info().server_random,
+        Some([9; 32])
+    );
     assert_eq!(read(&[(Dir::Read, &retry)]).info().server_random, None);
 }
 
@@ -111,7 +125,11 @@ fn other_talk_before_the_hello_is_passed_over() {
     let v2 = [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x21, 0x11, 0, 2, 1, 2], &c].concat();
     let v1 = [&b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n"[..], &c].concat();
     for operations in [
-        vec![(Dir::Write, &b"EHLO x\r\n"[..]), (Dir::Write, b"STARTTLS\r\n"), (Dir::Write, &c)],
+        vec![
+            (Dir::Write, &b"EHLO x\r\n"[..]),
+            (Dir::Write, b"STARTTLS\r\n"),
+            (Dir::Write, &c),
+        ],
         vec![(Dir::Write, &v2[..])],
         vec![(Dir::Write, &v1[..])],
         vec![(Dir::Write, &[22, 3][..]), (Dir::Write, &c)],

@@ -27,7 +27,9 @@ pub enum Ring {
 pub enum Error {
     #[error("not an event file: it does not begin with the magic bytes of one")]
     Magic,
-    #[error("event file of format version {0}, this program reads version {VERSION}; record it anew")]
+    #[error(
+        "event file of format version {0}, this program reads version {VERSION}; record it anew"
+    )]
     Format(u16),
     #[error(
         "event file with records of version {0}, this program reads version {want}; record it anew",
@@ -36,9 +38,13 @@ pub enum Error {
     Records(u16),
     #[error("the file ends inside the record at offset {offset}; the recording was cut off there")]
     Cut { offset: u64 },
-    #[error("ring {ring} of the record at offset {offset} has no meaning; the file is damaged there")]
+    #[error(
+        "ring {ring} of the record at offset {offset} has no meaning; the file is damaged there"
+    )]
     Ring { offset: u64, ring: u8 },
-    #[error("the record at offset {offset} claims {len} bytes, more than {RECORD_MAX}; the file is damaged there")]
+    #[error(
+        "the record at offset {offset} claims {len} bytes, more than {RECORD_MAX}; the file is damaged there"
+    )]
     Long { offset: u64, len: u32 },
     #[error("reading at offset {offset} failed")]
     Io { offset: u64, source: io::Error },
@@ -73,7 +79,10 @@ impl<W: Write> Writer<W> {
             .ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    format!("a record of {} bytes is longer than a ring allows", record.len()),
+                    format!(
+                        "a record of {} bytes is longer than a ring allows",
+                        record.len()
+                    ),
                 )
             })?;
         self.out.write_all(&[ring as u8])?;
@@ -206,7 +215,10 @@ mod tests {
     fn records_come_back_with_their_ring() {
         let file = file();
         let mut r = Reader::new(&file[..]).expect("an event file");
-        assert_eq!(r.read().expect("a record"), Some((Ring::Control, &b"open"[..])));
+        assert_eq!(
+            r.read().expect("a record"),
+            Some((Ring::Control, &b"open"[..]))
+        );
         assert_eq!(r.read().expect("a record"), Some((Ring::Data, &b""[..])));
         assert_eq!(r.read().expect("the end"), None);
     }

@@ -235,7 +235,10 @@ mod tests {
     #[test]
     fn two_traceparents_are_none() {
         let value = format!("00-{TRACE}-{SPAN}-01");
-        assert_eq!(from(&[("traceparent", &value), ("traceparent", &value)]), None);
+        assert_eq!(
+            from(&[("traceparent", &value), ("traceparent", &value)]),
+            None
+        );
     }
 
     #[test]
@@ -281,9 +284,15 @@ mod tests {
             from(&fields).expect("valid")
         };
         let c = multi(&[]);
-        assert_eq!((&c.trace_id[..8], c.trace_id[9], c.flags), (&[0; 8][..], 0xf0, 0));
+        assert_eq!(
+            (&c.trace_id[..8], c.trace_id[9], c.flags),
+            (&[0; 8][..], 0xf0, 0)
+        );
         assert_eq!(multi(&[("X-B3-Sampled", "1")]).flags, 1);
-        assert_eq!(multi(&[("X-B3-Sampled", "0"), ("X-B3-Flags", "1")]).flags, 1);
+        assert_eq!(
+            multi(&[("X-B3-Sampled", "0"), ("X-B3-Flags", "1")]).flags,
+            1
+        );
         assert_eq!(from(&[("X-B3-TraceId", TRACE)]), None);
     }
 

@@ -57,7 +57,11 @@ impl Exchange {
 
     /// Version of the response, else of the request.
     pub fn protocol(&self) -> Protocol {
-        let seen = |m: &Option<Message>| m.as_ref().filter(|m| m.content.is_some()).map(|m| m.protocol);
+        let seen = |m: &Option<Message>| {
+            m.as_ref()
+                .filter(|m| m.content.is_some())
+                .map(|m| m.protocol)
+        };
         seen(&self.request).unwrap_or(seen(&self.response).unwrap_or(self.protocol))
     }
 
@@ -69,11 +73,7 @@ impl Exchange {
 
     fn set_request(&mut self, message: Message) {
         self.request_done = true;
-        let own = [
-            Mark::RequestGap,
-            Mark::RequestMalformed,
-            Mark::RequestCut,
-        ];
+        let own = [Mark::RequestGap, Mark::RequestMalformed, Mark::RequestCut];
         self.mark(&message, own);
         self.request = Some(message);
     }
@@ -126,7 +126,9 @@ pub struct Pairing {
     newest_turn: Option<u32>,
     /// A request was sent before the response to the one before it: after a loss, order alone proves nothing here.
     pipelined: bool,
-    /// An unknown number of requests, or of responses, was lost.
+    /// Requests were lost at some time. With pipelining nobody can tell any more which response is whose.
+    lossy: bool,
+    /// An unknown number of requests, or of responses, was lost since the last one that was seen.
     requests_lost: bool,
     responses_lost: bool,
 }
@@ -137,10 +139,11 @@ impl Pairing {
         self.pipelined |= self.newest_turn == Some(first.turn);
         self.newest_turn = Some(first.turn);
         let mut exchange = Exchange::begin(first, protocol, asked);
-        if self.requests_lost {
+        if self.requests_lost || self.lossy && self.pipelined {
             exchange.marks.set(Mark::RequestGap);
-            self.requests_lost = self.pipelined;
         }
+        self.lossy |= self.requests_lost;
+        self.requests_lost = false;
         self.open.push_back(exchange);
     }
 
@@ -167,7 +170,12 @@ impl Pairing {
 
     /// Finds the request of a response that begins at `first`. `coming`: when a request began whose head is not read yet.
     /// With `now_or_never` it does not wait.
-    pub fn response_begins(&mut self, first: Stamp, coming: Option<KernelTime>, now_or_never: bool) -> Match {
+    pub fn response_begins(
+        &mut self,
+        first: Stamp,
+        coming: Option<KernelTime>,
+        now_or_never: bool,
+    ) -> Match {
         if self.responses_lost && !self.pass_over_lost(first, now_or_never) {
             return Match::Wait;
         }

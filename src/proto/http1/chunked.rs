@@ -67,7 +67,12 @@ mod tests {
             (b"-5\r\n", None),
             (b"+5\r\n", None),
         ] {
-            assert_eq!(after_size(line), want, "{:?}", String::from_utf8_lossy(line));
+            assert_eq!(
+                after_size(line),
+                want,
+                "{:?}",
+                String::from_utf8_lossy(line)
+            );
         }
     }
 }

@@ -116,6 +116,8 @@ pub fn asked(request: &Request) -> Asked {
 mod tests {
     use super::*;
 
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
     fn headers(fields: &[(&str, &str)]) -> Headers {
         let mut headers = Headers::default();
         for (name, value) in fields {
@@ -135,7 +137,10 @@ mod tests {
             ..Response::default()
         };
         let protocol = Protocol::Http11;
-        (request(&q, protocol), response(&a, protocol, Asked::default()))
+        (
+            request(&q, protocol),
+            response(&a, protocol, Asked::default()),
+        )
     }
 
     #[test]
@@ -143,7 +148,7 @@ mod tests {
         use Framing::{Chunked, Doubtful, Length, UntilClose};
         const CL: &str = "Content-Length";
         const TE: &str = "transfer-encoding";
-        let cases: [(&[(&str, &str)], Framing, Framing); 15] = [
+        let cases: [(Fields<'_>, Framing, Framing); 15] = [
             (&[], Length(0), UntilClose),
             (&[(CL, "5")], Length(5), Length(5)),
             (&[(CL, "5"), (CL, "5")], Length(5), Length(5)),
@@ -168,7 +173,10 @@ mod tests {
     #[test]
     fn some_responses_have_no_content_whatever_they_say() {
         for status in [100, 101, 204, 304] {
-            assert_eq!(both(&[("content-length", "5")], status).1, Framing::Length(0));
+            assert_eq!(
+                both(&[("content-length", "5")], status).1,
+                Framing::Length(0)
+            );
         }
         let r = Response {
             status: 200,

@@ -127,7 +127,11 @@ fn copy(fields: &[httparse::Header<'_>], bytes: usize) -> Headers {
 
 /// The reason phrase of a status line; `httparse` leaves out one that is not ASCII.
 fn reason(bytes: &[u8]) -> &[u8] {
-    let line = bytes.split(|b| *b == b'\n').next().unwrap_or(&[]).trim_ascii();
+    let line = bytes
+        .split(|b| *b == b'\n')
+        .next()
+        .unwrap_or(&[])
+        .trim_ascii();
     let mut words = line.splitn(2, |b| *b == b' ');
     let after_version = words.nth(1).unwrap_or(&[]).trim_ascii_start();
     after_version.get(3..).unwrap_or(&[]).trim_ascii()
@@ -200,7 +204,11 @@ mod tests {
 
     #[test]
     fn the_end_is_found_whatever_was_searched_before() {
-        for bytes in [&b"A\r\nB\r\n\r\nrest"[..], b"A\nB\n\nrest", b"A\r\nB\n\r\nrest"] {
+        for bytes in [
+            &b"A\r\nB\r\n\r\nrest"[..],
+            b"A\nB\n\nrest",
+            b"A\r\nB\n\r\nrest",
+        ] {
             let want = bytes.len() - 4;
             for cut in 0..=bytes.len() {
                 let early = end(&bytes[..cut], 0);
@@ -214,17 +222,24 @@ mod tests {
 
     #[test]
     fn fields_keep_order_case_and_repetition() {
-        let (r, malformed) = request(b"PURGE /a?b HTTP/1.1\r\nX-B: 1\r\nx-a:  2 \r\nX-B: 3\r\n\r\n");
+        let (r, malformed) =
+            request(b"PURGE /a?b HTTP/1.1\r\nX-B: 1\r\nx-a:  2 \r\nX-B: 3\r\n\r\n");
         let fields: Vec<_> = r.headers.iter().collect();
         let want: [(&[u8], &[u8]); 3] = [(b"X-B", b"1"), (b"x-a", b"2"), (b"X-B", b"3")];
-        assert_eq!((&r.method[..], &r.target[..], malformed), (&b"PURGE"[..], &b"/a?b"[..], false));
+        assert_eq!(
+            (&r.method[..], &r.target[..], malformed),
+            (&b"PURGE"[..], &b"/a?b"[..], false)
+        );
         assert_eq!(fields, want);
     }
 
     #[test]
     fn folded_lines_are_joined() {
         let (r, malformed) = request(b"GET / HTTP/1.1\r\nA: 1\r\n  2\r\n\r\n");
-        assert_eq!((r.headers.get(b"a"), malformed), (Some(&b"1    2"[..]), false));
+        assert_eq!(
+            (r.headers.get(b"a"), malformed),
+            (Some(&b"1    2"[..]), false)
+        );
         let (r, malformed) = response(b"HTTP/1.1 200 OK\r\nA: 1\r\n\t2\r\n\r\n");
         assert!(!malformed && r.headers.get(b"a").is_some_and(|v| v.ends_with(b"2")));
     }
@@ -244,7 +259,10 @@ mod tests {
     #[test]
     fn a_head_that_breaks_the_grammar_keeps_its_start_line() {
         let (r, malformed) = request(b"GET /x HTTP/1.1\r\nA B: 1\r\n\r\n");
-        assert_eq!((&r.method[..], &r.target[..], malformed), (&b"GET"[..], &b"/x"[..], true));
+        assert_eq!(
+            (&r.method[..], &r.target[..], malformed),
+            (&b"GET"[..], &b"/x"[..], true)
+        );
         let (r, malformed) = response(b"HTTP/1.1 503 No\r\n: 1\r\n\r\n");
         assert_eq!((r.status, malformed), (503, true));
         let mut many = b"GET / HTTP/1.1\r\n".to_vec();
@@ -255,7 +273,8 @@ mod tests {
 
     #[test]
     fn a_head_broken_off_gives_its_whole_lines() {
-        let head = partial(Kind::Request, b"GET /x HTTP/1.1\r\nA: 1\r\nB: 2").expect("a start line");
+        let head =
+            partial(Kind::Request, b"GET /x HTTP/1.1\r\nA: 1\r\nB: 2").expect("a start line");
         let Content::Request(r) = head.content else {
             panic!("a response")
         };

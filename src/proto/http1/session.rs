@@ -10,7 +10,6 @@ use crate::telemetry::ledger::Lost;
 use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
 use crate::transaction::{BodyLimits, Content, Message, Stamp};
 
-
 /// Takes what a session gives.
 pub trait Sink {
     /// An exchange ended. `requests`: the direction that requests went; `ordinal`: its number, from 0.
@@ -234,7 +233,11 @@ impl Session {
 
     fn started(&mut self, dir: Dir, kind: Kind) {
         if self.requests.is_none() {
-            let requests = if kind == Kind::Request { dir } else { other(dir) };
+            let requests = if kind == Kind::Request {
+                dir
+            } else {
+                other(dir)
+            };
             self.requests = Some(requests);
             self.lane(requests).reader.expect = Some(Kind::Request);
             self.lane(other(requests)).reader.expect = Some(Kind::Response);
@@ -278,7 +281,8 @@ impl Session {
             && let Some(Content::Request(request)) = &message.content
         {
             let asked = framing::asked(request);
-            self.pairing.request_begins(message.first, message.protocol, asked);
+            self.pairing
+                .request_begins(message.first, message.protocol, asked);
         }
     }
 
@@ -430,5 +434,9 @@ fn other(dir: Dir) -> Dir {
 
 /// Why something can't be told.
 fn reason(gap: bool) -> Lost {
-    if gap { Lost::RingFull } else { Lost::Unparsable }
+    if gap {
+        Lost::RingFull
+    } else {
+        Lost::Unparsable
+    }
 }
