@@ -30,7 +30,9 @@ fn write_recording(fixture: &Fixture, view: View) {
     let mut writer = Writer::new(Vec::new()).expect("a vector takes all");
     let mut put = |ring, record: &[u8]| writer.write(ring, record).expect("a vector takes all");
     put(Ring::Control, &recording.before[0]);
-    recording.before[1..].iter().for_each(|r| put(Ring::Data, r));
+    recording.before[1..]
+        .iter()
+        .for_each(|r| put(Ring::Data, r));
     recording.data.iter().for_each(|(_, r)| put(Ring::Data, r));
     recording.after.iter().for_each(|r| put(Ring::Control, r));
     let file = writer.finish().expect("flushed");
@@ -70,13 +72,31 @@ fn recordings() -> Vec<PathBuf> {
 fn recorded_events_give_the_expected_transactions() {
     if updating() {
         // The big body would only make the files big.
-        for (i, fixture) in fixtures().iter().enumerate().filter(|(_, f)| f.name != "big_body") {
-            let role = if i % 2 == 0 { Role::Client } else { Role::Server };
-            write_recording(fixture, View { role, tls: i % 3 != 0 });
+        for (i, fixture) in fixtures()
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| f.name != "big_body")
+        {
+            let role = if i % 2 == 0 {
+                Role::Client
+            } else {
+                Role::Server
+            };
+            write_recording(
+                fixture,
+                View {
+                    role,
+                    tls: i % 3 != 0,
+                },
+            );
         }
     }
     let paths = recordings();
-    assert!(paths.len() >= 12, "recordings are missing from {}", folder().display());
+    assert!(
+        paths.len() >= 12,
+        "recordings are missing from {}",
+        folder().display()
+    );
     for path in paths {
         let got = replay(&path);
         let expected = path.with_extension("json");

@@ -35,7 +35,12 @@ fn cuttings() -> impl Strategy<Value = Cutting> {
 
 /// Byte-sized pieces of a big body would only take long.
 fn sensible(fixture: &Fixture, cutting: Cutting) -> Cutting {
-    let coarse = |sizes: Vec<usize>| sizes.into_iter().map(|s: usize| s.saturating_add(700)).collect();
+    let coarse = |sizes: Vec<usize>| {
+        sizes
+            .into_iter()
+            .map(|s: usize| s.saturating_add(700))
+            .collect()
+    };
     if fixture.name != "big_body" {
         return cutting;
     }
@@ -95,14 +100,17 @@ fn run<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseE
 fn any_cutting_and_interleaving_gives_the_same_transactions() {
     for fixture in fixtures() {
         let choices = prop::collection::vec(any::<bool>(), 1..40);
-        run((views(), cuttings(), choices), |(view, cutting, choices)| {
-            let want = truth(&fixture, view);
-            let recording = record(&fixture, view, &sensible(&fixture, cutting));
-            let seen = feed(mixed(&recording, &choices), limits());
-            prop_assert_eq!(dumps(&seen), want, "{}", fixture.name);
-            prop_assert!(seen.lost.is_empty());
-            Ok(())
-        });
+        run(
+            (views(), cuttings(), choices),
+            |(view, cutting, choices)| {
+                let want = truth(&fixture, view);
+                let recording = record(&fixture, view, &sensible(&fixture, cutting));
+                let seen = feed(mixed(&recording, &choices), limits());
+                prop_assert_eq!(dumps(&seen), want, "{}", fixture.name);
+                prop_assert!(seen.lost.is_empty());
+                Ok(())
+            },
+        );
     }
 }
 
@@ -132,14 +140,18 @@ fn last_response(recording: &Recording, view: View) -> Option<usize> {
         Role::Client => Dir::Read,
         Role::Server => Dir::Write,
     };
-    let last = recording.data.iter().rposition(|(dir, _)| *dir == responses);
+    let last = recording
+        .data
+        .iter()
+        .rposition(|(dir, _)| *dir == responses);
     last.filter(|_| view.tls)
 }
 
 #[test]
 fn with_cut_operations_each_transaction_is_right_or_marked() {
     for fixture in fixtures() {
-        let keep = prop::collection::vec(prop_oneof![Just(None), (0usize..60).prop_map(Some)], 1..20);
+        let keep =
+            prop::collection::vec(prop_oneof![Just(None), (0usize..60).prop_map(Some)], 1..20);
         run((views(), sizes(), keep), |(view, operations, keep)| {
             let truth = truth(&fixture, view);
             let events = vec![usize::MAX];
@@ -177,7 +189,11 @@ fn check_right_or_marked(
     for t in seen.transactions.iter().filter(|t| t.complete()) {
         let got = dump(t, false);
         let at = truth.iter().position(|want| *want == got);
-        prop_assert!(at.is_some(), "{}: not true and not marked: {got:#}", fixture.name);
+        prop_assert!(
+            at.is_some(),
+            "{}: not true and not marked: {got:#}",
+            fixture.name
+        );
         truth.remove(at.unwrap_or(0));
     }
     Ok(())
@@ -269,7 +285,10 @@ fn any_events_at_all_do_no_harm_and_the_books_balance() {
 #[test]
 fn raw_bytes_as_streams_never_panic_and_stay_bounded() {
     let streams = prop::collection::vec(
-        (any::<bool>(), prop::collection::vec(prop::sample::select(words()), 1..8)),
+        (
+            any::<bool>(),
+            prop::collection::vec(prop::sample::select(words()), 1..8),
+        ),
         1..20,
     );
     run((views(), streams), |(view, streams)| {

@@ -71,7 +71,11 @@ impl Bench {
             let method = String::from_utf8_lossy(method).into_owned();
             (method, status, marks.join(" "))
         };
-        self.seen.transactions.drain(..).map(|t| short(&t)).collect()
+        self.seen
+            .transactions
+            .drain(..)
+            .map(|t| short(&t))
+            .collect()
     }
 
     fn last(&self) -> &Transaction {
@@ -96,9 +100,18 @@ fn a_request_and_its_response_are_one_transaction() {
     let mut bench = Bench::new();
     bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, OK)]);
     let t = bench.last();
-    let (q, a) = (t.request.as_ref().expect("seen"), t.response.as_ref().expect("seen"));
-    assert_eq!((t.role, t.pid, t.ordinal, t.complete()), (Role::Client, 7, 0, true));
-    assert_eq!((&q.target[..], q.wire_size, q.offset), (&b"/a"[..], GET.len() as u64, Some(0)));
+    let (q, a) = (
+        t.request.as_ref().expect("seen"),
+        t.response.as_ref().expect("seen"),
+    );
+    assert_eq!(
+        (t.role, t.pid, t.ordinal, t.complete()),
+        (Role::Client, 7, 0, true)
+    );
+    assert_eq!(
+        (&q.target[..], q.wire_size, q.offset),
+        (&b"/a"[..], GET.len() as u64, Some(0))
+    );
     assert_eq!((a.body.bytes(), a.wire_size), (&b"hi"[..], OK.len() as u64));
     assert_eq!(t.connection.remote.map(|r| r.port()), Some(80));
     assert!(t.connection.tls_info.is_none());
@@ -136,7 +149,10 @@ fn a_response_older_than_the_next_request_has_lost_its_own() {
     bench.feed_all([b.open(), first.1, b.data(Write, GET), b.data(Read, OK)]);
     assert_eq!(
         bench.take(),
-        [row("-", 200, "request_missing"), row("GET", 200, "request_gap")]
+        [
+            row("-", 200, "request_missing"),
+            row("GET", 200, "request_gap")
+        ]
     );
 }
 
@@ -157,10 +173,22 @@ fn a_response_is_not_waited_for_forever() {
 fn a_close_marks_what_did_not_end() {
     let cases: [(&[u8], &[u8], &str); 6] = [
         (GET, b"", "response_missing"),
-        (GET, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi", "response_cut"),
+        (
+            GET,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi",
+            "response_cut",
+        ),
         (GET, b"HTTP/1.1 200 OK\r\nX:", "response_cut"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhi", b"", "request_cut response_missing"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhi", OK, "request_cut"),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhi",
+            b"",
+            "request_cut response_missing",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhi",
+            OK,
+            "request_cut",
+        ),
         (GET, b"HTTP/1.1 200 OK\r\n\r\nto the end", ""),
     ];
     for (q, a, marks) in cases {
@@ -180,7 +208,11 @@ fn a_reset_is_marked_and_so_is_the_agents_end() {
     bench.feed_all([b.open(), b.data(Write, GET), b.reset()]);
     assert_eq!(bench.take(), [row("GET", 0, "response_missing reset")]);
     let mut b = client();
-    bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, b"HTTP/1.1 200 OK\r\n\r\nx")]);
+    bench.feed_all([
+        b.open(),
+        b.data(Write, GET),
+        b.data(Read, b"HTTP/1.1 200 OK\r\n\r\nx"),
+    ]);
     bench.table.finish(b.now, &mut bench.seen);
     assert_eq!(bench.take(), [row("GET", 200, "unfinished")]);
     assert_eq!((bench.table.open(), bench.table.memory()), (0, 0));
@@ -191,10 +223,20 @@ fn the_end_of_receiving_ends_a_response_on_a_plain_socket() {
     let mut b = client();
     let mut bench = Bench::new();
     let until_close = b"HTTP/1.0 200 OK\r\n\r\nbody";
-    bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, until_close), b.eof()]);
+    bench.feed_all([
+        b.open(),
+        b.data(Write, GET),
+        b.data(Read, until_close),
+        b.eof(),
+    ]);
     assert_eq!(bench.take(), [row("GET", 200, "")]);
     let mut b = client().over_tls(5);
-    bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, until_close), b.eof()]);
+    bench.feed_all([
+        b.open(),
+        b.data(Write, GET),
+        b.data(Read, until_close),
+        b.eof(),
+    ]);
     assert_eq!(bench.take(), []);
     bench.feed(&b.tls_end());
     assert_eq!(bench.take(), [row("GET", 200, "")]);
@@ -212,14 +254,25 @@ fn bytes_that_are_not_seen_are_stepped_over_inside_a_body() {
         b.data(Write, GET),
         b.data(Read, OK),
     ]);
-    let body = &bench.seen.transactions[0].response.as_ref().expect("seen").body;
-    assert_eq!((body.size(), body.missing(), body.bytes()), (100, 98, &b"ab"[..]));
-    assert_eq!(bench.take(), [row("GET", 200, "response_gap"), row("GET", 200, "")]);
+    let body = &bench.seen.transactions[0]
+        .response
+        .as_ref()
+        .expect("seen")
+        .body;
+    assert_eq!(
+        (body.size(), body.missing(), body.bytes()),
+        (100, 98, &b"ab"[..])
+    );
+    assert_eq!(
+        bench.take(),
+        [row("GET", 200, "response_gap"), row("GET", 200, "")]
+    );
 }
 
 #[test]
 fn lengths_that_contradict_each_other_are_marked_and_the_next_bytes_not_misread() {
-    let smuggled = b"POST / HTTP/1.1\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
+    let smuggled =
+        b"POST / HTTP/1.1\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
         GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut b = client();
     let mut bench = Bench::new();
@@ -282,7 +335,10 @@ fn an_upgrade_that_is_declined_goes_on_as_http() {
 fn a_tunnel_begins_with_a_successful_connect_only() {
     let connect = b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n";
     for (answer, want) in [
-        (&b"HTTP/1.1 200 Connected\r\n\r\n"[..], vec![row("CONNECT", 200, "")]),
+        (
+            &b"HTTP/1.1 200 Connected\r\n\r\n"[..],
+            vec![row("CONNECT", 200, "")],
+        ),
         (
             b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n",
             vec![row("CONNECT", 407, ""), row("GET", 200, "")],
@@ -310,8 +366,15 @@ fn http_2_is_counted() {
             b = b.over_tls(3);
         }
         let mut bench = Bench::new();
-        bench.feed_all([b.open(), b.data(Write, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0")]);
-        bench.feed_all([b.data(Read, b"\0\0\0\x04\0\0\0\0\0"), b.tls_end_if_any(), b.close()]);
+        bench.feed_all([
+            b.open(),
+            b.data(Write, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0"),
+        ]);
+        bench.feed_all([
+            b.data(Read, b"\0\0\0\x04\0\0\0\0\0"),
+            b.tls_end_if_any(),
+            b.close(),
+        ]);
         let want = ConnectionFate::Uncaptured(Uncaptured::Http2);
         assert_eq!(bench.seen.fates, [ConnectionFate::Seen, want]);
     }
@@ -392,7 +455,12 @@ fn an_exit_ends_the_streams_of_its_process() {
     let mut bench = Bench::new();
     let mut b = client();
     let mut other = EventBuilder::new(8, 2, Role::Client);
-    bench.feed_all([b.open(), b.data(Write, GET), other.open(), other.data(Write, GET)]);
+    bench.feed_all([
+        b.open(),
+        b.data(Write, GET),
+        other.open(),
+        other.data(Write, GET),
+    ]);
     let exit = Event::Exit {
         time: b.now,
         pid: 7,
@@ -441,10 +509,17 @@ fn one_connection_has_a_bound_of_its_own() {
     let mut bench = Bench::new();
     bench.table.limits.connection_memory = 20_000;
     let mut b = client();
-    bench.feed_all([b.open(), b.data(Write, b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n")]);
+    bench.feed_all([
+        b.open(),
+        b.data(Write, b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n"),
+    ]);
     bench.feed(&b.data(Write, &[b'x'; 40_000]));
     assert_eq!(bench.seen.lost, [(Lost::Evicted, 1)]);
-    bench.feed_all([b.data(Write, &[b'x'; 59_999]), b.data(Write, GET), b.data(Read, OK)]);
+    bench.feed_all([
+        b.data(Write, &[b'x'; 59_999]),
+        b.data(Write, GET),
+        b.data(Read, OK),
+    ]);
     assert_eq!(bench.take(), [row("GET", 200, "")]);
 }
 
@@ -453,7 +528,11 @@ fn bytes_that_are_no_http_after_http_are_counted_once() {
     let mut b = client();
     let mut bench = Bench::new();
     bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, OK)]);
-    bench.feed_all([b.data(Read, b"\x01\x02junk"), b.data(Read, b"more junk"), b.close()]);
+    bench.feed_all([
+        b.data(Read, b"\x01\x02junk"),
+        b.data(Read, b"more junk"),
+        b.close(),
+    ]);
     assert_eq!(bench.take(), [row("GET", 200, "")]);
     assert_eq!(bench.seen.lost, [(Lost::Unparsable, 1)]);
 }
@@ -464,7 +543,10 @@ fn interim_responses_are_listed() {
     let mut bench = Bench::new();
     bench.feed_all([
         b.open(),
-        b.data(Write, b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
+        b.data(
+            Write,
+            b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        ),
         b.data(Read, b"HTTP/1.1 100 Continue\r\n\r\n"),
         b.data(Write, b"ab"),
         b.data(Read, b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"),

@@ -132,10 +132,16 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether a line is a status line or a request with a registered method.
-pub fn is_common(line: &[u8]) -> bool {
-    let method = line.split(|b| *b == b' ').next().unwrap_or(&[]);
-    method.starts_with(b"HTTP/1.") || METHODS.contains(&method)
+/// Whether a line, whole or not, is a status line or a request with a registered method.
+pub fn may_be_common(line: &[u8]) -> bool {
+    let status = b"HTTP/1.";
+    if line.starts_with(status) || status.starts_with(line) {
+        return true;
+    }
+    match memchr::memchr(b' ', line) {
+        Some(space) => METHODS.contains(&&line[..space]),
+        None => METHODS.iter().any(|method| method.starts_with(line)),
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +171,26 @@ mod tests {
             (b"\r\n", Start::No),
         ] {
             assert_eq!(start(bytes), want, "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn only_registered_methods_are_common() {
+        for (line, want) in [
+            (&b"GET / HTTP/1.1\r\n"[..], true),
+            (b"GE", true),
+            (b"HTTP/1.1 2", true),
+            (b"H", true),
+            (b"abcGET / HTTP/1.1\r\n", false),
+            (b"GETS", false),
+            (b"GE / HTTP/1.1\r\n", false),
+        ] {
+            assert_eq!(
+                may_be_common(line),
+                want,
+                "{:?}",
+                String::from_utf8_lossy(line)
+            );
         }
     }
 

@@ -126,7 +126,9 @@ pub struct Pairing {
     newest_turn: Option<u32>,
     /// A request was sent before the response to the one before it: after a loss, order alone proves nothing here.
     pipelined: bool,
-    /// An unknown number of requests, or of responses, was lost.
+    /// Requests were lost at some time. With pipelining nobody can tell any more which response is whose.
+    lossy: bool,
+    /// An unknown number of requests, or of responses, was lost since the last one that was seen.
     requests_lost: bool,
     responses_lost: bool,
 }
@@ -137,10 +139,11 @@ impl Pairing {
         self.pipelined |= self.newest_turn == Some(first.turn);
         self.newest_turn = Some(first.turn);
         let mut exchange = Exchange::begin(first, protocol, asked);
-        if self.requests_lost {
+        if self.requests_lost || self.lossy && self.pipelined {
             exchange.marks.set(Mark::RequestGap);
-            self.requests_lost = self.pipelined;
         }
+        self.lossy |= self.requests_lost;
+        self.requests_lost = false;
         self.open.push_back(exchange);
     }
 

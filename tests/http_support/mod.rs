@@ -62,7 +62,9 @@ fn simple() -> Vec<Fixture> {
             "keep_alive",
             3,
             vec![
-                q("GET /1 HTTP/1.1\nHost: x\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n\n"),
+                q(
+                    "GET /1 HTTP/1.1\nHost: x\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n\n",
+                ),
                 a("HTTP/1.1 200 OK\nContent-Length: 3\nX-Id: 1\n\none"),
                 q("POST /2 HTTP/1.1\nHost: x\nContent-Length: 5\n\nhello"),
                 a("HTTP/1.1 201 Created\nContent-Length: 0\nX-Id: 2\n\n"),
@@ -74,8 +76,12 @@ fn simple() -> Vec<Fixture> {
             "pipelining",
             5,
             vec![
-                q("GET /1 HTTP/1.1\n\nGET /2 HTTP/1.1\n\nPOST /3 HTTP/1.1\nContent-Length: 3\n\nabc"),
-                a("HTTP/1.1 200 OK\nContent-Length: 1\n\n1HTTP/1.1 200 OK\nContent-Length: 1\n\n2HTTP/1.1 200 OK\nContent-Length: 1\n\n3"),
+                q(
+                    "GET /1 HTTP/1.1\n\nGET /2 HTTP/1.1\n\nPOST /3 HTTP/1.1\nContent-Length: 3\n\nabc",
+                ),
+                a(
+                    "HTTP/1.1 200 OK\nContent-Length: 1\n\n1HTTP/1.1 200 OK\nContent-Length: 1\n\n2HTTP/1.1 200 OK\nContent-Length: 1\n\n3",
+                ),
                 q("GET /4 HTTP/1.1\n\nGET /5 HTTP/1.1\n\n"),
                 a("HTTP/1.1 200 OK\nContent-Length: 1\n\n4"),
                 a("HTTP/1.1 200 OK\nContent-Length: 1\n\n5"),
@@ -86,7 +92,9 @@ fn simple() -> Vec<Fixture> {
             2,
             vec![
                 q("GET /big HTTP/1.1\nHost: x\n\n"),
-                a(&format!("HTTP/1.1 200 OK\nContent-Length: {big_len}\n\n{big}")),
+                a(&format!(
+                    "HTTP/1.1 200 OK\nContent-Length: {big_len}\n\n{big}"
+                )),
                 q("GET /small HTTP/1.1\nHost: x\n\n"),
                 a("HTTP/1.1 200 OK\nContent-Length: 5\n\nsmall"),
             ],
@@ -118,8 +126,12 @@ fn framing() -> Vec<Fixture> {
             "chunked_with_trailers",
             3,
             vec![
-                q("POST /1 HTTP/1.1\nTransfer-Encoding: chunked\n\n5;a=b\nhello\n6 ; c\n world\n0\nX-Sum: 1\nX-More: 2\n\n"),
-                a("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nTrailer: X-End\n\n3\nabc\n1A\nabcdefghijklmnopqrstuvwxyz\n000\nX-End: yes\n\n"),
+                q(
+                    "POST /1 HTTP/1.1\nTransfer-Encoding: chunked\n\n5;a=b\nhello\n6 ; c\n world\n0\nX-Sum: 1\nX-More: 2\n\n",
+                ),
+                a(
+                    "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nTrailer: X-End\n\n3\nabc\n1A\nabcdefghijklmnopqrstuvwxyz\n000\nX-End: yes\n\n",
+                ),
                 q("GET /2 HTTP/1.1\nHost: x\n\n"),
                 a("HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n2\nzz\n0\n\n"),
                 q("GET /3 HTTP/1.1\nHost: x\n\n"),
@@ -167,7 +179,9 @@ fn framing() -> Vec<Fixture> {
             2,
             vec![
                 Step::Request(b"\n\r\nGET /1 HTTP/1.1\nHost: x\n\n".to_vec()),
-                Step::Response(b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n".to_vec()),
+                Step::Response(
+                    b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n".to_vec(),
+                ),
                 Step::Request(b"\r\nGET /2 HTTP/1.1\r\nHost: x\n\r\n".to_vec()),
                 Step::Response(b"HTTP/1.1 200\nContent-Length: 1\n\n2".to_vec()),
             ],
@@ -220,7 +234,10 @@ fn unusual() -> Vec<Fixture> {
             2,
             vec![
                 q(&format!("GET /1 HTTP/1.1\n{}\n", fields())),
-                a(&format!("HTTP/1.1 200 OK\nContent-Length: 1\n{}\n1", fields())),
+                a(&format!(
+                    "HTTP/1.1 200 OK\nContent-Length: 1\n{}\n1",
+                    fields()
+                )),
                 q("GET /2 HTTP/1.1\n\n"),
                 a("HTTP/1.1 200 OK\nContent-Length: 1\n\n2"),
             ],
@@ -229,7 +246,9 @@ fn unusual() -> Vec<Fixture> {
 }
 
 fn fields() -> String {
-    (0..60).map(|i| format!("X-Field-{i}: value {i}\n")).collect()
+    (0..60)
+        .map(|i| format!("X-Field-{i}: value {i}\n"))
+        .collect()
 }
 
 /// How a fixture is seen.
@@ -264,9 +283,11 @@ pub struct Recording {
     pub after: Vec<Vec<u8>>,
 }
 
-const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\x3f\x01\x00\x00\x3b\x03\x03cccccccccccccccccccccccccccccccc\
+const CLIENT_HELLO: &[u8] =
+    b"\x16\x03\x01\x00\x3f\x01\x00\x00\x3b\x03\x03cccccccccccccccccccccccccccccccc\
     \x00\x00\x02\x13\x01\x01\x00\x00\x10\x00\x00\x00\x0c\x00\x0a\x00\x00\x07foo.org";
-const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x32\x02\x00\x00\x2e\x03\x03ssssssssssssssssssssssssssssssss\
+const SERVER_HELLO: &[u8] =
+    b"\x16\x03\x03\x00\x32\x02\x00\x00\x2e\x03\x03ssssssssssssssssssssssssssssssss\
     \x00\x13\x01\x00\x00\x06\x00\x2b\x00\x02\x03\x04";
 
 /// Lets a fixture happen.
@@ -296,7 +317,11 @@ pub fn record(fixture: &Fixture, view: View, cutting: &Cutting) -> Recording {
             let len = operations.next().unwrap_or(1).min(bytes.len());
             let (operation, rest) = bytes.split_at(len);
             let cuts = cuts(len, &mut events);
-            data.extend(b.operation(dir, operation, &cuts).into_iter().map(|r| (dir, r)));
+            data.extend(
+                b.operation(dir, operation, &cuts)
+                    .into_iter()
+                    .map(|r| (dir, r)),
+            );
             bytes = rest;
         }
     }

@@ -116,6 +116,8 @@ pub fn asked(request: &Request) -> Asked {
 mod tests {
     use super::*;
 
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
     fn headers(fields: &[(&str, &str)]) -> Headers {
         let mut headers = Headers::default();
         for (name, value) in fields {
@@ -146,7 +148,7 @@ mod tests {
         use Framing::{Chunked, Doubtful, Length, UntilClose};
         const CL: &str = "Content-Length";
         const TE: &str = "transfer-encoding";
-        let cases: [(&[(&str, &str)], Framing, Framing); 15] = [
+        let cases: [(Fields<'_>, Framing, Framing); 15] = [
             (&[], Length(0), UntilClose),
             (&[(CL, "5")], Length(5), Length(5)),
             (&[(CL, "5"), (CL, "5")], Length(5), Length(5)),

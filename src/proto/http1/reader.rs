@@ -6,7 +6,7 @@ use super::chunked::{self, Chunked};
 use super::framing::{self, Framing};
 use super::{HEAD_MAX, head};
 use crate::transaction::pairing::Asked;
-use crate::transaction::{BodyLimits, Content, Headers, Message, Stamp};
+use crate::transaction::{BodyLimits, Content, Message, Stamp};
 
 /// Memory for heads that is kept from one message to the next, in bytes.
 const TEXT_KEPT: usize = 4096;
@@ -204,12 +204,11 @@ impl Reader {
         if !self.text.is_empty() {
             let entry = *piece;
             self.take_line(piece);
+            // Other bytes in front of a method look like another method: only a common one is believed across operations.
+            let common = detect::may_be_common(&self.text);
             match self.judge(&self.text) {
-                // A cut method looks like another method: only a common one is believed.
-                Start::Line(kind) if alone == Start::No || detect::is_common(&self.text) => {
-                    return self.begin(kind);
-                }
-                Start::Partial if !matches!(alone, Start::Line(_)) => return Step::More,
+                Start::Line(kind) if common => return self.begin(kind),
+                Start::Partial if common && !matches!(alone, Start::Line(_)) => return Step::More,
                 _ => *piece = entry,
             }
             self.text.clear();
@@ -227,11 +226,11 @@ impl Reader {
 
     fn head(&mut self, kind: Kind, piece: &mut Piece<'_>, asked: Asked) -> Step {
         let stamp = piece.stamp;
-        if self.text.is_empty() {
-            if let Some(end) = head::end(piece.bytes, 0).filter(|end| *end <= HEAD_MAX) {
-                let bytes = piece.take(end);
-                return self.open(head::parse(kind, bytes), end, stamp, asked);
-            }
+        if self.text.is_empty()
+            && let Some(end) = head::end(piece.bytes, 0).filter(|end| *end <= HEAD_MAX)
+        {
+            let bytes = piece.take(end);
+            return self.open(head::parse(kind, bytes), end, stamp, asked);
         }
         let before = self.text.len();
         let room = HEAD_MAX.saturating_sub(before).min(piece.bytes.len());
@@ -410,7 +409,7 @@ impl Reader {
             let trailers = head::trailers(&self.text);
             if let Some(message) = self.message.as_mut() {
                 message.malformed |= trailers.is_none();
-                message.set_trailers(trailers.unwrap_or_else(Headers::default));
+                message.set_trailers(trailers.unwrap_or_default());
             }
         }
         Line::End
