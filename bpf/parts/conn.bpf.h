@@ -159,6 +159,14 @@ static __always_inline void ps_conn_remove(const struct sock *sk, struct ps_conn
 	bpf_map_delete_elem(&ps_conns, &key);
 }
 
+/* A new connection. The entry of an earlier one at this address, whose end was missed, goes. */
+static __noinline struct ps_conn *ps_conn_replace(struct sock *sk, struct ps_conn *old, __u8 role)
+{
+	if (old)
+		ps_conn_remove(sk, old);
+	return ps_conn_add(sk, role, PS_C_WHOLE);
+}
+
 /* connect() in the agent's own task: the only moment that tells whose connection it is. */
 static __always_inline void ps_on_syn_sent(struct sock *sk)
 {
@@ -174,7 +182,7 @@ static __always_inline void ps_on_connected(struct sock *sk)
 	__u8 one = 1;
 
 	if (!conn || !(conn->flags & PS_C_EARLY)) {
-		ps_conn_add(sk, PS_ROLE_CLIENT, PS_C_WHOLE);
+		ps_conn_replace(sk, conn, PS_ROLE_CLIENT);
 		return;
 	}
 	tp = bpf_skc_to_tcp_sock(sk);
@@ -195,7 +203,7 @@ static __always_inline void ps_on_accepted(struct sock *sk)
 	__u64 near;
 
 	if (!conn || !(conn->flags & PS_C_EARLY))
-		conn = ps_conn_add(sk, PS_ROLE_SERVER, PS_C_WHOLE);
+		conn = ps_conn_replace(sk, conn, PS_ROLE_SERVER);
 	if (!conn)
 		return;
 	near = ps_near_key(conn);
@@ -214,8 +222,7 @@ static __always_inline void ps_on_closed(struct sock *sk)
 	if (sk->sk_err == ECONNRESET || sk->sk_err == EPIPE)
 		__sync_fetch_and_or(&conn->flags, PS_C_RESET);
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp && sk->sk_shutdown != SHUTDOWN_MASK && tp->rcv_nxt != tp->copied_seq &&
-	    conn->flags & PS_C_ANNOUNCED)
+	if (tp && sk->sk_shutdown != SHUTDOWN_MASK && tp->rcv_nxt != tp->copied_seq && conn->flags & PS_C_ANNOUNCED)
 		return;
 	ps_conn_remove(sk, conn);
 }

@@ -10,14 +10,14 @@ static __always_inline void ps_fill_header(struct ps_header *h, __u16 kind, __u3
 }
 
 /* Room for one event in the control ring, its bytes zero; NULL and counted where there is none. */
-#define ps_control_reserve(type)                                                                   \
-	({                                                                                         \
-		type *room = bpf_ringbuf_reserve(&ps_control_ring, sizeof(type), 0);               \
-		if (room)                                                                          \
-			__builtin_memset(room, 0, sizeof(type));                                   \
-		else                                                                               \
-			ps_count(PS_ST_CONTROL_RING_FULL, 1);                                      \
-		room;                                                                              \
+#define ps_control_reserve(type)                                                     \
+	({                                                                           \
+		type *room = bpf_ringbuf_reserve(&ps_control_ring, sizeof(type), 0); \
+		if (room)                                                            \
+			__builtin_memset(room, 0, sizeof(type));                     \
+		else                                                                 \
+			ps_count(PS_ST_CONTROL_RING_FULL, 1);                        \
+		room;                                                                \
 	})
 
 #define PS_CHUNK 16384
@@ -48,25 +48,23 @@ static __always_inline __u64 ps_wake(__u64 size)
 	__u64 avail = bpf_ringbuf_query(&ps_data_ring, BPF_RB_AVAIL_DATA);
 	__u64 before = avail > size ? avail - size : 0;
 
-	return avail >> ps_cfg.wake_shift != before >> ps_cfg.wake_shift ? BPF_RB_FORCE_WAKEUP :
-									   BPF_RB_NO_WAKEUP;
+	return avail >> ps_cfg.wake_shift != before >> ps_cfg.wake_shift ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /* The size of a reservation must be a constant: the smallest class that holds n bytes is taken. */
-#define PS_PUT_CLASS(class)                                                                        \
-	if (n <= (class)) {                                                                        \
-		struct ps_data *e =                                                                \
-			bpf_ringbuf_reserve(&ps_data_ring, sizeof(struct ps_data) + (class), 0);   \
-		if (!e)                                                                            \
-			return -1;                                                                 \
-		__builtin_memcpy(e, &op->d, sizeof(struct ps_data));                               \
-		if (bpf_probe_read_user(e->data, n, (void *)op->piece)) {                          \
-			e->cap_len = 0;                                                            \
-			e->flags |= PS_F_FAULT | PS_F_LAST;                                        \
-			fault = 1;                                                                 \
-		}                                                                                  \
-		bpf_ringbuf_submit(e, ps_wake(sizeof(struct ps_data) + (class)));                  \
-		return fault;                                                                      \
+#define PS_PUT_CLASS(class)                                                                                  \
+	if (n <= (class)) {                                                                                  \
+		struct ps_data *e = bpf_ringbuf_reserve(&ps_data_ring, sizeof(struct ps_data) + (class), 0); \
+		if (!e)                                                                                      \
+			return -1;                                                                           \
+		__builtin_memcpy(e, &op->d, sizeof(struct ps_data));                                         \
+		if (bpf_probe_read_user(e->data, n, (void *)op->piece)) {                                    \
+			e->cap_len = 0;                                                                      \
+			e->flags |= PS_F_FAULT | PS_F_LAST;                                                  \
+			fault = 1;                                                                           \
+		}                                                                                            \
+		bpf_ringbuf_submit(e, ps_wake(sizeof(struct ps_data) + (class)));                            \
+		return fault;                                                                                \
 	}
 
 /*
@@ -123,8 +121,14 @@ __noinline int ps_put_empty(struct ps_op *op, __u8 flags)
 	return 0;
 }
 
-static long ps_copy_step(__u32 step, struct ps_op *op)
+/* The context of a loop must be on the stack of the function that runs it. */
+struct ps_copy_loop {
+	struct ps_op *op;
+};
+
+static long ps_copy_step(__u32 step, struct ps_copy_loop *loop)
 {
+	struct ps_op *op = loop->op;
 	__u32 n = op->left;
 	int put;
 
@@ -164,11 +168,17 @@ static long ps_copy_step(__u32 step, struct ps_op *op)
 	return 0;
 }
 
-/* Sends the operation's bytes, `max` of them at most. op->d holds all but the fields that differ from event to event. */
-static __noinline void ps_copy(struct ps_op *op, __u32 max)
+/* Sends the operation's bytes, `max` of them at most. op->d holds all but the fields that differ from event to event.
+ */
+__noinline int ps_copy(struct ps_op *op, __u32 max)
 {
-	__u32 len = op->d.op_len;
+	struct ps_copy_loop loop;
+	__u32 len;
 
+	if (!op)
+		return -1;
+	loop.op = op;
+	len = op->d.op_len;
 	ps_count_bytes(op, PS_ST_BYTES_SEEN, len);
 	op->left = len;
 	op->cut = 0;
@@ -177,10 +187,11 @@ static __noinline void ps_copy(struct ps_op *op, __u32 max)
 		op->cut = PS_F_CUT;
 		ps_count_bytes(op, PS_ST_BYTES_SKIPPED, len - max);
 	}
-	bpf_loop(PS_STEPS, ps_copy_step, op, 0);
+	bpf_loop(PS_STEPS, ps_copy_step, &loop, 0);
 	/* 0 unless a fault ended the copy */
 	if (op->left)
 		ps_count_bytes(op, PS_ST_BYTES_LOST, op->left);
+	return 0;
 }
 
 /* Sends the operation's length alone. */

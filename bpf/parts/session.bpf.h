@@ -86,8 +86,11 @@ static __noinline void ps_session_vote(struct ps_session *s, const struct ps_vot
 	conn = bpf_map_lookup_elem(&ps_conns, &sk);
 	if (!conn || conn->id != v->conn_id)
 		return;
-	if (v->how == PS_BOUND_EXACT)
+	if (v->how == PS_BOUND_EXACT) {
 		__sync_fetch_and_or(&conn->flags, PS_C_BOUND);
+		if (conn->verdict == PS_V_UNKNOWN)
+			conn->verdict = PS_V_TLS;
+	}
 	if (s->conn_id == v->conn_id || !ps_vote_wins(s, v))
 		return;
 	if (!s->conn_id) {

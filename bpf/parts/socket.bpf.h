@@ -31,8 +31,7 @@ static __noinline bool ps_user_buffer(struct ps_op *op, __u32 dir)
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	__u64 msg[2];
 
-	if (task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER) ||
-	    task->thread_info.status & TS_COMPAT)
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER) || task->thread_info.status & TS_COMPAT)
 		return false;
 	switch (regs->orig_ax) {
 	case NR_read:
@@ -74,8 +73,7 @@ static __noinline void ps_io_ended(struct sock *sk, int ret)
 		return;
 	if (ret < 0)
 		__sync_fetch_and_or(&conn->flags, PS_C_RESET);
-	else if (sk->sk_shutdown & RCV_SHUTDOWN &&
-		 !(__sync_fetch_and_or(&conn->flags, PS_C_EOF) & PS_C_EOF))
+	else if (sk->sk_shutdown & RCV_SHUTDOWN && !(__sync_fetch_and_or(&conn->flags, PS_C_EOF) & PS_C_EOF))
 		ps_conn_end(conn, PS_CONN_EOF);
 }
 
@@ -107,7 +105,8 @@ static __always_inline void ps_hello_copy(struct ps_conn *conn, __u32 dir, struc
 {
 	__u32 have = conn->hello[dir];
 
-	if (have >= PS_HELLO_MAX || !readable)
+	/* An older connection's hellos are long gone. */
+	if (have >= PS_HELLO_MAX || !readable || !(conn->flags & PS_C_WHOLE))
 		return;
 	op->d.source = PS_SRC_HELLO;
 	op->plaintext = 0;
@@ -120,8 +119,7 @@ static __noinline void ps_tls_begins(struct ps_conn *conn, const struct ps_op *o
 {
 	__u8 first[2] = {};
 
-	if (op->piece_len < sizeof(first) ||
-	    bpf_probe_read_user(first, sizeof(first), (void *)op->piece))
+	if (op->piece_len < sizeof(first) || bpf_probe_read_user(first, sizeof(first), (void *)op->piece))
 		return;
 	if (first[0] == 0x16 && first[1] == 3)
 		conn->verdict = PS_V_TLS;
@@ -138,7 +136,7 @@ static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct
 	if (readable)
 		readable = ps_user_buffer(op, dir);
 	if (conn->verdict == PS_V_UNKNOWN && !own) {
-		__u32 worth = ps_decide(conn, dir, op, readable);
+		__u32 worth = ps_decide(conn, op, readable);
 
 		if (worth < max)
 			max = worth;

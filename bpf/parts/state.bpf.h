@@ -137,7 +137,7 @@ struct {
 	__type(value, struct ps_thread);
 } ps_threads SEC(".maps");
 
-/* Connections of the agent as their far ends see them: local ISN << 32 | remote ISN. Unlike addresses, NAT keeps these. */
+/* Connections of the agent as their far ends see them: local ISN << 32 | remote ISN. NAT keeps these, not addresses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Calls of TLS libraries. The first argument is the session object, the second the buffer, the third its length.
- * Bytes are taken at the return, when it is known how many moved: partial writes, short reads and retries come out right.
+ * Bytes are taken at the return, when it is known how many moved: partial writes, short reads and retries are right.
  */
 
 /* The attach cookie: enum ps_tls_call | enum ps_tls_result << 8 | index of the out argument << 16. */
@@ -75,8 +75,7 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 		ps_tls_free(obj, tgid);
 		return false;
 	}
-	t = bpf_task_storage_get(&ps_threads, bpf_get_current_task_btf(), NULL,
-				 BPF_LOCAL_STORAGE_GET_F_CREATE);
+	t = bpf_task_storage_get(&ps_threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!t) {
 		ps_count(PS_ST_NO_TASK, 1);
 		return false;
@@ -125,15 +124,14 @@ static __noinline __u32 ps_call_bytes(const struct ps_call *call, int returned)
 
 	if (call->result == PS_RESULT_INT)
 		n = returned > 0 ? returned : 0;
-	else if (call->result == PS_RESULT_EX && returned == 1 &&
-		 bpf_probe_read_user(&n, sizeof(n), (void *)call->out))
+	else if (call->result == PS_RESULT_EX && returned == 1 && bpf_probe_read_user(&n, sizeof(n), (void *)call->out))
 		ps_count(PS_ST_FAULT, 1);
 	/* More than was asked for is no count: better none than foreign memory. */
 	return n <= call->len ? n : 0;
 }
 
-static __noinline void ps_call_vote(struct ps_thread *t, const struct ps_call *call, struct ps_session *s,
-				    bool moved, __u32 tgid)
+static __noinline void ps_call_vote(struct ps_thread *t, const struct ps_call *call, struct ps_session *s, bool moved,
+				    __u32 tgid)
 {
 	struct ps_vote v = {};
 

@@ -32,15 +32,15 @@ static __always_inline __u32 ps_method(__u64 head, __u32 n)
 }
 
 /* n bytes, 1 to PS_HEAD_MAX, the first in the lowest bits. */
-__noinline __u32 ps_classify(__u64 head, __u32 n)
+__noinline __u32 ps_classify(__u64 head, __u32 n, bool late)
 {
 	const __u64 preface = 0x5448202a20495250; /* "PRI * HT" */
 	const __u64 status = 0x2e312f50545448;	  /* "HTTP/1." */
 
 	if (n < 1 || n > PS_HEAD_MAX)
 		return PS_V_OTHER;
-	/* A handshake record of SSL 3.0 to TLS 1.3 (RFC 8446, section 5.1). */
-	if ((head & 0xff) == 0x16) {
+	/* A TLS record of any type (RFC 8446, section 5.1): on a whole connection the first one is a handshake. */
+	if ((head & 0xff) == 0x16 || (late && (head & 0xff) >= 0x14 && (head & 0xff) <= 0x17)) {
 		if (n < 2)
 			return PS_HEAD_MORE;
 		return (head & 0xff00) == 0x300 ? PS_V_TLS : PS_V_OTHER;
@@ -53,17 +53,20 @@ __noinline __u32 ps_classify(__u64 head, __u32 n)
 }
 
 /* Adds the operation's first bytes to those kept. The operation's pieces are read, not used up. */
-static __noinline void ps_head_add(struct ps_conn *conn, __u32 dir, const struct ps_op *op)
+__noinline int ps_head_add(struct ps_conn *conn, const struct ps_op *op)
 {
-	struct ps_op at = {
-		.iov = op->iov,
-		.iov_left = op->iov_left,
-		.piece = op->piece,
-		.piece_len = op->piece_len,
-	};
-	__u32 have = conn->head_len[dir & 1];
-	__u32 left = op->d.op_len;
+	struct ps_op at = {};
+	__u32 dir, have, left;
 
+	if (!conn || !op)
+		return -1;
+	at.iov = op->iov;
+	at.iov_left = op->iov_left;
+	at.piece = op->piece;
+	at.piece_len = op->piece_len;
+	dir = op->d.dir & 1;
+	have = conn->head_len[dir];
+	left = op->d.op_len;
 	for (__u32 i = 0; i < PS_HEAD_MAX; i++) {
 		__u64 bytes = 0;
 		__u32 n;
@@ -77,39 +80,42 @@ static __noinline void ps_head_add(struct ps_conn *conn, __u32 dir, const struct
 			n = PS_HEAD_MAX - have;
 		if (n > PS_HEAD_MAX || bpf_probe_read_user(&bytes, n, (void *)at.piece))
 			break;
-		conn->head[dir & 1] |= bytes << (8 * (have & 7));
+		conn->head[dir] |= bytes << (8 * (have & 7));
 		have += n;
 		left -= n;
 		at.piece += n;
 		at.piece_len -= n;
 	}
-	conn->head_len[dir & 1] = have;
+	conn->head_len[dir] = have;
+	return 0;
 }
 
-/*
- * Looks at one operation of an undecided connection. Returns the largest number of its bytes worth copying.
- * An operation that looks like neither may stand before HTTP (a PROXY header), so its beginning is copied too.
- */
+/* An operation that is no HTTP may stand before HTTP (a PROXY header), so its beginning is copied too. */
 #define PS_FOREIGN_MAX 512
 
-static __noinline __u32 ps_decide(struct ps_conn *conn, __u32 dir, const struct ps_op *op, bool readable)
+/* Looks at one operation of an undecided connection. Returns the largest number of its bytes worth copying. */
+__noinline __u32 ps_decide(struct ps_conn *conn, const struct ps_op *op, bool readable)
 {
-	__u32 foreign = PS_C_FOREIGN_READ << dir;
-	__u32 other = PS_C_FOREIGN_READ << (dir ^ 1);
 	__u32 verdict = PS_V_OTHER;
+	__u32 dir, foreign, other;
 
+	if (!conn || !op)
+		return 0;
+	dir = op->d.dir & 1;
+	foreign = PS_C_FOREIGN_READ << dir;
+	other = PS_C_FOREIGN_READ << (dir ^ 1);
 	if (readable) {
-		ps_head_add(conn, dir, op);
-		verdict = ps_classify(conn->head[dir & 1], conn->head_len[dir & 1]);
+		ps_head_add(conn, op);
+		verdict = ps_classify(conn->head[dir], conn->head_len[dir], !(conn->flags & PS_C_WHOLE));
 	}
 	if (verdict == PS_HEAD_MORE)
 		return PS_HEAD_MAX;
 	/* Where the peer spoke first, and no HTTP, a capital word is a command of another protocol (SMTP's EHLO). */
-	if (verdict == PS_V_HTTP1 && (conn->head[dir & 1] & 0xffffffff) != 0x50545448 &&
-	    conn->flags & PS_C_WHOLE && conn->flags & other)
+	if (verdict == PS_V_HTTP1 && (conn->head[dir] & 0xffffffff) != 0x50545448 && conn->flags & PS_C_WHOLE &&
+	    conn->flags & other)
 		verdict = PS_V_OTHER;
-	conn->head[dir & 1] = 0;
-	conn->head_len[dir & 1] = 0;
+	conn->head[dir] = 0;
+	conn->head_len[dir] = 0;
 	if (verdict != PS_V_OTHER) {
 		conn->verdict = verdict;
 		return ~0U;

@@ -62,6 +62,11 @@ fn a_plain_request_is_seen_at_both_ends_byte_for_byte() {
     assert_eq!((turns(&sent, Dir::Write), turns(&sent, Dir::Read)), (1, 1));
     assert_eq!((sent[0].turn, sent[sent.len() - 1].turn), (0, 1));
 
+    let events = capture.events();
+    let at = |wanted: &dyn Fn(&Event<'_>) -> bool| events.iter().position(wanted).expect("event");
+    let eof = at(&|e| matches!(e, Event::ConnEof(end) if end.conn == at_server.conn));
+    assert!(eof < at(&|e| matches!(e, Event::ConnClose(end) if end.conn == at_server.conn)));
+
     let end = capture.close(at_client.conn).expect("closed");
     assert_eq!(
         (end.sent, end.received),
@@ -201,31 +206,11 @@ fn an_ignored_process_is_invisible_and_its_peer_is_not() {
 fn a_connection_older_than_the_agent_has_true_offsets_and_numbers() {
     let _alone = alone();
     let server = python_server("plain", None);
-    // 30 requests before the capture starts, then one more, on the same connection.
-    let program = "import http.client,sys
-c=http.client.HTTPConnection('127.0.0.1',int(sys.argv[1]))
-def get():
-    c.request('GET','/late');c.getresponse().read()
-for _ in range(30): get()
-print('ready',flush=True);sys.stdin.readline();get()";
-    let mut child = std::process::Command::new("/usr/bin/python3")
-        .args(["-c", program, &server.port.to_string()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("run python3");
-    let mut ready = [0; 6];
-    child
-        .stdout
-        .as_mut()
-        .expect("piped")
-        .read_exact(&mut ready)
-        .expect("ready");
+    let before = "c=connect()\nfor _ in range(30): get(c,'/late')";
+    let mut child = Paused::start(&server, false, before, "get(c,'/late')");
     let mut capture = Capture::start(&KernelOptions::default());
-    let stdin = child.stdin.as_mut().expect("piped");
-    stdin.write_all(b"\n").expect("go");
-    let client = child.id();
-    assert!(child.wait().expect("wait").success());
+    child.go_on();
+    let client = child.pid();
     capture.until("both ends", |c| {
         c.opens_at(server.port).len() == 2 && c.data(client, Source::Socket).len() >= 2
     });

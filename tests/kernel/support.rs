@@ -7,13 +7,14 @@ use plainspan::probe::kernel::{Kernel, KernelCounters, KernelOptions};
 use plainspan::probe::ring::Rings;
 use plainspan::probe::target::{CallResult, Target, TlsCall};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub const LIBSSL: &str = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
+pub const NODE: &str = "/usr/bin/node";
 const PYTHON: &str = "/usr/bin/python3";
 
 /// Probes of two tests at once would count each other's calls.
@@ -46,10 +47,15 @@ impl Capture {
     }
 
     /// Probes the exported functions of the system's libssl.
-    pub fn with_libssl(mut self) -> Capture {
+    pub fn with_libssl(self) -> Capture {
+        self.with_file(LIBSSL)
+    }
+
+    /// Probes the functions that a file exports under OpenSSL's names.
+    pub fn with_file(mut self, path: &str) -> Capture {
         let attacher = self.kernel.attacher();
-        let attached = attacher.attach(Path::new(LIBSSL), &libssl_targets());
-        self.attached.push(attached.expect("attach to libssl"));
+        let attached = attacher.attach(Path::new(path), &openssl_targets(path));
+        self.attached.push(attached.expect("attach"));
         self
     }
 
@@ -177,8 +183,8 @@ impl Capture {
     }
 }
 
-/// The functions of libssl by their exported names, as the ELF scanner would list them at the simplest.
-pub fn libssl_targets() -> Vec<Target> {
+/// OpenSSL's functions by their exported names, as the ELF scanner would list them at the simplest.
+fn openssl_targets(path: &str) -> Vec<Target> {
     let ex = CallResult::Ex { out_arg: 3 };
     let calls = [
         ("SSL_read", TlsCall::Read, CallResult::Int),
@@ -190,8 +196,8 @@ pub fn libssl_targets() -> Vec<Target> {
         ("SSL_shutdown", TlsCall::Handshake, CallResult::None),
         ("SSL_free", TlsCall::Free, CallResult::None),
     ];
-    let bytes = std::fs::read(LIBSSL).expect("read libssl: install libssl3");
-    let file = object::File::parse(&*bytes).expect("parse libssl");
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{path} is not installed: {e}"));
+    let file = object::File::parse(&*bytes).expect("parse");
     let target = |(name, call, result): (&str, _, _)| Target {
         file_offset: file_offset(&file, name),
         call,
@@ -205,7 +211,7 @@ fn file_offset(file: &object::File<'_>, name: &str) -> u64 {
     let address = file
         .dynamic_symbols()
         .find(|s| s.name() == Ok(name) && s.is_definition())
-        .unwrap_or_else(|| panic!("libssl exports no {name}"))
+        .unwrap_or_else(|| panic!("no {name} is exported"))
         .address();
     let segment = file
         .segments()
@@ -310,16 +316,70 @@ pub fn curl(arguments: &[&str]) -> (u32, Vec<u8>) {
 
 /// A Python program run to its end; returns its process id and output.
 pub fn python(program: &str, arguments: &[&str]) -> (u32, String) {
-    let child = Command::new(PYTHON)
-        .args(["-c", program])
+    run(PYTHON, &[&["-c", program], arguments].concat())
+}
+
+/// A program run to its end; returns its process id and output.
+pub fn run(program: &str, arguments: &[&str]) -> (u32, String) {
+    let child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
-        .expect("run python3");
+        .unwrap_or_else(|e| panic!("{program} is not installed: {e}"));
     let pid = child.id();
-    let done = child.wait_with_output().expect("wait for python3");
-    assert!(done.status.success(), "python3: {}", done.status);
+    let done = child.wait_with_output().expect("wait");
+    assert!(done.status.success(), "{program}: {}", done.status);
     (pid, String::from_utf8(done.stdout).expect("text"))
+}
+
+/// A Python client of a server, halfway through: it waits until it is told to go on.
+pub struct Paused {
+    child: Child,
+}
+
+impl Paused {
+    /// Runs `before`, waits, runs `after`. Both may use `connect()`, and `get(connection, path)`.
+    pub fn start(server: &Process, tls: bool, before: &str, after: &str) -> Paused {
+        let class = if tls {
+            "HTTPSConnection(*a,context=x)"
+        } else {
+            "HTTPConnection(*a)"
+        };
+        let program = format!(
+            "import http.client,ssl,sys
+x=ssl.create_default_context();x.check_hostname=False;x.verify_mode=ssl.CERT_NONE
+def connect():
+    a=('127.0.0.1',int(sys.argv[1]))
+    return http.client.{class}
+def get(c,path):
+    c.request('GET',path);c.getresponse().read()
+{before}
+print('ready',flush=True);sys.stdin.readline()
+{after}
+"
+        );
+        let mut child = Command::new(PYTHON)
+            .args(["-c", &program, &server.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run python3");
+        let mut ready = [0; 6];
+        let out = child.stdout.as_mut().expect("piped");
+        out.read_exact(&mut ready).expect("ready");
+        Paused { child }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it go on to its end.
+    pub fn go_on(&mut self) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").expect("go on");
+        assert!(self.child.wait().expect("wait").success());
+    }
 }
 
 /// What `server.py` answers to /big/N.

@@ -213,6 +213,120 @@ asyncio.run(main())";
 }
 
 #[test]
+fn node_that_does_its_own_socket_io_is_bound_right_at_both_ends() {
+    let _alone = alone();
+    let certificate = Certificate::new();
+    let mut capture = Capture::start(&KernelOptions::default()).with_file(NODE);
+    let program = "const https=require('https'),fs=require('fs'),[c,k]=process.argv.slice(1);
+const s=https.createServer({cert:fs.readFileSync(c),key:fs.readFileSync(k)},(q,r)=>r.end('at '+q.socket.remotePort));
+s.listen(0,'127.0.0.1',()=>{let left=20;const port=s.address().port;console.log(port);
+for(let i=0;i<20;i++){const agent=new https.Agent({keepAlive:true,maxSockets:1,rejectUnauthorized:false});let n=0;
+const one=()=>{const q=https.get({port,host:'127.0.0.1',path:'/'+n,agent},r=>{r.resume();r.on('end',()=>{
+if(++n<5)return setImmediate(one);agent.destroy();if(!--left)s.close()})})};one()}});";
+    let certificate = [certificate.cert(), certificate.key()];
+    let paths = certificate.each_ref().map(|p| p.to_str().expect("text"));
+    let (pid, _) = run(NODE, &["-e", program, paths[0], paths[1]]);
+    let answers = |c: &Capture, dir| {
+        let data = c.data(pid, Source::Tls);
+        let answers = data
+            .iter()
+            .filter(|d| d.dir == dir && d.bytes.starts_with(b"HTTP/1.1 200"));
+        answers.count()
+    };
+    capture.until("100 answers at both ends", |c| {
+        answers(c, Dir::Write) == 100 && answers(c, Dir::Read) == 100
+    });
+    let opens = capture.opens(pid);
+    assert_eq!(opens.len(), 40);
+    let mut seen = 0;
+    for d in capture.data(pid, Source::Tls) {
+        let text = String::from_utf8_lossy(d.bytes);
+        let Some((_, port)) = text.split_once("at ") else {
+            continue;
+        };
+        let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+        let open = opens
+            .iter()
+            .find(|o| Some(o.conn) == d.conn)
+            .expect("bound");
+        let client_end = match d.dir {
+            Dir::Read => open.local,
+            Dir::Write => open.remote,
+        };
+        assert_eq!(client_end.port().to_string(), port, "{text}");
+        seen += 1;
+    }
+    assert_eq!(seen, 200);
+}
+
+#[test]
+fn tls_older_than_the_agent_is_seen_from_then_on() {
+    let _alone = alone();
+    let certificate = Certificate::new();
+    let server = python_server("asyncio", Some(&certificate));
+    let mut child = Paused::start(
+        &server,
+        true,
+        "c=connect()\nfor _ in range(3): get(c,'/early')",
+        "for _ in range(3): get(c,'/late')",
+    );
+    let mut capture = Capture::start(&KernelOptions::default()).with_libssl();
+    child.go_on();
+    let has = |c: &Capture, pid, dir| {
+        let data = c.data(pid, Source::Tls);
+        let late = data
+            .iter()
+            .filter(|d| d.dir == dir && d.bytes.starts_with(b"GET /late"));
+        late.count() == 3
+    };
+    let (client, at) = (child.pid(), server.pid());
+    capture.until("the later requests at both ends", |c| {
+        has(c, client, Dir::Write) && has(c, at, Dir::Read)
+    });
+    capture.settle();
+    for pid in [client, at] {
+        let [open] = capture.opens(pid)[..] else {
+            panic!("{:?}", capture.opens(pid))
+        };
+        let data = capture.data(pid, Source::Tls);
+        assert!(data.iter().all(|d| d.flags & flag::WHOLE == 0));
+        // A blocking client is bound inside its first call; the server by the receive before it.
+        assert!(data.iter().all(|d| d.conn == Some(open.conn)));
+        assert_eq!(capture.data(pid, Source::Hello), []);
+    }
+}
+
+#[test]
+fn the_far_end_of_the_agents_own_tls_connection_is_invisible() {
+    let _alone = alone();
+    let certificate = Certificate::new();
+    for kind in ["tls", "asyncio"] {
+        let server = python_server(kind, Some(&certificate));
+        let mut agent = Paused::start(
+            &server,
+            true,
+            "",
+            "for _ in range(3): get(connect(),'/own')",
+        );
+        let options = KernelOptions {
+            agent_pid: agent.pid(),
+            ..KernelOptions::default()
+        };
+        let mut capture = Capture::start(&options).with_libssl();
+        agent.go_on();
+        let (client, _) = curl(&[&format!("https://127.0.0.1:{}/other", server.port)]);
+        capture.until("the other client", |c| c.opens_at(server.port).len() == 2);
+        capture.settle();
+        assert_eq!(capture.opens(agent.pid()), []);
+        assert_eq!(capture.opens(client).len(), 1);
+        assert_eq!(capture.opens(server.pid()).len(), 1);
+        let request = Capture::stream(&capture.data(server.pid(), Source::Tls), Dir::Read);
+        let text = String::from_utf8_lossy(&request);
+        assert!(text.starts_with("GET /other"), "{kind}: {text}");
+    }
+}
+
+#[test]
 fn sessions_left_by_a_process_are_forgotten() {
     let _alone = alone();
     let certificate = Certificate::new();
