@@ -34,4 +34,48 @@ pub enum ResourceValue {
 
 /// Processes seen so far.
 #[derive(Debug, Default)]
-pub struct Processes {}
+pub struct Processes {
+    known: std::collections::HashMap<u32, std::sync::Arc<Process>>,
+}
+
+impl Processes {
+    pub fn new(_resource: &std::collections::BTreeMap<String, String>) -> Self {
+        Processes::default()
+    }
+    pub fn exec(&mut self, exec: &crate::event::Exec<'_>) {
+        self.known.remove(&exec.pid);
+        self.get(exec.pid, exec.time);
+    }
+    pub fn exit(&mut self, _pid: u32, _time: crate::event::KernelTime) {}
+    pub fn get(&mut self, pid: u32, _now: crate::event::KernelTime) -> std::sync::Arc<Process> {
+        self.known
+            .entry(pid)
+            .or_insert_with(|| {
+                let exe = std::fs::read_link(format!("/proc/{pid}/exe"))
+                    .ok()
+                    .map(|p| p.display().to_string());
+                let name = exe
+                    .as_deref()
+                    .and_then(|e| e.rsplit('/').next())
+                    .unwrap_or("?")
+                    .to_owned();
+                std::sync::Arc::new(Process {
+                    pid,
+                    parent_pid: None,
+                    resource: vec![(
+                        "service.name".into(),
+                        ResourceValue::Str(format!("unknown_service:{name}")),
+                    )],
+                    exe,
+                    name,
+                    uid: None,
+                    owner: None,
+                    started: None,
+                    netns: None,
+                    container_id: None,
+                    is_agent: pid == std::process::id(),
+                })
+            })
+            .clone()
+    }
+}

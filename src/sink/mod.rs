@@ -9,10 +9,13 @@ use crate::redact::Redacted;
 use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
 
+mod claim;
 mod fanout;
 pub mod otlp;
 pub mod payload;
 pub mod stdout;
+#[cfg(test)]
+mod testing;
 
 pub use fanout::Fanout;
 

@@ -1,1 +1,211 @@
-//! OTLP: spans and log records to a collector.
+//! OTLP out: spans and log records to one store.
+//!
+//! Enters: deliveries. Leaves: OTLP requests over gRPC or HTTP, many resources in each.
+//! Holds: one task and one queue for each signal, bounded by count and by bytes; `offer` never waits, and what finds no
+//! room is lost as `queue_full`; every delivery is counted once as exported or lost, with the reason.
+
+mod batch;
+mod client;
+pub mod encode;
+mod grpc;
+mod http;
+mod queue;
+mod report;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod worker;
+
+pub use batch::BatchLimits;
+pub use encode::{EncodeOptions, KnownMethods};
+pub use retry::RetryPolicy;
+
+use super::{Delivery, Sink};
+use crate::config::{OtelStore, OtlpEndpoint};
+use crate::telemetry::Ledger;
+use queue::{Queue, Room, Signal};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use worker::{Exporter, Worker, WorkerOptions};
+
+/// How a store is fed.
+#[derive(Debug, Clone)]
+pub struct OtlpOptions {
+    pub known_methods: KnownMethods,
+    /// Items that one signal holds at the most, the batch under way included.
+    pub queue_items: usize,
+    /// Bytes of them.
+    pub queue_bytes: usize,
+    pub batch: BatchLimits,
+    /// A span waits this long for others at the most.
+    pub traces_delay: Duration,
+    /// A log record waits this long for others at the most.
+    pub logs_delay: Duration,
+    pub retry: RetryPolicy,
+}
+
+impl Default for OtlpOptions {
+    fn default() -> Self {
+        OtlpOptions {
+            known_methods: KnownMethods::default(),
+            queue_items: 4096,
+            queue_bytes: 32 << 20,
+            batch: BatchLimits {
+                items: 512,
+                // Collectors refuse 4 MiB, and refuse for good.
+                bytes: 3 << 20,
+            },
+            traces_delay: Duration::from_secs(1),
+            logs_delay: Duration::from_millis(500),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Why a store cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("endpoint {url}: {error}; give it as http(s)://host:port")]
+    Url { url: String, error: String },
+    #[error(
+        "header `{name}` has a name or a value that cannot be sent: use visible ASCII characters"
+    )]
+    Header { name: String },
+    #[error("{0}")]
+    Tls(String),
+}
+
+impl StartError {
+    fn url(url: &str, error: impl std::fmt::Display) -> Self {
+        StartError::Url {
+            url: report::shown(url),
+            error: error.to_string(),
+        }
+    }
+}
+
+/// The signals of one store of type `otel`.
+pub struct OtlpSink {
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
+    queue: Queue,
+    stop: watch::Sender<Option<tokio::time::Instant>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl OtlpSink {
+    /// Starts the workers of the signals that are on. Connections are made when there is something to send, so that a
+    /// collector that is down now is no error.
+    ///
+    /// # Errors
+    /// When a URL, a header or a TLS file cannot be used.
+    pub fn start(
+        store_id: &str,
+        store: &OtelStore,
+        options: OtlpOptions,
+        ledger: Ledger,
+        runtime: &Handle,
+    ) -> Result<OtlpSink, StartError> {
+        let signals = [
+            (Signal::Traces, &store.traces, options.traces_delay),
+            (Signal::Logs, &store.logs, options.logs_delay),
+        ];
+        let encode = Arc::new(EncodeOptions {
+            known_methods: options.known_methods.clone(),
+        });
+        let mut lanes = Vec::new();
+        for (signal, endpoint, delay) in signals {
+            if let Some(endpoint) = endpoint {
+                let name = format!("{store_id}/{}", signal.name());
+                let (sender, receiver) = mpsc::unbounded_channel();
+                let queue = Queue {
+                    signal,
+                    name: name.into(),
+                    ledger: ledger.clone(),
+                    options: encode.clone(),
+                    room: Room::new(options.queue_items, options.queue_bytes),
+                    sender,
+                };
+                lanes.push(Lane::start(
+                    queue, receiver, endpoint, &options, delay, runtime,
+                )?);
+            }
+        }
+        Ok(OtlpSink { lanes })
+    }
+
+    /// Sends what waits, until `deadline` at the latest; what is left then is lost as `shutdown`. From the call on
+    /// nothing more is taken.
+    pub async fn drain(&self, deadline: Instant) {
+        for lane in &self.lanes {
+            lane.stop.send_replace(Some(deadline.into()));
+        }
+        for lane in &self.lanes {
+            let task = lane
+                .task
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(task) = task
+                && let Err(error) = task.await
+            {
+                tracing::error!(signal = &*lane.queue.name, %error, "the worker of a signal broke off");
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn start(
+        queue: Queue,
+        receiver: mpsc::UnboundedReceiver<queue::Item>,
+        endpoint: &OtlpEndpoint,
+        options: &OtlpOptions,
+        delay: Duration,
+        runtime: &Handle,
+    ) -> Result<Lane, StartError> {
+        let client = {
+            // The gRPC channel starts a task of its own.
+            let _inside = runtime.enter();
+            client::Client::new(queue.signal, endpoint)?
+        };
+        let (stop, stopped) = watch::channel(None);
+        let worker = Worker {
+            signal: queue.signal,
+            encode: queue.options.clone(),
+            options: WorkerOptions {
+                batch: options.batch,
+                delay,
+            },
+            queue: receiver,
+            stop: stopped,
+            exporter: Exporter {
+                client,
+                retry: options.retry,
+                report: report::Report::new(&queue.name, &endpoint.url, queue.room.clone()),
+            },
+        };
+        let task = Mutex::new(Some(runtime.spawn(worker.run())));
+        Ok(Lane { queue, stop, task })
+    }
+}
+
+impl Sink for OtlpSink {
+    fn offer(&self, delivery: Delivery) {
+        let Some((last, others)) = self.lanes.split_last() else {
+            // No signal is on: there is nothing to wait for.
+            delivery.ticket.taken();
+            return;
+        };
+        for lane in others {
+            lane.queue.offer(delivery.clone());
+        }
+        last.queue.offer(delivery);
+    }
+}

@@ -1,0 +1,68 @@
+//! A capture as a log record.
+
+use super::http::{self, Web};
+use super::span::log_attributes;
+use super::{EncodeOptions, names, unix_nanos};
+use crate::redact::Capture;
+use crate::sink::PayloadLink;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+/// The log record of a capture, as observed at `observed`. It happened when the transaction ended.
+pub fn log_record(
+    capture: &Capture,
+    link: Option<&PayloadLink>,
+    observed: SystemTime,
+    options: &EncodeOptions,
+) -> LogRecord {
+    let outcome = http::outcome(&capture.transaction);
+    LogRecord {
+        time_unix_nano: unix_nanos(capture.end),
+        observed_time_unix_nano: unix_nanos(observed),
+        severity_number: outcome.severity as i32,
+        body: Some(AnyValue {
+            value: Some(Value::StringValue(line(capture))),
+        }),
+        attributes: log_attributes(capture, link, options),
+        flags: u32::from(capture.ids.flags),
+        trace_id: capture.ids.trace_id.to_vec(),
+        span_id: capture.ids.span_id.to_vec(),
+        event_name: names::EVENT.to_owned(),
+        ..LogRecord::default()
+    }
+}
+
+/// One readable line: `GET https://host/path 200 12.3 ms`. It may hold control bytes.
+pub fn line(capture: &Capture) -> String {
+    let transaction = &capture.transaction;
+    let method = match &transaction.request {
+        Some(request) => String::from_utf8_lossy(&request.method),
+        None => Cow::Borrowed("(request not seen)"),
+    };
+    let outcome = http::outcome(transaction);
+    let status = match (&transaction.response, outcome.error) {
+        (Some(response), _) => response.status.to_string(),
+        (None, Some(word)) => word.into_owned(),
+        (None, None) => "(response not seen)".to_owned(),
+    };
+    let url = url(&http::web(capture));
+    let millis = transaction.timing.end.since(transaction.timing.start) as f64 / 1e6;
+    let space = if url.is_empty() { "" } else { " " };
+    format!("{method}{space}{url} {status} {millis:.1} ms")
+}
+
+/// The whole URL, or what is known of it, cut as attributes are.
+pub fn url(web: &Web) -> String {
+    let mut url = match (&web.full, &web.path) {
+        (Some(full), _) => full.clone(),
+        (None, Some(path)) => match &web.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.clone(),
+        },
+        (None, None) => web.host.clone().unwrap_or_default(),
+    };
+    url.truncate(url.floor_char_boundary(names::MAX_VALUE));
+    url
+}

@@ -1,0 +1,37 @@
+//! Captures as OTLP messages.
+//!
+//! Enters: a redacted capture and where its payload is. Leaves: a span, a log record, a resource.
+//! Holds: pure; the same input gives the same message. Headers are there from level `headers` on, and no value is
+//! longer than [`names::MAX_VALUE`] bytes.
+
+mod attributes;
+mod http;
+mod log;
+pub mod names;
+mod resource;
+mod span;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use attributes::Attributes;
+pub use http::{KnownMethods, Outcome, Severity, Web, outcome, web};
+pub use log::{line, log_record, url};
+pub use resource::{resource, scope};
+pub use span::{attributes, span};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What encoding depends on beside the capture.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EncodeOptions {
+    pub known_methods: KnownMethods,
+}
+
+/// Nanoseconds since 1970; 0 before, the greatest number after 2554.
+pub fn unix_nanos(time: SystemTime) -> u64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => u64::try_from(after.as_nanos()).unwrap_or(u64::MAX),
+        Err(_) => 0,
+    }
+}

@@ -1,0 +1,68 @@
+//! Names of attributes: semantic conventions v1.44, and ours under `plainspan.`.
+
+/// Schema of the names below.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+/// Instrumentation scope of everything that is captured.
+pub const SCOPE: &str = "plainspan";
+/// Event name of log records.
+pub const EVENT: &str = "plainspan.http.transaction";
+
+pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+pub const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
+pub const HTTP_REQUEST_SIZE: &str = "http.request.size";
+pub const HTTP_REQUEST_BODY_SIZE: &str = "http.request.body.size";
+/// On main of the conventions, not in v1.44; in lines on stdout alone.
+pub const HTTP_REQUEST_BODY_CONTENT: &str = "http.request.body.content";
+/// In front of a lower-case header name.
+pub const HTTP_REQUEST_HEADER: &str = "http.request.header.";
+pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+pub const HTTP_RESPONSE_SIZE: &str = "http.response.size";
+pub const HTTP_RESPONSE_BODY_SIZE: &str = "http.response.body.size";
+/// On main of the conventions, not in v1.44; in lines on stdout alone.
+pub const HTTP_RESPONSE_BODY_CONTENT: &str = "http.response.body.content";
+/// In front of a lower-case header name.
+pub const HTTP_RESPONSE_HEADER: &str = "http.response.header.";
+pub const URL_FULL: &str = "url.full";
+pub const URL_SCHEME: &str = "url.scheme";
+pub const URL_PATH: &str = "url.path";
+pub const URL_QUERY: &str = "url.query";
+pub const SERVER_ADDRESS: &str = "server.address";
+pub const SERVER_PORT: &str = "server.port";
+pub const CLIENT_ADDRESS: &str = "client.address";
+pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
+pub const NETWORK_PEER_PORT: &str = "network.peer.port";
+pub const NETWORK_LOCAL_ADDRESS: &str = "network.local.address";
+pub const NETWORK_LOCAL_PORT: &str = "network.local.port";
+pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
+pub const ERROR_TYPE: &str = "error.type";
+pub const USER_AGENT_ORIGINAL: &str = "user_agent.original";
+pub const TLS_PROTOCOL_NAME: &str = "tls.protocol.name";
+pub const TLS_PROTOCOL_VERSION: &str = "tls.protocol.version";
+/// What Tempo's service graph draws an edge for.
+pub const PEER_SERVICE: &str = "peer.service";
+/// The conventions' successor of [`PEER_SERVICE`].
+pub const SERVICE_PEER_NAME: &str = "service.peer.name";
+
+pub const TRANSACTION_ID: &str = "plainspan.transaction.id";
+pub const CAPTURE_LEVEL: &str = "plainspan.capture.level";
+/// Name of the rule that decided the level; absent where the default did.
+pub const CAPTURE_RULE: &str = "plainspan.capture.rule";
+/// False where bytes are missing or something is in doubt.
+pub const COMPLETE: &str = "plainspan.complete";
+/// What is missing or in doubt: names of marks.
+pub const MARKS: &str = "plainspan.marks";
+/// Seconds from the first byte of the request to the first byte of the response.
+pub const TTFB: &str = "plainspan.ttfb";
+pub const PAYLOAD_URL: &str = "plainspan.payload.url";
+pub const PAYLOAD_DIGEST: &str = "plainspan.payload.digest";
+pub const PAYLOAD_SIZE: &str = "plainspan.payload.size";
+pub const PAYLOAD_STATUS: &str = "plainspan.payload.status";
+/// In front of a lower-case trailer name.
+pub const REQUEST_TRAILER: &str = "plainspan.request.trailer.";
+/// In front of a lower-case trailer name.
+pub const RESPONSE_TRAILER: &str = "plainspan.response.trailer.";
+/// Names of the attributes whose values were cut to [`MAX_VALUE`] bytes.
+pub const TRUNCATED: &str = "plainspan.attribute.truncated";
+
+/// Bytes of an attribute's value at the most: what Tempo keeps of one.
+pub const MAX_VALUE: usize = 2048;

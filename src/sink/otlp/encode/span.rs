@@ -1,0 +1,268 @@
+//! A capture as a span.
+
+use super::attributes::Attributes;
+use super::http::{self, Outcome, Web};
+use super::{EncodeOptions, names, unix_nanos};
+use crate::event::Role;
+use crate::redact::Capture;
+use crate::rules::Level;
+use crate::sink::PayloadLink;
+use crate::transaction::{Headers, Request, Response};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::trace::v1::{
+    Span, Status,
+    span::{Link, SpanKind},
+    status::StatusCode,
+};
+
+/// OTLP span flags: whether the parent is remote is known.
+const FLAG_REMOTE_KNOWN: u32 = 0x100;
+/// OTLP span flags: the parent is remote.
+const FLAG_REMOTE: u32 = 0x200;
+
+/// The span of a capture.
+pub fn span(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOptions) -> Span {
+    let ids = &capture.ids;
+    let outcome = http::outcome(&capture.transaction);
+    Span {
+        trace_id: ids.trace_id.to_vec(),
+        span_id: ids.span_id.to_vec(),
+        parent_span_id: ids.parent_span_id.map(Vec::from).unwrap_or_default(),
+        trace_state: ids.tracestate.clone(),
+        flags: flags(capture),
+        name: name(capture, options).to_owned(),
+        kind: kind(capture) as i32,
+        start_time_unix_nano: unix_nanos(capture.start),
+        end_time_unix_nano: unix_nanos(capture.end),
+        attributes: attributes(capture, link, capture.decision.level, options).finish(),
+        links: links(capture),
+        // Unset is the absence of a status.
+        status: outcome.error.is_some().then(|| Status {
+            code: StatusCode::Error as i32,
+            ..Status::default()
+        }),
+        ..Span::default()
+    }
+}
+
+/// `flags` of the span: W3C flags of its context, and whether its parent is remote.
+fn flags(capture: &Capture) -> u32 {
+    let remote = match capture.ids.parent_span_id {
+        Some(_) => FLAG_REMOTE,
+        None => 0,
+    };
+    FLAG_REMOTE_KNOWN | remote | u32::from(capture.ids.flags)
+}
+
+/// The method alone: no route is known, and a path must not be a name.
+pub(super) fn name<'a>(capture: &Capture, options: &'a EncodeOptions) -> &'a str {
+    match &capture.transaction.request {
+        Some(request) => match options.known_methods.name(&request.method) {
+            http::OTHER => "HTTP",
+            method => method,
+        },
+        None => "HTTP",
+    }
+}
+
+fn kind(capture: &Capture) -> SpanKind {
+    match capture.transaction.role {
+        Role::Client => SpanKind::Client,
+        Role::Server => SpanKind::Server,
+    }
+}
+
+fn links(capture: &Capture) -> Vec<Link> {
+    let link = capture.ids.link.iter().map(|context| Link {
+        trace_id: context.trace_id.to_vec(),
+        span_id: context.span_id.to_vec(),
+        trace_state: context.tracestate.clone(),
+        flags: FLAG_REMOTE_KNOWN | FLAG_REMOTE | u32::from(context.flags),
+        ..Link::default()
+    });
+    link.collect()
+}
+
+/// Attributes of the span, cut down to `level` where that is below the capture's own.
+pub fn attributes(
+    capture: &Capture,
+    link: Option<&PayloadLink>,
+    level: Level,
+    options: &EncodeOptions,
+) -> Attributes {
+    let web = http::web(capture);
+    let outcome = http::outcome(&capture.transaction);
+    let mut list = Attributes::with_capacity(48);
+    method(&mut list, capture, options);
+    url(&mut list, capture, &web);
+    peers(&mut list, capture, &web);
+    response(&mut list, capture, &outcome);
+    sizes(&mut list, capture);
+    user_agent(&mut list, capture, level);
+    tls(&mut list, capture);
+    headers(&mut list, capture, level);
+    own(&mut list, capture);
+    payload(&mut list, link);
+    list
+}
+
+/// Attributes of a log record: what a reader looks for, without all that the span says.
+pub(super) fn log_attributes(
+    capture: &Capture,
+    link: Option<&PayloadLink>,
+    options: &EncodeOptions,
+) -> Vec<KeyValue> {
+    let web = http::web(capture);
+    let outcome = http::outcome(&capture.transaction);
+    let mut list = Attributes::with_capacity(32);
+    method(&mut list, capture, options);
+    url(&mut list, capture, &web);
+    list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
+    response(&mut list, capture, &outcome);
+    headers(&mut list, capture, capture.decision.level);
+    own(&mut list, capture);
+    payload(&mut list, link);
+    list.finish()
+}
+
+fn method(list: &mut Attributes, capture: &Capture, options: &EncodeOptions) {
+    let Some(request) = &capture.transaction.request else {
+        // Required, and not known: the request was not seen.
+        list.text(names::HTTP_REQUEST_METHOD, http::OTHER);
+        return;
+    };
+    let name = options.known_methods.name(&request.method);
+    list.text(names::HTTP_REQUEST_METHOD, name);
+    if name.as_bytes() != request.method {
+        let original = String::from_utf8_lossy(&request.method);
+        list.text(names::HTTP_REQUEST_METHOD_ORIGINAL, original);
+    }
+}
+
+fn url(list: &mut Attributes, capture: &Capture, web: &Web) {
+    list.text(names::URL_SCHEME, web.scheme.as_str());
+    match capture.transaction.role {
+        Role::Client => list.maybe_text(names::URL_FULL, web.full.as_deref()),
+        Role::Server => {
+            list.maybe_text(names::URL_PATH, web.path.as_deref());
+            list.maybe_text(names::URL_QUERY, web.query.as_deref());
+        }
+    }
+}
+
+fn peers(list: &mut Attributes, capture: &Capture, web: &Web) {
+    let transaction = &capture.transaction;
+    list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
+    if let Some(port) = web.server_port {
+        list.int(names::SERVER_PORT, port.into());
+    }
+    match transaction.role {
+        Role::Server => list.maybe_text(names::CLIENT_ADDRESS, http::client_address(capture)),
+        Role::Client => peer_service(list, capture, web),
+    }
+    let connection = &transaction.connection;
+    if let Some(peer) = connection.remote {
+        list.text(names::NETWORK_PEER_ADDRESS, super::target::ip(peer.ip()));
+        list.int(names::NETWORK_PEER_PORT, peer.port().into());
+    }
+    if let Some(local) = connection.local {
+        list.text(names::NETWORK_LOCAL_ADDRESS, super::target::ip(local.ip()));
+        list.int(names::NETWORK_LOCAL_PORT, local.port().into());
+    }
+    // `network.protocol.name` is for what is not http.
+    list.text(
+        names::NETWORK_PROTOCOL_VERSION,
+        transaction.protocol.version(),
+    );
+}
+
+/// Draws the edge to a server that has no span of its own. With a trace context in the request there may be one,
+/// and the edge would be there twice.
+fn peer_service(list: &mut Attributes, capture: &Capture, web: &Web) {
+    let transaction = &capture.transaction;
+    let untraced = transaction.context.is_none() && transaction.request.is_some();
+    if let Some(server) = web.server_address.as_deref().filter(|_| untraced) {
+        list.text(names::PEER_SERVICE, server);
+        list.text(names::SERVICE_PEER_NAME, server);
+    }
+}
+
+fn response(list: &mut Attributes, capture: &Capture, outcome: &Outcome) {
+    if let Some(response) = &capture.transaction.response {
+        list.int(names::HTTP_RESPONSE_STATUS_CODE, response.status.into());
+    }
+    list.maybe_text(names::ERROR_TYPE, outcome.error.clone());
+}
+
+fn sizes(list: &mut Attributes, capture: &Capture) {
+    if let Some(request) = &capture.transaction.request {
+        list.int(names::HTTP_REQUEST_BODY_SIZE, request.body.size());
+        list.int(names::HTTP_REQUEST_SIZE, request.wire_size);
+    }
+    if let Some(response) = &capture.transaction.response {
+        list.int(names::HTTP_RESPONSE_BODY_SIZE, response.body.size());
+        list.int(names::HTTP_RESPONSE_SIZE, response.wire_size);
+    }
+}
+
+fn user_agent(list: &mut Attributes, capture: &Capture, level: Level) {
+    if capture.transaction.role == Role::Server || level >= Level::Headers {
+        list.maybe_text(
+            names::USER_AGENT_ORIGINAL,
+            capture.facts.user_agent.as_deref(),
+        );
+    }
+}
+
+fn tls(list: &mut Attributes, capture: &Capture) {
+    let connection = &capture.transaction.connection;
+    if connection.tls.is_none() && connection.tls_info.is_none() {
+        return;
+    }
+    list.text(names::TLS_PROTOCOL_NAME, "tls");
+    let version = connection.tls_info.as_ref().and_then(|t| t.version);
+    list.maybe_text(names::TLS_PROTOCOL_VERSION, version);
+}
+
+fn headers(list: &mut Attributes, capture: &Capture, level: Level) {
+    if level < Level::Headers {
+        return;
+    }
+    let none = Headers::default();
+    let request = capture.transaction.request.as_ref();
+    let response = capture.transaction.response.as_ref();
+    let of_request = |part: fn(&Request) -> &Headers| request.map_or(&none, part);
+    let of_response = |part: fn(&Response) -> &Headers| response.map_or(&none, part);
+    list.headers(names::HTTP_REQUEST_HEADER, of_request(|r| &r.headers));
+    list.headers(names::REQUEST_TRAILER, of_request(|r| &r.trailers));
+    list.headers(names::HTTP_RESPONSE_HEADER, of_response(|r| &r.headers));
+    list.headers(names::RESPONSE_TRAILER, of_response(|r| &r.trailers));
+}
+
+fn own(list: &mut Attributes, capture: &Capture) {
+    let transaction = &capture.transaction;
+    list.text(names::TRANSACTION_ID, capture.id.as_str());
+    list.text(names::CAPTURE_LEVEL, capture.decision.level.name());
+    list.maybe_text(names::CAPTURE_RULE, capture.decision.rule.as_deref());
+    list.bool(names::COMPLETE, transaction.complete());
+    if !transaction.marks.is_empty() {
+        let marks = transaction.marks.iter().map(|m| m.name().to_owned());
+        list.texts(names::MARKS, marks);
+    }
+    if let Some(first) = transaction.timing.response_start {
+        let nanos = first.since(transaction.timing.start);
+        list.double(names::TTFB, nanos as f64 / 1e9);
+    }
+}
+
+fn payload(list: &mut Attributes, link: Option<&PayloadLink>) {
+    let Some(link) = link else {
+        return;
+    };
+    list.maybe_text(names::PAYLOAD_URL, link.url.as_deref());
+    list.maybe_text(names::PAYLOAD_DIGEST, link.digest.as_deref());
+    if let Some(size) = link.size {
+        list.int(names::PAYLOAD_SIZE, size);
+    }
+    list.text(names::PAYLOAD_STATUS, link.status.name());
+}

@@ -1,0 +1,259 @@
+//! OTLP over gRPC: unary calls with a message that is encoded already.
+
+use super::client::{USER_AGENT, accepted, chain};
+use super::queue::Signal;
+use super::retry::{self, Reply};
+use super::{StartError, tls};
+use crate::config::{Compression, OtlpEndpoint};
+use bytes::{Buf, BufMut, Bytes};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::Uri;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// A connection is there by then, or the attempt failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub struct Client {
+    connector: Connector,
+    endpoint: Endpoint,
+    service: Grpc<Channel>,
+    path: PathAndQuery,
+    metadata: MetadataMap,
+    compression: Option<CompressionEncoding>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When URL, headers or TLS files cannot be used.
+    pub fn new(signal: Signal, target: &OtlpEndpoint) -> Result<Self, StartError> {
+        let uri: Uri = target
+            .url
+            .parse()
+            .map_err(|e| StartError::url(&target.url, e))?;
+        let host = uri
+            .host()
+            .ok_or_else(|| StartError::url(&target.url, "it has no host"))?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let secured = uri.scheme_str() == Some("https");
+        let connector = Connector {
+            port: uri.port_u16().unwrap_or(if secured { 443 } else { 80 }),
+            tls: match secured {
+                true => Some(Tls::new(tls::client(&target.tls)?, &host, &target.url)?),
+                false => None,
+            },
+            host: host.into(),
+        };
+        let endpoint = endpoint(&uri, &target.url)?;
+        Ok(Client {
+            service: channel(&endpoint, &connector),
+            connector,
+            endpoint,
+            path: PathAndQuery::from_static(match signal {
+                Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            }),
+            metadata: metadata(target)?,
+            compression: match target.compression {
+                Compression::None => None,
+                Compression::Gzip => Some(CompressionEncoding::Gzip),
+                Compression::Zstd => Some(CompressionEncoding::Zstd),
+            },
+            timeout: target.timeout,
+        })
+    }
+
+    pub async fn send(&mut self, message: Bytes) -> Reply {
+        let timeout = self.timeout;
+        match tokio::time::timeout(timeout, self.call(message)).await {
+            Ok(Ok(reply)) => accepted(&reply),
+            Ok(Err(status)) => match retry::of_status(&status) {
+                Reply::Later { error, after } => Reply::Later {
+                    error: with_cause(error, &status),
+                    after,
+                },
+                refused => refused,
+            },
+            Err(_) => {
+                // The connection may be dead without a word: the next attempt makes a new one.
+                self.service = channel(&self.endpoint, &self.connector);
+                Reply::Later {
+                    error: format!("no reply within {timeout:?}"),
+                    after: None,
+                }
+            }
+        }
+    }
+
+    async fn call(&mut self, message: Bytes) -> Result<Bytes, Status> {
+        let mut service = self
+            .service
+            .clone()
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        if let Some(encoding) = self.compression {
+            service = service.send_compressed(encoding);
+        }
+        service
+            .ready()
+            .await
+            .map_err(|e| Status::unavailable(chain(&e)))?;
+        let mut request = Request::new(message);
+        *request.metadata_mut() = self.metadata.clone();
+        request.set_timeout(self.timeout);
+        let reply = service.unary(request, self.path.clone(), Frames).await?;
+        Ok(reply.into_inner())
+    }
+}
+
+/// tonic's text for a failed connection is "transport error"; what failed is in its causes.
+fn with_cause(error: String, status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error,
+    }
+}
+
+fn endpoint(uri: &Uri, url: &str) -> Result<Endpoint, StartError> {
+    let authority = uri
+        .authority()
+        .ok_or_else(|| StartError::url(url, "it has no host"))?;
+    // TLS is the connector's part: tonic's own takes no verifier. Told https, it would insist on its own.
+    let endpoint = Endpoint::from_shared(format!("http://{authority}"))
+        .and_then(|e| e.user_agent(USER_AGENT))
+        .map_err(|e| StartError::url(url, chain(&e)))?;
+    let origin = format!("{}://{authority}", uri.scheme_str().unwrap_or("http"));
+    let origin = origin.parse().map_err(|e| StartError::url(url, e))?;
+    Ok(endpoint.origin(origin).connect_timeout(CONNECT_TIMEOUT))
+}
+
+fn channel(endpoint: &Endpoint, connector: &Connector) -> Grpc<Channel> {
+    Grpc::new(endpoint.connect_with_connector_lazy(connector.clone()))
+}
+
+fn metadata(target: &OtlpEndpoint) -> Result<MetadataMap, StartError> {
+    let mut metadata = MetadataMap::new();
+    for (name, value) in &target.headers {
+        let key = AsciiMetadataKey::from_bytes(name.to_ascii_lowercase().as_bytes())
+            .map_err(|_| StartError::Header { name: name.clone() })?;
+        let mut value: AsciiMetadataValue = value
+            .expose()
+            .parse()
+            .map_err(|_| StartError::Header { name: name.clone() })?;
+        value.set_sensitive(true);
+        metadata.append(key, value);
+    }
+    Ok(metadata)
+}
+
+/// Messages as bytes, both ways.
+struct Frames;
+
+impl Codec for Frames {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Frames;
+    type Decoder = Frames;
+
+    fn encoder(&mut self) -> Frames {
+        Frames
+    }
+
+    fn decoder(&mut self) -> Frames {
+        Frames
+    }
+}
+
+impl Encoder for Frames {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Frames {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// Opens connections to one host, with TLS where the URL asks for it.
+#[derive(Clone)]
+struct Connector {
+    host: Arc<str>,
+    port: u16,
+    tls: Option<Tls>,
+}
+
+#[derive(Clone)]
+struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    fn new(mut config: ClientConfig, host: &str, url: &str) -> Result<Self, StartError> {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| StartError::url(url, e))?;
+        Ok(Tls {
+            config: Arc::new(config),
+            name,
+        })
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+type Opened = TokioIo<Box<dyn Stream>>;
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Opened;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Opened>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let tcp = TcpStream::connect((&*this.host, this.port)).await?;
+            tcp.set_nodelay(true)?;
+            let stream: Box<dyn Stream> = match this.tls {
+                None => Box::new(tcp),
+                Some(tls) => Box::new(
+                    tokio_rustls::TlsConnector::from(tls.config)
+                        .connect(tls.name, tcp)
+                        .await?,
+                ),
+            };
+            Ok(TokioIo::new(stream))
+        })
+    }
+}

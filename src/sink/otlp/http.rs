@@ -1,0 +1,152 @@
+//! OTLP over HTTP with protobuf bodies.
+
+use super::client::{USER_AGENT, accepted, chain};
+use super::retry::{self, Reply};
+use super::{StartError, tls};
+use crate::config::{Compression, OtlpEndpoint};
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use reqwest::{Response, Url, redirect};
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+/// Bytes of a reply that are read; the rest is left alone.
+const MAX_REPLY: usize = 4 << 20;
+/// Characters of an error reply that are shown.
+const SHOWN: usize = 200;
+/// zstd's own default.
+const ZSTD_LEVEL: i32 = 3;
+
+pub struct Client {
+    client: reqwest::Client,
+    url: Url,
+    compression: Compression,
+}
+
+impl Client {
+    /// # Errors
+    /// When URL, headers or TLS files cannot be used.
+    pub fn new(target: &OtlpEndpoint) -> Result<Self, StartError> {
+        let url = Url::parse(&target.url).map_err(|e| StartError::url(&target.url, e))?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .timeout(target.timeout)
+            .default_headers(headers(target)?)
+            // A redirect would take the headers, credentials among them, somewhere else.
+            .redirect(redirect::Policy::none());
+        if url.scheme() == "https" {
+            let mut config = tls::client(&target.tls)?;
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            builder = builder.tls_backend_preconfigured(config);
+        }
+        let client = builder
+            .build()
+            .map_err(|e| StartError::url(&target.url, chain(&e)))?;
+        Ok(Client {
+            client,
+            url,
+            compression: target.compression,
+        })
+    }
+
+    pub async fn send(&mut self, message: Bytes) -> Reply {
+        let (body, encoding) = match compress(self.compression, message) {
+            Ok(compressed) => compressed,
+            Err(error) => {
+                return Reply::Refused {
+                    error: format!("the request cannot be compressed: {error}"),
+                };
+            }
+        };
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .body(body);
+        if let Some(encoding) = encoding {
+            request = request.header(CONTENT_ENCODING, encoding);
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return unsent(error),
+        };
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
+        match read(response).await {
+            Ok(reply) if status.is_success() => accepted(&reply),
+            Ok(reply) => retry::of_http(
+                status.as_u16(),
+                retry_after.as_deref(),
+                &shown(&reply),
+                SystemTime::now(),
+            ),
+            Err(error) => unsent(error),
+        }
+    }
+}
+
+/// No reply, or only a part of one.
+fn unsent(error: reqwest::Error) -> Reply {
+    let refused = error.is_builder();
+    // The URL is in the warning already, without what may be secret in it.
+    let error = chain(&error.without_url());
+    match refused {
+        true => Reply::Refused { error },
+        false => Reply::Later { error, after: None },
+    }
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut reply = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = MAX_REPLY - reply.len();
+        reply.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if reply.len() == MAX_REPLY {
+            break;
+        }
+    }
+    Ok(reply)
+}
+
+/// The beginning of an error's text. Replies of OTLP servers are `google.rpc.Status`, whose message is readable as it is.
+fn shown(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply)
+        .chars()
+        .filter(|c| !c.is_control() && *c != char::REPLACEMENT_CHARACTER)
+        .take(SHOWN)
+        .collect()
+}
+
+fn compress(compression: Compression, message: Bytes) -> io::Result<(Bytes, Option<&'static str>)> {
+    Ok(match compression {
+        Compression::None => (message, None),
+        Compression::Gzip => {
+            let mut writer = GzEncoder::new(Vec::new(), flate2::Compression::default());
+            writer.write_all(&message)?;
+            (writer.finish()?.into(), Some("gzip"))
+        }
+        Compression::Zstd => {
+            let packed = zstd::encode_all(&message[..], ZSTD_LEVEL)?;
+            (packed.into(), Some("zstd"))
+        }
+    })
+}
+
+fn headers(target: &OtlpEndpoint) -> Result<HeaderMap, StartError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &target.headers {
+        let invalid = || StartError::Header { name: name.clone() };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| invalid())?;
+        value.set_sensitive(true);
+        headers.append(key, value);
+    }
+    Ok(headers)
+}

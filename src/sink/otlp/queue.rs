@@ -1,0 +1,212 @@
+//! What waits for a signal's worker: bounded by count and by bytes, never blocking.
+
+use super::encode::{self, EncodeOptions};
+use crate::enrich::Process;
+use crate::redact::{Capture, Redacted};
+use crate::sink::claim::Claim;
+use crate::sink::{Delivery, PayloadLink};
+use crate::telemetry::Ledger;
+use crate::telemetry::ledger::Lost;
+use prost::Message;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Captures above this many bytes are encoded when offered: the message holds no bodies, so the queue need not either.
+const LARGE: usize = 64 << 10;
+/// Bytes that an item takes beside its content.
+const OVERHEAD: usize = 256;
+
+/// What a worker makes of captures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Traces,
+    Logs,
+}
+
+impl Signal {
+    /// As in `STORE/SIGNAL`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Traces => "traces",
+            Signal::Logs => "logs",
+        }
+    }
+
+    fn encode(
+        self,
+        capture: &Capture,
+        link: Option<&PayloadLink>,
+        options: &EncodeOptions,
+    ) -> Vec<u8> {
+        match self {
+            Signal::Traces => encode::span(capture, link, options).encode_to_vec(),
+            Signal::Logs => {
+                encode::log_record(capture, link, SystemTime::now(), options).encode_to_vec()
+            }
+        }
+    }
+}
+
+/// Room for what one signal holds, from the offer to the end of its export.
+#[derive(Debug)]
+pub struct Room {
+    items: AtomicUsize,
+    bytes: AtomicUsize,
+    max_items: usize,
+    max_bytes: usize,
+    /// Items that found no room.
+    refused: AtomicU64,
+}
+
+impl Room {
+    pub fn new(max_items: usize, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Room {
+            items: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_items,
+            max_bytes,
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// Items that found no room so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reserved> {
+        // Added first, so that two at once cannot both take the last place.
+        let reserved = Reserved {
+            room: self.clone(),
+            bytes,
+        };
+        let items = self.items.fetch_add(1, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if items < self.max_items && before.saturating_add(bytes) <= self.max_bytes {
+            return Some(reserved);
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+/// A part of the room; given back when dropped.
+#[derive(Debug)]
+struct Reserved {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Reserved {
+    fn resize(&mut self, bytes: usize) {
+        self.room.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.room.items.fetch_sub(1, Ordering::Relaxed);
+        self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// One capture on its way to a worker.
+pub struct Item {
+    claim: Claim,
+    reserved: Reserved,
+    content: Content,
+}
+
+enum Content {
+    Capture(Arc<Redacted>, Option<PayloadLink>),
+    Message(Arc<Process>, Vec<u8>),
+}
+
+/// One encoded span or log record.
+pub struct Encoded {
+    claim: Claim,
+    pub process: Arc<Process>,
+    pub message: Vec<u8>,
+    /// When the worker took it.
+    pub since: Instant,
+    _reserved: Reserved,
+}
+
+impl Encoded {
+    pub fn exported(self) {
+        self.claim.exported();
+    }
+
+    pub fn lost(self, reason: Lost) {
+        self.claim.lost(reason);
+    }
+}
+
+impl Item {
+    /// The message, and its true size taken from the room.
+    pub fn encode(mut self, signal: Signal, options: &EncodeOptions) -> Encoded {
+        let (process, message) = match self.content {
+            Content::Message(process, message) => (process, message),
+            Content::Capture(capture, link) => {
+                let message = signal.encode(&capture, link.as_ref(), options);
+                (capture.process.clone(), message)
+            }
+        };
+        self.reserved.resize(message.len() + OVERHEAD);
+        Encoded {
+            claim: self.claim,
+            process,
+            message,
+            since: Instant::now(),
+            _reserved: self.reserved,
+        }
+    }
+}
+
+/// The end of the queue that is filled.
+pub struct Queue {
+    pub signal: Signal,
+    /// `STORE/SIGNAL`.
+    pub name: Arc<str>,
+    pub ledger: Ledger,
+    pub options: Arc<EncodeOptions>,
+    pub room: Arc<Room>,
+    /// Unbounded in itself: [`Room`] is the bound.
+    pub sender: mpsc::UnboundedSender<Item>,
+}
+
+impl Queue {
+    /// Takes the delivery, or counts it as lost. Never blocks.
+    pub fn offer(&self, delivery: Delivery) {
+        let claim = Claim::offered(&self.ledger, &self.name, delivery.ticket);
+        let capture = delivery.capture;
+        let mut bytes = capture.transaction.memory() + OVERHEAD;
+        let content = if bytes > LARGE {
+            let message = self
+                .signal
+                .encode(&capture, delivery.link.as_ref(), &self.options);
+            bytes = message.len() + OVERHEAD;
+            Content::Message(capture.process.clone(), message)
+        } else {
+            Content::Capture(capture, delivery.link)
+        };
+        let Some(reserved) = self.room.reserve(bytes) else {
+            claim.lost(Lost::QueueFull);
+            return;
+        };
+        let item = Item {
+            claim,
+            reserved,
+            content,
+        };
+        if let Err(returned) = self.sender.send(item) {
+            // The worker has ended, or takes no more: the agent is stopping.
+            returned.0.claim.lost(Lost::Shutdown);
+        }
+    }
+}

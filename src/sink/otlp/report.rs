@@ -1,0 +1,127 @@
+//! What the operator hears of a destination: the first failure, then a reminder now and then, then the recovery.
+
+use super::queue::Room;
+use crate::telemetry::ledger::Lost;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Between two warnings of one destination.
+const BETWEEN: Duration = Duration::from_secs(10);
+
+/// Warnings about one signal of one store, at a bounded rate.
+pub struct Report {
+    /// `STORE/SIGNAL`.
+    name: String,
+    /// Without user info and query.
+    endpoint: String,
+    room: Arc<Room>,
+    last: Option<Instant>,
+    /// Failed attempts since the last success.
+    failures: u64,
+    /// Of these, some were told.
+    told: bool,
+    /// Items of batches that were lost and not told yet.
+    lost: u64,
+    /// Items that found no room, as told last.
+    refused: u64,
+}
+
+impl Report {
+    pub fn new(name: &str, url: &str, room: Arc<Room>) -> Self {
+        Report {
+            name: name.to_owned(),
+            endpoint: shown(url),
+            room,
+            last: None,
+            failures: 0,
+            told: false,
+            lost: 0,
+            refused: 0,
+        }
+    }
+
+    /// An attempt failed and will be repeated.
+    pub fn failed(&mut self, error: &str) {
+        self.failures += 1;
+        if self.may_speak() {
+            self.told = true;
+            let hint = "cannot export, will retry: is the collector running, and is this its endpoint and protocol?";
+            self.warn(error, hint);
+        }
+    }
+
+    /// A batch was given up.
+    pub fn lost(&mut self, items: usize, reason: Lost, error: &str) {
+        self.lost += items as u64;
+        let hint = match reason {
+            Lost::Rejected => "the collector refused a batch for good: its own log says why",
+            Lost::RetryExhausted => "a batch was given up after retrying for as long as is allowed",
+            _ => "a batch was given up",
+        };
+        if reason == Lost::Shutdown || self.may_speak() {
+            self.warn(error, hint);
+        }
+    }
+
+    /// A batch was taken, apart from `rejected` items.
+    pub fn accepted(&mut self, rejected: usize, message: &str) {
+        if std::mem::take(&mut self.told) {
+            tracing::info!(
+                signal = self.name,
+                endpoint = self.endpoint,
+                failed_attempts = self.failures,
+                "export works again"
+            );
+        }
+        self.failures = 0;
+        self.lost += rejected as u64;
+        if (rejected > 0 || !message.is_empty()) && self.may_speak() {
+            self.warn(message, "the collector took a batch with a remark");
+        }
+    }
+
+    /// Tells of items that found no room, where nothing else was said.
+    pub fn remind(&mut self) {
+        if self.room.refused() > self.refused && self.may_speak() {
+            let hint =
+                "lost what found no room: the collector is too slow, or was down for too long";
+            self.warn("the queue is full", hint);
+        }
+    }
+
+    fn warn(&mut self, error: &str, hint: &str) {
+        let refused = self.room.refused();
+        let lost = std::mem::take(&mut self.lost) + refused - self.refused;
+        self.refused = refused;
+        tracing::warn!(
+            signal = self.name,
+            endpoint = self.endpoint,
+            error,
+            failed_attempts = self.failures,
+            lost,
+            "{hint}"
+        );
+    }
+
+    fn may_speak(&mut self) -> bool {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last < BETWEEN) {
+            return false;
+        }
+        self.last = Some(now);
+        true
+    }
+}
+
+/// A URL without what may be secret in it.
+pub fn shown(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(url) => {
+            let host = url.host_str().unwrap_or_default();
+            let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+            format!("{}://{host}{port}{}", url.scheme(), url.path())
+        }
+        Err(_) => "(not a URL)".to_owned(),
+    }
+}

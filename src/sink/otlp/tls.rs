@@ -1,0 +1,126 @@
+//! TLS towards a destination: one rustls configuration for gRPC and for HTTP.
+
+use super::StartError;
+use crate::config::OtlpTls;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads the files of `tls` into a client configuration.
+///
+/// # Errors
+/// When a file cannot be read or holds no certificate or key, or no root is known.
+pub fn client(tls: &OtlpTls) -> Result<ClientConfig, StartError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| StartError::Tls(e.to_string()))?;
+    let verifier: Arc<dyn ServerCertVerifier> = if tls.insecure_skip_verify {
+        Arc::new(AnyCertificate(provider))
+    } else {
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots(tls)?), provider)
+            .build()
+            .map_err(|e| StartError::Tls(format!("no usable root certificates: {e}")))?
+    };
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(cert), Some(key)) => {
+            let key_of_pem = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
+            builder
+                .with_client_auth_cert(certificates(cert)?, key_of_pem)
+                .map_err(|e| {
+                    let (cert, key) = (cert.display(), key.display());
+                    StartError::Tls(format!("{cert} and {key} do not fit: {e}"))
+                })
+        }
+        (None, None) => Ok(builder.with_no_client_auth()),
+        _ => Err(StartError::Tls(
+            "tls.cert_file and tls.key_file: give both or neither".into(),
+        )),
+    }
+}
+
+fn roots(tls: &OtlpTls) -> Result<RootCertStore, StartError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(file) = &tls.ca_file {
+        for certificate in certificates(file)? {
+            roots
+                .add(certificate)
+                .map_err(|e| StartError::Tls(format!("{}: {e}", file.display())))?;
+        }
+        return Ok(roots);
+    }
+    let native = rustls_native_certs::load_native_certs();
+    let (added, _) = roots.add_parsable_certificates(native.certs);
+    if added == 0 {
+        let errors: Vec<_> = native.errors.iter().map(ToString::to_string).collect();
+        return Err(StartError::Tls(format!(
+            "this host has no root certificates ({}): install ca-certificates, or name tls.ca_file",
+            errors.join("; ")
+        )));
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let certificates = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| unreadable(file, &e))?;
+    if certificates.is_empty() {
+        let file = file.display();
+        return Err(StartError::Tls(format!("{file}: no certificate in PEM")));
+    }
+    Ok(certificates)
+}
+
+fn unreadable(file: &Path, error: &rustls::pki_types::pem::Error) -> StartError {
+    StartError::Tls(format!("{}: {error}", file.display()))
+}
+
+/// `insecure_skip_verify`: any certificate will do. Signatures are still checked, as they cost nothing to get right.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

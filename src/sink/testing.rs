@@ -1,0 +1,132 @@
+//! Captures for tests of sinks.
+
+use crate::enrich::{Process, ResourceValue};
+use crate::event::{KernelTime, Role, TlsId};
+use crate::redact::{Capture, Facts, SpanIds};
+use crate::rules::{Decision, Level};
+use crate::transaction::{
+    Body, BodyLimits, ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing, TlsInfo,
+    Transaction,
+};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+pub fn headers(fields: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in fields {
+        headers.push(name.as_bytes(), value.as_bytes());
+    }
+    headers
+}
+
+pub fn body(content: &[u8]) -> Body {
+    let mut body = Body::default();
+    body.push(
+        content,
+        BodyLimits {
+            capture: true,
+            max_bytes: 1 << 20,
+        },
+    );
+    body
+}
+
+pub fn process(pid: u32, service: &str) -> Arc<Process> {
+    Arc::new(Process {
+        pid,
+        parent_pid: Some(1),
+        exe: Some("/usr/bin/curl".into()),
+        name: "curl".into(),
+        uid: Some(0),
+        owner: Some("root".into()),
+        started: None,
+        netns: None,
+        container_id: None,
+        is_agent: false,
+        resource: vec![
+            (
+                "service.name".into(),
+                ResourceValue::Str(service.to_owned()),
+            ),
+            ("process.pid".into(), ResourceValue::Int(pid.into())),
+        ],
+    })
+}
+
+/// `GET https://example.com/a/b?c=d` answered 200 with `hello`, at level headers, after 12.3 ms.
+pub fn capture(role: Role) -> Capture {
+    let start = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    Capture {
+        id: "0123456789abcdef0123456789abcdef".into(),
+        transaction: transaction(role),
+        process: process(42, "unknown_service:curl"),
+        decision: Decision {
+            level: Level::Headers,
+            rule: None,
+        },
+        start,
+        end: start + Duration::from_micros(12_300),
+        ids: SpanIds {
+            trace_id: [0xab; 16],
+            span_id: [0xcd; 8],
+            parent_span_id: None,
+            flags: 1,
+            tracestate: String::new(),
+            link: None,
+        },
+        facts: Facts {
+            host: Some("example.com".into()),
+            user_agent: Some("curl/8".into()),
+            ..Facts::default()
+        },
+    }
+}
+
+fn transaction(role: Role) -> Transaction {
+    let (client, server) = ("10.0.0.1:50000".parse().ok(), "10.0.0.2:443".parse().ok());
+    let (local, remote) = match role {
+        Role::Client => (client, server),
+        Role::Server => (server, client),
+    };
+    Transaction {
+        role,
+        protocol: Protocol::Http11,
+        pid: 42,
+        tid: 42,
+        connection: ConnectionInfo {
+            conn: None,
+            tls: Some(TlsId(1)),
+            local,
+            remote,
+            netns: 0,
+            tls_info: Some(TlsInfo {
+                version: Some("1.3"),
+                sni: Some("sni.example.com".into()),
+                ..TlsInfo::default()
+            }),
+        },
+        ordinal: 0,
+        request: Some(Request {
+            method: b"GET".to_vec(),
+            target: b"/a/b?c=d".to_vec(),
+            headers: headers(&[("Host", "example.com"), ("User-Agent", "curl/8")]),
+            wire_size: 80,
+            ..Request::default()
+        }),
+        response: Some(Response {
+            status: 200,
+            headers: headers(&[("Content-Type", "text/plain"), ("Content-Length", "5")]),
+            body: body(b"hello"),
+            wire_size: 69,
+            ..Response::default()
+        }),
+        timing: Timing {
+            start: KernelTime(1_000_000_000),
+            request_end: KernelTime(1_001_000_000),
+            response_start: Some(KernelTime(1_010_000_000)),
+            end: KernelTime(1_012_300_000),
+        },
+        marks: Marks::default(),
+        context: None,
+    }
+}
