@@ -11,13 +11,15 @@ BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev
 # libelf and zlib are linked statically; where they lie differs between distributions.
 CARGO := LIBBPF_SYS_LIBRARY_PATH="$$(pkg-config --variable=libdir libelf)" cargo
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h)
-# All rings of tests that need neither root nor a kernel: every file of tests/.
-UNIT_TESTS := $(basename $(notdir $(wildcard tests/*.rs)))
+# Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
+ROOT_TESTS := kernel finder e2e
+ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
+UNIT_TESTS := $(filter-out $(ROOT_TESTS),$(ALL_TESTS))
 
 # Loading kernel programs needs root. Elsewhere cargo runs the test program through sudo.
 ifneq ($(shell id -u),0)
 AS_ROOT := sudo -E
-E2E_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
+ROOT_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
 endif
 
 .PHONY: help deps test-deps build demo run test test-unit test-e2e bench fmt lint clean
@@ -42,11 +44,11 @@ run: build ## Runs the agent; CONFIG=FILE for a configuration
 
 test: test-deps lint test-unit test-e2e ## Everything that must pass
 
-test-unit: deps ## Unit, property, golden and example tests; no root, no kernel
+test-unit: test-deps ## Unit, property, golden and example tests; no root, no kernel
 	$(CARGO) test --locked --lib --bins $(addprefix --test ,$(UNIT_TESTS))
 
-test-e2e: test-deps ## The agent against real programs; needs root
-	$(E2E_RUNNER) $(CARGO) test --locked --test e2e -- --test-threads=1
+test-e2e: test-deps ## Kernel programs, finder and the whole agent against real programs; needs root
+	$(ROOT_RUNNER) $(CARGO) test --locked $(addprefix --test ,$(ROOT_TESTS)) -- --test-threads=1
 
 bench: deps ## Lists the benchmarks
 	@ls benches/*.rs tests/overhead/* 2>/dev/null || echo "no benchmarks yet"

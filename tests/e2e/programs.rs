@@ -79,3 +79,11 @@ fn a_hundred_calls_are_fifty_on_five_connections_and_fifty_on_their_own() {
         calls.iter().flatten().map(|call| &call.target).collect();
     assert_eq!(targets.len(), 100, "a target twice");
 }
+
+#[test]
+fn the_s3_store_gives_back_what_it_was_given_and_nothing_else() {
+    let _turn = turn();
+    let store = crate::seaweedfs::SeaweedFs::start();
+    assert_eq!(store.get("first").as_deref(), Ok(&b"first"[..]));
+    assert!(store.get("no-such-object").is_err());
+}
