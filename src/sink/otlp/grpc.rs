@@ -85,13 +85,7 @@ impl Client {
         let timeout = self.timeout;
         match tokio::time::timeout(timeout, self.call(message)).await {
             Ok(Ok(reply)) => accepted(&reply),
-            Ok(Err(status)) => match retry::of_status(&status) {
-                Reply::Later { error, after } => Reply::Later {
-                    error: with_cause(error, &status),
-                    after,
-                },
-                refused => refused,
-            },
+            Ok(Err(status)) => retry::of_status(&status),
             Err(_) => {
                 // The connection may be dead without a word: the next attempt makes a new one.
                 self.service = channel(&self.endpoint, &self.connector);
@@ -121,14 +115,6 @@ impl Client {
         request.set_timeout(self.timeout);
         let reply = service.unary(request, self.path.clone(), Frames).await?;
         Ok(reply.into_inner())
-    }
-}
-
-/// tonic's text for a failed connection is "transport error"; what failed is in its causes.
-fn with_cause(error: String, status: &Status) -> String {
-    match std::error::Error::source(status) {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a destination's answer means, and when to ask again (OTLP specification, "Failures").
 
+use super::client::chain;
 use std::time::{Duration, SystemTime};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -54,6 +55,13 @@ pub fn of_status(status: &Status) -> Reply {
         let info = status.get_details_retry_info()?;
         Some(info.retry_delay.unwrap_or_default())
     };
+    if let Some(cause) = std::error::Error::source(status) {
+        // Made on this side, from an error of the connection: the server said nothing.
+        return Reply::Later {
+            error: format!("no reply: {}", chain(cause)),
+            after: None,
+        };
+    }
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded

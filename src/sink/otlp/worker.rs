@@ -85,11 +85,11 @@ impl Worker {
         let mut sending: Option<Sending> = None;
         let mut pending = Pending::default();
         let mut taken = Vec::with_capacity(TAKE);
-        let (mut open, mut stopping) = (true, stop.borrow().is_some());
+        let (mut open, mut stopping) = (true, false);
         loop {
             let due = pending.due(options.delay);
             let late = due.is_some_and(|due| due <= Instant::now());
-            let flush = late || !open || stopping || pending.full(options.batch);
+            let flush = late || !open || pending.full(options.batch);
             if flush
                 && !pending.items.is_empty()
                 && let Some(exporter) = idle.take()
