@@ -11,7 +11,7 @@ use plainspan::rules::{Decision, Level};
 use plainspan::sink::payload::{Next, PayloadOptions, PayloadStage};
 use plainspan::sink::{PayloadLink, PayloadStatus};
 use plainspan::telemetry::Ledger;
-use plainspan::telemetry::ledger::Ticket;
+use plainspan::telemetry::ledger::SharedTicket;
 use plainspan::transaction::{
     Body, BodyLimits, ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing,
     Transaction,
@@ -202,8 +202,8 @@ struct Bench {
 impl Bench {
     fn of(store: &ObjectStore) -> Bench {
         let (sender, gone) = unbounded_channel();
-        let next: Next = Arc::new(move |_, link, ticket: Ticket| {
-            ticket.exported();
+        let next: Next = Arc::new(move |_, link, ticket: SharedTicket| {
+            ticket.taken();
             sender.send(link.expect("a payload was wanted")).unwrap();
         });
         let ledger = Ledger::new();
@@ -225,7 +225,7 @@ impl Bench {
     async fn links(&mut self, count: usize) -> Vec<PayloadLink> {
         for number in 0..count {
             self.stage
-                .offer(capture(number), self.ledger.transaction_seen());
+                .offer(capture(number), self.ledger.transaction_seen().shared());
         }
         let mut links = Vec::new();
         for _ in 0..count {
@@ -312,7 +312,7 @@ async fn an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key() {
     for _ in 0..2 {
         bench
             .stage
-            .offer(same.clone(), bench.ledger.transaction_seen());
+            .offer(same.clone(), bench.ledger.transaction_seen().shared());
         let link = bench.gone.recv().await.unwrap();
         assert_eq!(link.status, PayloadStatus::Stored);
         let digest = link.digest.unwrap();

@@ -26,6 +26,8 @@ pub enum TlsCall {
     Handshake,
     /// Ends the session object: `SSL_free`.
     Free,
+    /// Reads and consumes nothing: `SSL_peek`.
+    Peek,
 }
 
 /// How a call tells the number of bytes that it moved.
@@ -51,6 +53,7 @@ impl Target {
             TlsCall::Write => 2,
             TlsCall::Handshake => 3,
             TlsCall::Free => 4,
+            TlsCall::Peek => 5,
         };
         let (result, out_arg) = match self.result {
             CallResult::None => (0, 0),

@@ -255,7 +255,7 @@ impl Family {
                     None => Some((plain, self.of(SSL_WRITE_EX)?, 3)),
                 }
             }
-            TlsCall::Handshake | TlsCall::Free => None,
+            TlsCall::Handshake | TlsCall::Free | TlsCall::Peek => None,
         }
     }
 }

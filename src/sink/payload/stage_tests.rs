@@ -21,7 +21,7 @@ struct Bench {
 fn sink() -> (Next, UnboundedReceiver<Gone>) {
     let (sender, gone) = mpsc::unbounded_channel();
     let next: Next = Arc::new(move |capture, link, ticket: SharedTicket| {
-        ticket.exported();
+        ticket.taken();
         sender.send((capture, link, Instant::now())).unwrap();
     });
     (next, gone)
@@ -86,7 +86,7 @@ impl Bench {
         t.request.as_mut().unwrap().body = body(&vec![b'x'; 1000]);
         let (capture, _) = redact(&policy(), t, level);
         self.stage
-            .offer(Arc::new(capture), self.ledger.transaction_seen());
+            .offer(Arc::new(capture), self.ledger.transaction_seen().shared());
     }
 
     async fn next(&mut self) -> Gone {
