@@ -17,7 +17,6 @@ mod json;
 mod link;
 mod store;
 mod target;
-mod time;
 
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
