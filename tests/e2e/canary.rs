@@ -71,7 +71,17 @@ fn the_canary_is_found_in_every_form_it_could_have() {
 }
 
 #[test]
-fn credentials_cookies_and_tokens_of_the_query_are_in_no_output() {
+fn credentials_cookies_and_tokens_of_the_query_are_in_no_output_with_readable_access_logs() {
+    no_output_has_the_canary("console");
+}
+
+#[test]
+fn credentials_cookies_and_tokens_of_the_query_are_in_no_output_with_access_logs_as_json() {
+    no_output_has_the_canary("json");
+}
+
+/// Runs with every output on; `format` of the access logs.
+fn no_output_has_the_canary(format: &str) {
     let _turn = turn();
     let work = Work::new();
     let sink = OtlpSink::start();
@@ -94,8 +104,7 @@ fn credentials_cookies_and_tokens_of_the_query_are_in_no_output() {
         .grpc(&sink.grpc_endpoint())
         .stdout()
         .disk(&payloads)
-        .access_logs("full", "console")
-        .access_logs("full", "json");
+        .access_logs("full", format);
     let agent = Agent::start(&work, &config.yaml());
 
     let secrets = |call: Call| {

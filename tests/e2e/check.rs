@@ -4,6 +4,7 @@ use crate::harness::agent::plainspan;
 use crate::harness::repository;
 use crate::harness::work::Work;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn fixtures(prefix: &str, extension: &str) -> Vec<PathBuf> {
     let dir = repository("tests/fixtures/configs");
@@ -24,44 +25,41 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-fn each_broken_configuration_is_reported_with_file_line_and_column_and_exit_code_2() {
+fn each_broken_configuration_is_reported_as_its_fixture_says_and_ends_with_2() {
     let work = Work::new();
     let broken = fixtures("broken-", "yaml");
-    assert!(broken.len() >= 10, "only {broken:?}");
-    for file in broken {
-        let output = plainspan(&work, &["check", text(&file)], &[]);
-        assert_eq!(
-            output.code,
-            Some(2),
-            "{}\n{}\n{}",
-            file.display(),
-            output.stdout,
-            output.stderr
+    let mut placed = 0;
+    for file in &broken {
+        let wanted =
+            std::fs::read_to_string(file.with_extension("txt")).expect("the expected report");
+        let name = file.file_name().expect("a name").to_string_lossy();
+        // Some fixtures say so where a variable is not set; the command knows none here.
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_plainspan"));
+        command
+            .args(["check", &name])
+            .env_clear()
+            .current_dir(file.parent().expect("a folder"));
+        let output = crate::harness::process::run(
+            &mut command,
+            work.dir(),
+            "check",
+            Duration::from_secs(20),
         );
-        let name = text(&file);
-        let placed = output.stderr.lines().any(|line| {
-            line.split_once(&format!("{name}:"))
-                .is_some_and(|(_, rest)| {
-                    let mut numbers = rest.split(':');
-                    let number = |part: Option<&str>| {
-                        part.map(|p| {
-                            p.trim()
-                                .chars()
-                                .take_while(char::is_ascii_digit)
-                                .collect::<String>()
-                        })
-                        .is_some_and(|p| !p.is_empty())
-                    };
-                    number(numbers.next()) && number(numbers.next())
-                })
-        });
-        assert!(placed, "no FILE:LINE:COLUMN for {name}:\n{}", output.stderr);
-        assert!(
-            output.stderr.contains('^'),
-            "no caret for {name}:\n{}",
-            output.stderr
-        );
+        assert_eq!(output.code, Some(2), "{name}: {}", output.stderr);
+        assert_eq!(output.stderr.trim_end(), wanted.trim_end(), "{name}");
+        let place = |line: &str| {
+            let mut parts = line.strip_prefix(&format!("{name}:"))?.splitn(3, ':');
+            let line: u32 = parts.next()?.parse().ok()?;
+            let column: u32 = parts.next()?.parse().ok()?;
+            Some((line, column))
+        };
+        placed +=
+            usize::from(wanted.lines().any(|line| place(line).is_some()) && wanted.contains('^'));
     }
+    assert!(
+        placed >= 10,
+        "only {placed} of {broken:?} have problems with a place and a caret"
+    );
 }
 
 #[test]

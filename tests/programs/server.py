@@ -73,7 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length", "0"))
         body = self.rfile.read(length)
         digest = hashlib.sha256(body).hexdigest()
-        self.answer(200, f"{len(body)} {digest}\n".encode())
+        # S3's clients want an ETag of what they put.
+        self.answer(200, f"{len(body)} {digest}\n".encode(), [("etag", f'"{digest}"')])
 
     do_PUT = do_POST
 

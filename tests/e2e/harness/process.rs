@@ -53,10 +53,6 @@ impl Running {
         }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it wrote so far; bytes that are not UTF-8 are replaced.
     pub fn stdout(&self) -> String {
         read(&self.stdout)

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// A server that runs, and where.
 pub struct Server {
-    pub running: Running,
+    #[expect(dead_code, reason = "held: the server ends with it")]
+    running: Running,
     pub scheme: &'static str,
     /// Address that it listens on.
     pub address: String,
