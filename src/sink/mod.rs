@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 mod claim;
 mod fanout;
+mod json;
 pub mod otlp;
 pub mod payload;
 pub mod stdout;
 #[cfg(test)]
 mod testing;
+mod time;
 
 pub use fanout::Fanout;
 

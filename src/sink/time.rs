@@ -1,24 +1,40 @@
 //! Wall-clock times as RFC 3339 text.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A time in UTC with nanoseconds: `2026-01-01T00:00:00.000000000Z`. Before 1970 it is 1970.
 pub(super) struct Rfc3339(pub SystemTime);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = since.as_secs();
-        let (year, month, day) = civil(seconds / 86_400);
-        let of_day = seconds % 86_400;
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        let nanos = since.subsec_nanos();
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z"
-        )
+        let since = seconds(f, self.0)?;
+        write!(f, ".{:09}Z", since.subsec_nanos())
     }
+}
+
+/// A time in UTC with milliseconds, cut: `2026-01-01T00:00:00.000Z`. Before 1970 it is 1970.
+pub(super) struct Rfc3339Millis(pub SystemTime);
+
+impl fmt::Display for Rfc3339Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = seconds(f, self.0)?;
+        write!(f, ".{:03}Z", since.subsec_millis())
+    }
+}
+
+/// Writes the time up to its seconds. Leaves: what it is since 1970.
+fn seconds(f: &mut fmt::Formatter<'_>, time: SystemTime) -> Result<Duration, fmt::Error> {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let of_day = seconds % 86_400;
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    write!(
+        f,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+    )?;
+    Ok(since)
 }
 
 /// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.
@@ -43,7 +59,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn times_are_written_as_the_calendar_has_them() {
@@ -57,6 +72,8 @@ mod tests {
         ] {
             let time = UNIX_EPOCH + Duration::new(seconds, nanos);
             assert_eq!(Rfc3339(time).to_string(), text);
+            let millis = format!("{}Z", &text[..23]);
+            assert_eq!(Rfc3339Millis(time).to_string(), millis);
         }
     }
 
