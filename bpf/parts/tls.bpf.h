@@ -35,17 +35,24 @@ static __noinline void ps_tls_free(__u64 obj, __u32 tgid)
 	bpf_map_delete_elem(&ps_tls, &key);
 }
 
-/* A free slot for a call whose frame is at sp. Frames at or below it have ended without a return that was seen. */
-static __always_inline struct ps_call *ps_call_push(struct ps_thread *t, __u64 sp)
+/* Takes the calls off whose frames, at or below sp, have ended: their returns were not seen. */
+static __always_inline void ps_call_drop(struct ps_thread *t, __u64 sp, __u64 obj)
 {
-	if (t->depth > 1 && t->call[1].sp <= sp) {
+	struct ps_call *call = t->depth > 1 ? &t->call[1] : &t->call[0];
+
+	if (!t->depth || call->sp > sp)
+		return;
+	t->depth--;
+	/* The same frame and object: the same call once more, where a file is probed twice through two paths. */
+	if (call->sp != sp || call->obj != obj)
 		ps_count(PS_ST_NESTED_LOST, 1);
-		t->depth = 1;
-	}
-	if (t->depth == 1 && t->call[0].sp <= sp) {
-		ps_count(PS_ST_NESTED_LOST, 1);
-		t->depth = 0;
-	}
+}
+
+/* A free slot for a call whose frame is at sp. */
+static __always_inline struct ps_call *ps_call_push(struct ps_thread *t, __u64 sp, __u64 obj)
+{
+	ps_call_drop(t, sp, obj);
+	ps_call_drop(t, sp, obj);
 	if (t->depth >= PS_CALLS) {
 		ps_count(PS_ST_NESTED_LOST, 1);
 		return NULL;
@@ -80,7 +87,7 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 		ps_count(PS_ST_NO_TASK, 1);
 		return false;
 	}
-	call = ps_call_push(t, sp);
+	call = ps_call_push(t, sp, obj);
 	if (!call)
 		return false;
 	inner = t->depth > 1 && t->call[0].obj == obj && t->call[0].call == (cookie & 0xff);

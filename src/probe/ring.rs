@@ -111,6 +111,12 @@ impl Ring {
         written.saturating_sub(self.consumer_position().load(Ordering::Relaxed))
     }
 
+    /// Whether the next record is there, and whole. One whose writer was preempted holds up all that follow it.
+    fn is_ready(&self) -> bool {
+        let position = self.consumer_position().load(Ordering::Relaxed);
+        self.fill() > 0 && self.record(position).is_some()
+    }
+
     /// Size of the ring in bytes.
     pub fn size(&self) -> usize {
         self.size
@@ -217,7 +223,7 @@ impl Rings {
     /// # Errors
     /// When the kernel refuses to wait; a signal is none.
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
-        if self.control.fill() > 0 {
+        if self.control.is_ready() {
             return Ok(());
         }
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 2];

@@ -17,7 +17,6 @@ pub mod payload;
 pub mod stdout;
 #[cfg(test)]
 mod testing;
-mod time;
 
 pub use fanout::Fanout;
 

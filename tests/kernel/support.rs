@@ -59,6 +59,14 @@ impl Capture {
         self
     }
 
+    /// Probes the functions inside libssl that its exported SSL_read_ex and SSL_write_ex call.
+    pub fn with_libssl_inside(mut self) -> Capture {
+        let attacher = self.kernel.attacher();
+        let attached = attacher.attach(Path::new(LIBSSL), &internal_targets());
+        self.attached.push(attached.expect("attach"));
+        self
+    }
+
     pub fn read(&mut self) {
         let Rings { data, control, .. } = &mut self.rings;
         let records = &mut self.records;
@@ -94,7 +102,8 @@ impl Capture {
 
     /// Reads for a while, to see that something does not happen.
     pub fn settle(&mut self) {
-        for _ in 0..20 {
+        let end = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < end {
             self.rings.wait(Duration::from_millis(10)).expect("wait");
             self.read();
         }
@@ -205,6 +214,25 @@ fn openssl_targets(path: &str) -> Vec<Target> {
         symbol: name.to_owned(),
     };
     calls.into_iter().map(target).collect()
+}
+
+fn internal_targets() -> Vec<Target> {
+    let bytes = std::fs::read(LIBSSL).expect("read libssl");
+    let exported = openssl_targets(LIBSSL).into_iter();
+    let callers = exported.filter(|t| matches!(t.result, CallResult::Ex { .. }));
+    let inside = callers.map(|target| {
+        let at = target.file_offset;
+        let code = &bytes[at as usize..][..64];
+        let mut decoder = iced_x86::Decoder::with_ip(64, code, at, iced_x86::DecoderOptions::NONE);
+        let call = decoder.iter().find(|i| i.is_call_near()).expect("a call");
+        Target {
+            // Debian's libssl has its code at the same offsets in the file as in memory.
+            file_offset: call.near_branch_target(),
+            symbol: format!("called by {}", target.symbol),
+            ..target
+        }
+    });
+    inside.collect()
 }
 
 fn file_offset(file: &object::File<'_>, name: &str) -> u64 {

@@ -260,6 +260,51 @@ if(++n<5)return setImmediate(one);agent.destroy();if(!--left)s.close()})})};one(
 }
 
 #[test]
+fn a_call_that_is_probed_more_than_once_counts_once() {
+    let _alone = alone();
+    let certificate = Certificate::new();
+    // Twice at the exported functions, as through two mounts of one file, and once in what they call.
+    let capture = Capture::start(&KernelOptions::default());
+    let mut capture = capture.with_libssl().with_libssl().with_libssl_inside();
+    let server = python_server("tls", Some(&certificate));
+    let url = format!("https://127.0.0.1:{}/once", server.port);
+    let (client, _) = curl(&[&url, &url, &url]);
+    capture.until("three answers", |c| {
+        let data = c.data(client, Source::Tls);
+        data.iter()
+            .filter(|d| d.bytes.ends_with(b"hello /once"))
+            .count()
+            == 3
+    });
+    for (pid, dir) in [(client, Dir::Write), (server.pid(), Dir::Read)] {
+        let requests = Capture::stream(&capture.data(pid, Source::Tls), dir);
+        assert_eq!(
+            memchr::memmem::find_iter(&requests, b"GET /once").count(),
+            3
+        );
+    }
+    assert_eq!(capture.counters().capture.tls_calls_not_followed, 0);
+}
+
+#[test]
+fn the_functions_inside_the_library_give_the_same_bytes() {
+    let _alone = alone();
+    let certificate = Certificate::new();
+    let mut capture = Capture::start(&KernelOptions::default()).with_libssl_inside();
+    let server = python_server("tls", Some(&certificate));
+    let (client, _) = curl(&[&format!("https://127.0.0.1:{}/inside", server.port)]);
+    capture.until("the answer", |c| {
+        let data = c.data(client, Source::Tls);
+        data.iter().any(|d| d.bytes.ends_with(b"hello /inside"))
+    });
+    for (pid, dir) in [(client, Dir::Write), (server.pid(), Dir::Read)] {
+        let data = capture.data(pid, Source::Tls);
+        assert!(Capture::stream(&data, dir).starts_with(b"GET /inside"));
+        assert!(data.iter().all(|d| d.bound == Bound::Exact));
+    }
+}
+
+#[test]
 fn tls_older_than_the_agent_is_seen_from_then_on() {
     let _alone = alone();
     let certificate = Certificate::new();

@@ -8,12 +8,12 @@
 //! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
 
 use super::target::Target;
+use crate::enrich::rfc3339;
 use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::rules::Level;
 use crate::sink::json::Json;
-use crate::sink::time::Rfc3339;
 use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
 use std::net::IpAddr;
 
@@ -269,7 +269,7 @@ fn body_facts(j: &mut Json, body: &Body, wire_size: u64) {
 
 fn times(j: &mut Json, capture: &Capture) {
     j.key("transaction_time")
-        .plain(format_args!("{}", Rfc3339(capture.start)));
+        .plain(format_args!("{}", rfc3339(capture.start)));
     // Whole milliseconds, rounded up as QTap's floor of 1 has it; `duration_ns` is exact.
     j.key("duration_ms")
         .number(duration_ns(capture).div_ceil(1_000_000));
@@ -300,7 +300,7 @@ fn ours(j: &mut Json, capture: &Capture) {
     j.key("marks")
         .array(|j| t.marks.iter().for_each(|m| j.string(m.name())));
     j.key("end_time")
-        .plain(format_args!("{}", Rfc3339(capture.end)));
+        .plain(format_args!("{}", rfc3339(capture.end)));
     j.key("duration_ns").number(duration_ns(capture));
     j.key("request_end_ns")
         .number(t.timing.request_end.since(t.timing.start));

@@ -16,6 +16,7 @@
 //! What was not seen is null. A capture whose level kept no headers has none in any mode, likewise bodies.
 
 use super::body;
+use crate::enrich::rfc3339;
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::rules::Level;
@@ -23,7 +24,6 @@ use crate::sink::PayloadLink;
 use crate::sink::json::Json;
 use crate::sink::otlp::encode;
 use crate::sink::payload::document;
-use crate::sink::time::Rfc3339;
 use crate::transaction::{Body, Headers, Request, Response};
 
 /// One JSON object, without a line break.
@@ -162,8 +162,7 @@ fn content(
 fn ours(j: &mut Json, capture: &Capture, link: Option<&PayloadLink>) {
     let transaction = &capture.transaction;
     let timing = &transaction.timing;
-    j.key("timestamp")
-        .plain(format_args!("{}", Rfc3339(capture.start)));
+    j.key("timestamp").string(&rfc3339(capture.start));
     j.key("level").string(capture.decision.level.name());
     j.key("duration_ms")
         .double(timing.end.since(timing.start) as f64 / 1e6);

@@ -13,11 +13,11 @@
 //! can begin a line at the left edge. All captured text goes through [`escape`].
 
 use super::{body, escape};
+use crate::enrich::rfc3339_millis;
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::rules::Level;
 use crate::sink::otlp::encode::{self, REQUEST_NOT_SEEN};
-use crate::sink::time::Rfc3339Millis;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::transaction::{Body, Headers, Transaction};
 use std::fmt::Write;
@@ -42,7 +42,7 @@ pub fn push(
 
 fn line(out: &mut String, capture: &Capture, link: Option<&PayloadLink>, colour: bool) {
     let transaction = &capture.transaction;
-    add(out, format_args!("{} ", Rfc3339Millis(capture.start)));
+    add(out, format_args!("{} ", rfc3339_millis(capture.start)));
     escape::push(out, capture.process.name.as_bytes());
     let arrow = match transaction.role {
         Role::Client => '→',

@@ -5,12 +5,12 @@
 //! with `trace_id` and `span_id`; absent without any). Then who: `service.name`, `process.pid`,
 //! `process.executable.path` (absent where it is not known). Then the attributes of the span, under their names.
 
+use crate::enrich::rfc3339;
 use crate::redact::Capture;
 use crate::sink::PayloadLink;
 use crate::sink::json::Json;
 use crate::sink::otlp::encode::{self, EncodeOptions};
 use crate::sink::payload::document;
-use crate::sink::time::Rfc3339;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 
@@ -32,8 +32,7 @@ fn head(j: &mut Json, capture: &Capture, span: &Span) {
     let nanos = span
         .end_time_unix_nano
         .saturating_sub(span.start_time_unix_nano);
-    j.key("timestamp")
-        .plain(format_args!("{}", Rfc3339(capture.start)));
+    j.key("timestamp").string(&rfc3339(capture.start));
     j.key("duration_ms").double(nanos as f64 / 1e6);
     j.key("name").string(&span.name);
     j.key("kind").string(match span.kind() {

@@ -31,7 +31,7 @@ fn a_span_is_one_flat_object() {
         r#""tls.protocol.version":"1.3","http.request.header.host":["example.com"],"http.request.header.user-agent":["curl/8"],"#,
         r#""http.response.header.content-type":["text/plain"],"http.response.header.content-length":["5"],"#,
         r#""plainspan.transaction.id":"0123456789abcdef0123456789abcdef","plainspan.capture.level":"headers","#,
-        r#""plainspan.complete":true,"plainspan.ttfb":0.01,"plainspan.payload.url":"file:///p/1","plainspan.payload.digest":"ff","#,
+        r#""plainspan.capture.complete":true,"plainspan.ttfb":0.01,"plainspan.payload.url":"file:///p/1","plainspan.payload.digest":"ff","#,
         r#""plainspan.payload.size":7,"plainspan.payload.status":"stored"}"#,
     );
     assert_eq!(line(&capture(Role::Client), Some(&link)), expected);
