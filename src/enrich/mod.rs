@@ -10,4 +10,4 @@ mod process;
 
 pub use clock::Clock;
 pub use ids::Ids;
-pub use process::{Process, Processes, ResourceValue};
+pub use process::{Process, ProcessOptions, Processes, ResourceValue};
