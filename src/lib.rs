@@ -5,11 +5,14 @@
 //! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`redact`] → [`sink`].
 //! `agent` puts them together; `pipeline` is the line from an event to the sinks.
 
+pub mod agent;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod enrich;
 pub mod event;
+pub mod pipeline;
 pub mod probe;
 pub mod proto;
 pub mod redact;

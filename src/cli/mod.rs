@@ -1,1 +1,19 @@
-//! The command line.
+//! The command line: what a person types, and what each command prints.
+//!
+//! Enters: arguments, environment. Leaves: an exit code (0 fine, 1 failed, 2 wrong usage or configuration).
+//! Holds: stdout is data, stderr is for people and logs.
+
+pub mod args;
+pub mod check;
+pub mod run;
+
+use args::{Cli, Command};
+use std::process::ExitCode;
+
+/// Does what the command line says.
+pub fn dispatch(cli: &Cli) -> ExitCode {
+    match &cli.command {
+        Command::Run(args) => run::run(args, cli.log),
+        Command::Check(args) => check::check(args),
+    }
+}

@@ -162,6 +162,8 @@ pub struct Stack {
     pub access_logs: Option<AccessLogs>,
     /// `report_usage`: summary spans and log records.
     pub report_usage: bool,
+    /// `http_metrics`: metrics of transactions, whatever their level.
+    pub http_metrics: bool,
 }
 
 /// Plugin `http_capture`.
@@ -179,6 +181,21 @@ pub struct HttpCapture {
     pub redact: Vec<RedactRule>,
     /// Bytes of each body that level `full` keeps.
     pub body_max_bytes: usize,
+}
+
+impl Default for HttpCapture {
+    /// What an absent plugin stands for: nothing is kept.
+    fn default() -> Self {
+        HttpCapture {
+            level: Level::None,
+            object_store: None,
+            object_from_level: Level::Summary,
+            headers_include: vec!["*".into()],
+            headers_exclude: Vec::new(),
+            redact: Vec::new(),
+            body_max_bytes: 1 << 20,
+        }
+    }
 }
 
 /// Plugin `access_logs`: a line a transaction on stdout.

@@ -3,3 +3,47 @@
 //! Enters: kernel events. Leaves: raw transactions, and the fate of each connection.
 //! Holds: no I/O and no clock (time comes with the events); memory is bounded for each connection and in all;
 //! any cutting of the bytes into events gives the same transactions.
+//!
+//! [`assemble`] puts each direction's bytes in order, [`pair`] joins the two directions of a stream and holds its
+//! protocol, [`socket`] keeps what is known of the connection below, [`hello`] reads TLS hellos, [`table`] owns all.
+
+mod assemble;
+mod finish;
+mod hello;
+mod pair;
+mod socket;
+mod table;
+
+pub use table::Table;
+
+use crate::redact::Raw;
+use crate::telemetry::ledger::{Lost, Uncaptured};
+use crate::transaction::{BodyLimits, Transaction};
+
+/// Bounds of what a [`Table`] keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub body: BodyLimits,
+    /// Memory of one stream, in bytes, bodies included; leave room for the bodies of a request and its response.
+    pub connection_memory: usize,
+    /// Memory of all, in bytes.
+    pub total_memory: u64,
+}
+
+/// What became of a connection. Each is `Seen` first, then `Captured` or `Uncaptured` once, or neither while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionFate {
+    Seen,
+    /// It gave its first transaction.
+    Captured,
+    /// It ended without a transaction.
+    Uncaptured(Uncaptured),
+}
+
+/// Takes what a [`Table`] gives.
+pub trait Output {
+    fn transaction(&mut self, transaction: Raw<Transaction>);
+    /// Transactions that began and can't be told.
+    fn lost(&mut self, reason: Lost, transactions: u64);
+    fn connection(&mut self, fate: ConnectionFate);
+}

@@ -1,6 +1,7 @@
 //! Kernel time to wall-clock time.
 
 use crate::event::KernelTime;
+use chrono::{DateTime, SecondsFormat, Utc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The offset between `CLOCK_MONOTONIC` and `CLOCK_REALTIME`, as sampled last.
@@ -27,4 +28,9 @@ impl Clock {
         let ns = self.zero_unix_ns + i128::from(time.0);
         UNIX_EPOCH + Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
     }
+}
+
+/// A time in UTC with nanoseconds: `2026-01-01T00:00:00.000000000Z` (RFC 3339).
+pub fn rfc3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }

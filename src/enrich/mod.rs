@@ -8,6 +8,6 @@ mod clock;
 mod ids;
 mod process;
 
-pub use clock::Clock;
+pub use clock::{Clock, rfc3339};
 pub use ids::Ids;
-pub use process::{Process, ProcessOptions, Processes, ResourceValue};
+pub use process::{Process, Processes, ResourceValue};

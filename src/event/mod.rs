@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 
+pub mod build;
 pub mod decode;
 pub mod layout;
 pub mod record;

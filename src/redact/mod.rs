@@ -1,14 +1,145 @@
 //! Redaction: the only way from captured bytes to a sink.
 //!
-//! Enters: a raw transaction, its level, the policy. Leaves: a [`Redacted`] capture.
+//! Enters: a raw transaction, its level, the policy. Leaves: a [`Redacted`] capture, and how many values each matcher
+//! touched.
 //! Holds: a [`Redacted`] is made here and nowhere else, and sinks take nothing but [`Redacted`]; what the level does not
-//! keep is removed here, so no sink can leak it; raw values have no `Debug` and no serialisation.
+//! keep is removed here, so no sink can leak it; raw values have no `Debug` and no serialisation; bytes that were
+//! replaced are overwritten with zeros.
+//!
+//! What is masked by default: values of headers that carry credentials, all cookies, user info of URLs, and parameters
+//! that carry credentials in the request target and in headers that are URLs. Rules of the configuration come first;
+//! `keep` in one of them is the only way to undo a default. Heads that break the grammar are masked where a secret could
+//! hide. Bodies are left as they are: level `full` keeps what was said, and form-urlencoded content is content too.
 
+mod facts;
+mod head;
+mod hits;
+mod names;
+mod url;
+
+pub use facts::Facts;
+pub use hits::Hits;
+
+use crate::config::{HttpCapture, RedactPlace};
 use crate::enrich::Process;
 use crate::rules::Decision;
 use crate::transaction::{TraceContext, Transaction};
+use head::Places;
+use names::Rules;
+use regex::bytes::Regex;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// What takes the place of a secret.
+pub const MASK: &[u8] = b"REDACTED";
+
+/// A rule or pattern that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum RedactorError {
+    #[error("{what}: `{pattern}` is not a valid pattern: {reason}")]
+    Pattern {
+        what: String,
+        pattern: String,
+        reason: String,
+    },
+    #[error("{0} redaction rules are more than the 60000 that one stack can have")]
+    TooManyRules(usize),
+}
+
+/// The redaction policy of a stack, compiled.
+pub struct Redactor {
+    places: Places,
+    /// Names that level `headers` keeps; empty: all.
+    include: Vec<Regex>,
+    exclude: Vec<Regex>,
+    /// Names of the matchers: the built-in ones, then the rules'.
+    names: Arc<[Box<str>]>,
+}
+
+/// What a capture says beside the transaction.
+pub struct About {
+    /// 32 hex digits, random.
+    pub id: String,
+    pub process: Arc<Process>,
+    pub decision: Decision,
+    /// Wall-clock times of `transaction.timing`.
+    pub start: SystemTime,
+    pub end: SystemTime,
+    pub ids: SpanIds,
+}
+
+impl Redactor {
+    /// Compiles the policy of `capture`. An empty list of headers to include means all, as `*` does.
+    ///
+    /// # Errors
+    /// When a glob or regular expression is not valid.
+    pub fn new(capture: &HttpCapture) -> Result<Redactor, RedactorError> {
+        let rules = &capture.redact;
+        if rules.len() > 60_000 {
+            return Err(RedactorError::TooManyRules(rules.len()));
+        }
+        let first = names::BUILT_IN.len() as hits::MatcherId;
+        let place = |place| Rules::new(rules, place, first);
+        let own = rules.iter().map(|r| r.name.as_str());
+        Ok(Redactor {
+            places: Places {
+                header: place(RedactPlace::Header)?,
+                query: place(RedactPlace::Query)?,
+                cookie: place(RedactPlace::Cookie)?,
+            },
+            include: match capture.headers_include.iter().any(|g| g == "*") {
+                true => Vec::new(),
+                false => globs("headers.include", &capture.headers_include)?,
+            },
+            exclude: globs("headers.exclude", &capture.headers_exclude)?,
+            names: names::BUILT_IN
+                .into_iter()
+                .chain(own)
+                .map(Box::from)
+                .collect(),
+        })
+    }
+
+    /// Masks the secrets of `raw`, and removes what the level does not keep.
+    pub fn redact(&self, raw: Raw<Transaction>, about: About) -> (Redacted, Hits) {
+        let Raw(mut transaction) = raw;
+        let mut hits = Hits::new(self.names.clone());
+        self.heads(&mut transaction, &mut hits);
+        let facts = Facts::read(&transaction);
+        self.cut(&mut transaction, about.decision.level);
+        let mut ids = about.ids;
+        if self.masks_header(b"tracestate") {
+            ids.tracestate.clear();
+            if let Some(link) = &mut ids.link {
+                link.tracestate.clear();
+            }
+        }
+        let capture = Capture {
+            id: about.id,
+            transaction,
+            process: about.process,
+            decision: about.decision,
+            start: about.start,
+            end: about.end,
+            ids,
+            facts,
+        };
+        (Redacted(capture), hits)
+    }
+}
+
+fn globs(what: &str, globs: &[String]) -> Result<Vec<Regex>, RedactorError> {
+    globs
+        .iter()
+        .map(|glob| {
+            names::glob_regex(glob).map_err(|reason| RedactorError::Pattern {
+                what: what.to_owned(),
+                pattern: glob.clone(),
+                reason,
+            })
+        })
+        .collect()
+}
 
 /// Something as captured: may hold secrets. It can be looked at inside the crate, and leaves it through redaction only.
 pub struct Raw<T>(pub(crate) T);
@@ -17,6 +148,12 @@ impl<T> Raw<T> {
     /// Marks `value` as captured and not redacted.
     pub fn new(value: T) -> Self {
         Raw(value)
+    }
+
+    /// The value as captured, secrets included. For tests that compare what was captured with what was sent;
+    /// no sink takes what comes out here.
+    pub fn expose(self) -> T {
+        self.0
     }
 }
 
@@ -40,29 +177,6 @@ pub struct Capture {
     pub ids: SpanIds,
     /// What the attributes of every level need of the headers, taken before the level's cut.
     pub facts: Facts,
-}
-
-/// What span, log record and payload say at every level that is found in headers only. Redacted; where a rule masks the
-/// header, the value here is the mask too. Bytes that are not UTF-8 became U+FFFD.
-///
-/// Request headers unless the name says otherwise. The first field line of a name counts; `headers_include` and
-/// `headers_exclude` do not touch these.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
-    /// `Host` (`:authority` in HTTP/2), port included, without user info.
-    pub host: Option<String>,
-    /// `Forwarded` (RFC 7239), all lines joined with `, `.
-    pub forwarded: Option<String>,
-    pub x_forwarded_proto: Option<String>,
-    pub x_forwarded_host: Option<String>,
-    pub x_forwarded_port: Option<String>,
-    /// All lines joined with `, `.
-    pub x_forwarded_for: Option<String>,
-    pub user_agent: Option<String>,
-    pub request_content_type: Option<String>,
-    pub request_content_encoding: Option<String>,
-    pub response_content_type: Option<String>,
-    pub response_content_encoding: Option<String>,
 }
 
 /// Ids of a span, and its parent where the request named one.
@@ -93,3 +207,17 @@ impl std::ops::Deref for Redacted {
         &self.0
     }
 }
+
+/// Says which one it is, not what it holds.
+impl std::fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redacted({}, {})", self.id, self.decision.level.name())
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::{Delivery, PayloadLink, Sink};
 use crate::redact::Redacted;
-use crate::telemetry::ledger::Ticket;
+use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
 
 /// The telemetry sinks of one audience. Cheap to clone.
@@ -18,14 +18,13 @@ impl Fanout {
         }
     }
 
-    /// Offers the capture to every sink; the ticket ends when the last of them is done with it.
-    /// Without a sink nothing is left to wait for, and the capture counts as exported.
-    pub fn deliver(&self, capture: Arc<Redacted>, link: Option<PayloadLink>, ticket: Ticket) {
+    /// Offers the capture to every sink; the ticket is held until the last of them is done with it.
+    /// Without a sink nothing is left to wait for, and the capture counts as taken.
+    pub fn deliver(&self, capture: Arc<Redacted>, link: Option<PayloadLink>, ticket: SharedTicket) {
         let Some((last, others)) = self.sinks.split_last() else {
-            ticket.exported();
+            ticket.taken();
             return;
         };
-        let ticket = ticket.shared();
         for sink in others {
             sink.offer(Delivery {
                 capture: capture.clone(),

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Deliveries written at once.
 const CHUNK: usize = 64;
@@ -57,6 +58,8 @@ pub struct StdoutSink {
     signal: Arc<str>,
     max_items: usize,
     max_bytes: usize,
+    /// Its sender is gone when the thread has ended.
+    ended: watch::Receiver<()>,
 }
 
 #[derive(Default)]
@@ -75,8 +78,6 @@ struct State {
     closed: bool,
     /// The reader is gone.
     broken: bool,
-    /// The thread has ended.
-    ended: bool,
 }
 
 struct Waiting {
@@ -93,53 +94,65 @@ impl Shared {
 }
 
 impl StdoutSink {
-    /// Starts the thread that writes.
+    /// Starts the thread that writes to stdout. `id` is the store's: the ledger has the signal `ID/stdout`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
-        store_id: &str,
+    pub fn start(id: &str, form: Form, ledger: Ledger) -> io::Result<Self> {
+        Self::start_with(id, StdoutOptions::new(form), ledger, io::stdout())
+    }
+
+    /// Starts the thread with options and a writer.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_with(
+        id: &str,
         options: StdoutOptions,
         ledger: Ledger,
         writer: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        let (running, ended) = watch::channel(());
         let sink = StdoutSink {
             shared: shared.clone(),
             ledger,
-            signal: format!("{store_id}/stdout").into(),
+            signal: format!("{id}/stdout").into(),
             max_items: options.queue_items,
             max_bytes: options.queue_bytes,
+            ended,
         };
         std::thread::Builder::new()
             .name("stdout".into())
-            .spawn(move || run(&shared, &options, writer))?;
+            .spawn(move || {
+                run(&shared, &options, writer);
+                drop(running);
+            })?;
         Ok(sink)
     }
 
     /// Writes what waits, until `deadline` at the latest; what is left then is lost as `shutdown`. From the call on
-    /// nothing more is taken. Blocks.
-    pub fn drain(&self, deadline: Instant) {
-        let mut state = self.shared.lock();
-        state.closed = true;
+    /// nothing more is taken.
+    pub async fn drain(&self, deadline: Instant) {
+        self.shared.lock().closed = true;
         self.shared.changed.notify_all();
-        while !state.ended {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = match self.shared.changed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: an error says that the thread has ended.
+        let waited = tokio::time::timeout_at(deadline.into(), ended.changed()).await;
+        if waited.is_err() {
+            tracing::warn!(
+                signal = &*self.signal,
+                "stdout was not read in time; the rest is lost"
+            );
         }
-        // Dropped, they count as lost at shutdown; outside of the lock, as others may hold the ledger's.
-        let (queue, writing) = (
+        let mut state = self.shared.lock();
+        let left = (
             std::mem::take(&mut state.queue),
             std::mem::take(&mut state.writing),
         );
         drop(state);
-        drop((queue, writing));
+        // Dropped, they count as lost at shutdown.
+        drop(left);
     }
 }
 
@@ -209,8 +222,6 @@ fn run(shared: &Shared, options: &StdoutOptions, mut writer: impl Write) {
             }
         }
     }
-    shared.lock().ended = true;
-    shared.changed.notify_all();
 }
 
 /// Waits for deliveries and renders some of them. False: closed, and nothing is left.

@@ -26,7 +26,6 @@ pub struct Status {
     /// True from the moment that everything present at start has its verdict and its probes.
     pub ready: bool,
     pub uptime_seconds: f64,
-    #[serde(flatten)]
     pub ledger: Snapshot,
     pub queues: Queues,
     /// What was found in each library, and whether it is probed.

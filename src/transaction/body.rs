@@ -46,6 +46,13 @@ impl Body {
         self.truncated = true;
     }
 
+    /// Lets go of the kept bytes, overwritten with zeros first. Sizes stay, as if nothing had been captured.
+    pub fn discard(&mut self) {
+        self.bytes.fill(0);
+        self.bytes = Vec::new();
+        self.truncated = self.missing > 0;
+    }
+
     /// What was kept: a prefix of the content.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -59,6 +66,11 @@ impl Body {
     /// Bytes of the content that were not seen.
     pub fn missing(&self) -> u64 {
         self.missing
+    }
+
+    /// Bytes of memory that this holds.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// The kept bytes are not the whole content (false where capturing was off and nothing is missing).
@@ -106,6 +118,14 @@ mod tests {
         b.push_missing(10);
         b.push(b"c", LIMITS);
         assert_eq!((b.bytes(), b.size(), b.missing()), (&b"ab"[..], 13, 10));
+    }
+
+    #[test]
+    fn discarded_content_leaves_its_size() {
+        let mut b = Body::default();
+        b.push(b"abcdef", LIMITS);
+        b.discard();
+        assert_eq!((b.bytes().len(), b.size(), b.truncated()), (0, 6, false));
     }
 
     #[test]

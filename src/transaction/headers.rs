@@ -102,6 +102,12 @@ impl Headers {
         self.fields = fields;
     }
 
+    /// The whole buffer: also what no field points to any more.
+    #[cfg(test)]
+    pub(crate) fn buffer(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Bytes of memory that this holds.
     pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()

@@ -7,11 +7,14 @@
 mod body;
 mod context;
 mod headers;
+mod message;
 mod model;
+pub mod pairing;
 
 pub use body::{Body, BodyLimits};
 pub use context::{TraceContext, TraceContextSource};
 pub use headers::Headers;
+pub use message::{Content, Message, Stamp};
 pub use model::{
     ConnectionInfo, Mark, Marks, Protocol, Request, Response, Timing, TlsInfo, Transaction,
 };

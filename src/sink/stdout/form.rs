@@ -1,6 +1,7 @@
 //! One transaction as text: a readable line, or an object of JSON.
 
 use super::text::{escape, escape_json, is_text};
+use crate::config::AccessLogs;
 use crate::event::Role;
 use crate::redact::{Capture, Redacted};
 use crate::rules::Level;
@@ -11,6 +12,7 @@ use crate::transaction::{Body, Headers};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 use serde_json::{Map, Value};
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
 
 /// How a transaction is written, and how much of it: never more than its own level kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,11 @@ pub enum Format {
 
 impl Form {
     /// Of an event store `stdout`: lines for people on a terminal, else JSON for programs.
-    pub fn of_store(terminal: bool) -> Self {
+    pub fn of_event_store() -> Self {
+        Self::of_terminal(io::stdout().is_terminal())
+    }
+
+    pub(super) fn of_terminal(terminal: bool) -> Self {
         if terminal {
             Form {
                 format: Format::Console,
@@ -44,10 +50,13 @@ impl Form {
     }
 
     /// Of the plugin `access_logs`.
-    pub fn of_access_logs(mode: Level, json: bool) -> Self {
+    pub fn of_access_logs(plugin: AccessLogs) -> Self {
         Form {
-            format: if json { Format::Json } else { Format::Console },
-            level: mode,
+            format: match plugin.json {
+                true => Format::Json,
+                false => Format::Console,
+            },
+            level: plugin.mode,
         }
     }
 

@@ -208,13 +208,13 @@ impl Rig {
         let ledger = Ledger::new();
         let options = StdoutOptions {
             queue_items,
-            ..StdoutOptions::new(Form::of_store(true))
+            ..StdoutOptions::new(Form::of_terminal(true))
         };
         let pipe = Pipe {
             out: sender,
             turns: receiver,
         };
-        let sink = StdoutSink::start("s", options, ledger.clone(), pipe).expect("a thread");
+        let sink = StdoutSink::start_with("s", options, ledger.clone(), pipe).expect("a thread");
         Rig {
             sink,
             ledger,
@@ -243,7 +243,11 @@ impl Rig {
     }
 
     fn drain(&self, limit: Duration) {
-        self.sink.drain(Instant::now() + limit);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(self.sink.drain(Instant::now() + limit));
     }
 
     fn counts(&self) -> Signal {

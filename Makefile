@@ -1,0 +1,68 @@
+# Every chore has its command here; continuous integration runs `make test`.
+# Debian packages that are missing are installed (as root, or through sudo); PLAINSPAN_SKIP_DEPS=1 turns that off.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CONFIG ?=
+BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev
+
+# libelf and zlib are linked statically; where they lie differs between distributions.
+CARGO := LIBBPF_SYS_LIBRARY_PATH="$$(pkg-config --variable=libdir libelf)" cargo
+BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h)
+# Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
+ROOT_TESTS := kernel finder e2e
+ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
+UNIT_TESTS := $(filter-out $(ROOT_TESTS),$(ALL_TESTS))
+
+# Loading kernel programs needs root. Elsewhere cargo runs the test program through sudo.
+ifneq ($(shell id -u),0)
+AS_ROOT := sudo -E
+ROOT_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
+endif
+
+.PHONY: help deps test-deps build demo run test test-unit test-e2e bench fmt lint clean
+
+help: ## Says what there is
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+deps: ## Installs what a build needs
+	@scripts/ensure-packages.sh $(BUILD_PACKAGES)
+
+test-deps: deps
+	@tests/setup.sh
+
+build: deps ## Builds target/release/plainspan
+	$(CARGO) build --locked --release
+
+demo: deps ## Shows one HTTPS request as span, log record and payload, and ends by itself
+	@demo/run.sh
+
+run: build ## Runs the agent; CONFIG=FILE for a configuration
+	$(AS_ROOT) target/release/plainspan run $(if $(CONFIG),-c $(CONFIG))
+
+test: test-deps lint test-unit test-e2e ## Everything that must pass
+
+test-unit: test-deps ## Unit, property, golden and example tests; no root, no kernel
+	$(CARGO) test --locked --lib --bins $(addprefix --test ,$(UNIT_TESTS))
+
+test-e2e: test-deps ## Kernel programs, finder and the whole agent against real programs; needs root
+	$(ROOT_RUNNER) $(CARGO) test --locked $(addprefix --test ,$(ROOT_TESTS)) -- --test-threads=1
+
+bench: deps ## Lists the benchmarks
+	@ls benches/*.rs tests/overhead/* 2>/dev/null || echo "no benchmarks yet"
+
+fmt: test-deps ## Formats Rust and C
+	cargo fmt
+	$(if $(BPF_SOURCES),clang-format -i $(BPF_SOURCES))
+
+lint: test-deps ## Formatting and clippy, warnings are errors
+	cargo fmt --check
+	$(if $(BPF_SOURCES),clang-format --dry-run -Werror $(BPF_SOURCES))
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@# As users build it: without the features that the tests' own dependencies turn on.
+	$(CARGO) check --locked --bin plainspan
+
+clean: ## Removes all that was built, and the tests' Python environment
+	cargo clean

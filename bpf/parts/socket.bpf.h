@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Every send and receive on a TCP socket, in the task that did it. */
+
+#ifndef __TARGET_ARCH_x86
+#error "system call numbers and registers are known for x86-64 only"
+#endif
+
+/* System calls (x86-64) whose registers lead to the bytes. */
+enum {
+	NR_read = 0,
+	NR_write = 1,
+	NR_readv = 19,
+	NR_writev = 20,
+	NR_sendto = 44,
+	NR_recvfrom = 45,
+	NR_sendmsg = 46,
+	NR_recvmsg = 47,
+};
+
+/* msg_iov and msg_iovlen in the user's struct msghdr */
+#define PS_MSGHDR_IOV 16
+
+/*
+ * Finds the operation's bytes in user memory, through the registers saved at the system call. The kernel has copied
+ * them already, so they are there in both directions. False where the call has no user buffer (sendfile, splice,
+ * io_uring), hides which one (sendmmsg), or is not this task's (kernel threads).
+ */
+static __noinline bool ps_user_buffer(struct ps_op *op, __u32 dir)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	__u64 msg[2];
+
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER) || task->thread_info.status & TS_COMPAT)
+		return false;
+	switch (regs->orig_ax) {
+	case NR_read:
+	case NR_recvfrom:
+		if (dir != PS_READ)
+			return false;
+		break;
+	case NR_write:
+	case NR_sendto:
+		if (dir != PS_WRITE)
+			return false;
+		break;
+	case NR_readv:
+	case NR_writev:
+		op->iov = regs->si;
+		op->iov_left = regs->dx;
+		return true;
+	case NR_sendmsg:
+	case NR_recvmsg:
+		if (bpf_probe_read_user(msg, sizeof(msg), (void *)(regs->si + PS_MSGHDR_IOV)))
+			return false;
+		op->iov = msg[0];
+		op->iov_left = msg[1];
+		return true;
+	default:
+		return false;
+	}
+	op->piece = regs->si;
+	op->piece_len = op->d.op_len;
+	return true;
+}
+
+/* ret <= 0: the end of the stream, or an error that tells how it ended. */
+static __noinline void ps_io_ended(struct sock *sk, int ret)
+{
+	struct ps_conn *conn = ps_conn_find(sk);
+
+	if (!conn || conn->flags & PS_C_OWN)
+		return;
+	if (ret < 0)
+		__sync_fetch_and_or(&conn->flags, PS_C_RESET);
+	else if (sk->sk_shutdown & RCV_SHUTDOWN && !(__sync_fetch_and_or(&conn->flags, PS_C_EOF) & PS_C_EOF))
+		ps_conn_end(conn, PS_CONN_EOF);
+}
+
+/* Entry of a connection that is older than the agent, at its first I/O since. */
+static __noinline struct ps_conn *ps_conn_found_late(struct sock *sk, __u32 dir, __u32 len)
+{
+	__u8 state = sk->__sk_common.skc_state;
+	__u8 role = PS_ROLE_UNKNOWN;
+	struct ps_conn *conn;
+
+	if (state == TCP_CLOSE)
+		return NULL;
+	/* Bytes before the end of the handshake: TCP Fast Open (RFC 7413). */
+	if (state == TCP_SYN_SENT)
+		role = PS_ROLE_CLIENT;
+	else if (state == TCP_SYN_RECV)
+		role = PS_ROLE_SERVER;
+	conn = ps_conn_add(sk, role, role == PS_ROLE_UNKNOWN ? 0 : PS_C_WHOLE | PS_C_EARLY);
+	/* The operation is counted by the caller. */
+	if (conn && role == PS_ROLE_UNKNOWN) {
+		__u64 off = conn->off[dir & 1];
+
+		conn->off[dir & 1] = off > len ? off - len : 0;
+	}
+	return conn;
+}
+
+static __always_inline void ps_hello_copy(struct ps_conn *conn, __u32 dir, struct ps_op *op, bool readable)
+{
+	__u32 have = conn->hello[dir];
+
+	/* An older connection's hellos are long gone. */
+	if (have >= PS_HELLO_MAX || !readable || !(conn->flags & PS_C_WHOLE))
+		return;
+	op->d.source = PS_SRC_HELLO;
+	op->plaintext = 0;
+	conn->hello[dir] = op->d.op_len < PS_HELLO_MAX - have ? have + op->d.op_len : PS_HELLO_MAX;
+	ps_copy(op, PS_HELLO_MAX - have);
+}
+
+/* TLS inside a connection that began with something else (CONNECT, STARTTLS), known by a handshake in a TLS call. */
+static __noinline void ps_tls_begins(struct ps_conn *conn, const struct ps_op *op)
+{
+	__u8 first[2] = {};
+
+	if (op->piece_len < sizeof(first) || bpf_probe_read_user(first, sizeof(first), (void *)op->piece))
+		return;
+	if (first[0] == 0x16 && first[1] == 3)
+		conn->verdict = PS_V_TLS;
+}
+
+/* Votes, verdict and copy of an operation that moved bytes. */
+static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct ps_op *op, bool readable)
+{
+	__u32 dir = op->d.dir & 1;
+	__u32 max = ps_cfg.op_max;
+	bool fresh = !op->d.stream_off || !conn->off[dir ^ 1];
+	bool own = conn->flags & PS_C_OWN;
+
+	if (readable)
+		readable = ps_user_buffer(op, dir);
+	if (conn->verdict == PS_V_UNKNOWN && !own) {
+		__u32 worth = ps_decide(conn, op, readable);
+
+		if (worth < max)
+			max = worth;
+	}
+	if (ps_thread_io(sk, conn, dir, fresh) && readable && conn->verdict != PS_V_TLS)
+		ps_tls_begins(conn, op);
+	if (own)
+		return;
+	if (conn->verdict == PS_V_TLS || (conn->head[dir] & 0xff) == 0x16)
+		ps_hello_copy(conn, dir, op, readable);
+	else if (conn->verdict == PS_V_OTHER || conn->flags & PS_C_BOUND)
+		return;
+	else if (readable)
+		ps_copy(op, max);
+	else
+		ps_copy_nothing(op);
+}
+
+static __always_inline void ps_conn_turn(struct ps_conn *conn, __u32 dir)
+{
+	if (conn->last_dir == dir)
+		return;
+	if (conn->last_dir != PS_NO_DIR)
+		conn->turn++;
+	conn->last_dir = dir;
+}
+
+static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u32 dir)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u16 family = sk->__sk_common.skc_family;
+	struct ps_op op = {};
+	struct ps_conn *conn;
+	struct socket *socket;
+
+	if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE)
+		return 0;
+	if (sk->sk_protocol != IPPROTO_TCP || (family != AF_INET && family != AF_INET6))
+		return 0;
+	if (dir == PS_READ && flags & (MSG_PEEK | MSG_ERRQUEUE))
+		return 0;
+	if (ps_ignored(id >> 32))
+		return 0;
+	if (ret <= 0) {
+		if (ret || dir == PS_READ)
+			ps_io_ended(sk, ret);
+		return 0;
+	}
+	/* Sockets of the kernel itself (NFS, iSCSI) have no file; the task's registers are not about them. */
+	socket = sk->sk_socket;
+	if (!socket || !socket->file)
+		return 0;
+	conn = ps_conn_find(sk);
+	if (!conn)
+		conn = ps_conn_found_late(sk, dir, ret);
+	if (!conn)
+		return 0;
+	/* Everything is counted before there can be a loss. */
+	op.d.stream_off = __sync_fetch_and_add(&conn->off[dir], ret);
+	ps_conn_turn(conn, dir);
+	if (!(conn->flags & (PS_C_ANNOUNCED | PS_C_OWN)))
+		ps_conn_announce(sk, conn, id >> 32);
+
+	op.plaintext = 1;
+	ps_fill_header(&op.d.h, PS_DATA, id >> 32);
+	op.d.ts_entry_ns = op.d.h.ts_ns;
+	op.d.conn_id = conn->id;
+	op.d.op_len = ret;
+	op.d.turn = conn->turn;
+	op.d.tid = id;
+	op.d.dir = dir;
+	if (conn->flags & (dir == PS_READ ? PS_C_EXACT_READ : PS_C_EXACT_WRITE))
+		op.d.flags = PS_F_WHOLE;
+	/* A receive with MSG_TRUNC throws the bytes away. */
+	ps_io_bytes(sk, conn, &op, dir == PS_WRITE || !(flags & MSG_TRUNC));
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(ps_sock_send, struct sock *sk, int ret, int flags)
+{
+	return ps_io(sk, ret, flags, PS_WRITE);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(ps_sock_recv, struct sock *sk, int ret, int flags)
+{
+	return ps_io(sk, ret, flags, PS_READ);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the programs remember: configuration, maps, counters. The sizes of the maps are set by the loader. */
+
+struct ps_config {
+	__u32 agent_tgid; /* never captured */
+	__u32 op_max;	  /* bytes copied of one operation at most */
+	__u32 wake_shift; /* the reader is woken when the data ring's fill passes a multiple of 1 << wake_shift */
+	__u32 pad;
+};
+const volatile struct ps_config ps_cfg = {};
+
+/* Set by user space once ps_pid_policy has an entry: most hosts never pay for the look-up. A map of its own. */
+__u32 ps_policy_on SEC(".data.policy") = 0;
+/* Connections and TLS sessions are numbered together. */
+__u64 ps_last_id = 0;
+
+/* ps_conn.flags. The one after a PS_C_*_READ is the same for PS_WRITE. */
+#define PS_C_ANNOUNCED 0x1 /* PS_CONN_OPEN was sent */
+#define PS_C_WHOLE 0x2	   /* seen from its handshake on */
+#define PS_C_EARLY 0x4	   /* entered before the handshake ended */
+#define PS_C_OWN 0x8	   /* a connection of the agent, or the far end of one */
+#define PS_C_RESET 0x10
+#define PS_C_EOF 0x20	      /* PS_CONN_EOF was sent */
+#define PS_C_BOUND 0x40	      /* a TLS session does I/O on it: the socket's bytes are not the plaintext */
+#define PS_C_EXACT_READ 0x100 /* off[dir] counts from the first byte */
+#define PS_C_EXACT_WRITE 0x200
+#define PS_C_FOREIGN_READ 0x400 /* this direction began with something that is not HTTP */
+#define PS_C_FOREIGN_WRITE 0x800
+
+/* One TCP connection end. Indexed by enum ps_dir where there are two. */
+struct ps_conn {
+	__u64 id;
+	__u64 off[2];  /* bytes so far */
+	__u64 head[2]; /* first bytes of the stream, while they do not tell enough */
+	__u32 local_isn;
+	__u32 remote_isn;
+	__u32 flags;
+	__u32 turn;
+	__u16 hello[2]; /* bytes copied as PS_SRC_HELLO */
+	__u8 head_len[2];
+	__u8 role;
+	__u8 verdict;
+	__u8 ops; /* operations that gave no verdict */
+	__u8 last_dir;
+	__u8 pad[4];
+};
+
+/* last_dir before the first operation */
+#define PS_NO_DIR 2
+
+struct ps_session_key {
+	__u64 obj;
+	__u32 tgid;
+	__u32 pad;
+};
+
+/* ps_session.flags */
+#define PS_S_WHOLE 1 /* its first call was seen */
+#define PS_S_OWN 2   /* on a connection with PS_C_OWN */
+
+/* One TLS session object (an SSL *) of one process. */
+struct ps_session {
+	__u64 id;
+	__u64 conn_id; /* 0: not bound */
+	__u64 off[2];
+	__u32 turn;
+	__u8 how;     /* enum ps_bound */
+	__u8 strong;  /* the binding rests on a call that moved data */
+	__u8 against; /* strong votes in a row for another connection */
+	__u8 flags;
+	__u8 last_dir;
+	__u8 pad[7];
+};
+
+/* A TLS library call under way on a thread. */
+struct ps_call {
+	__u64 obj;
+	__u64 buf;
+	__u64 out; /* where an _ex call stores the count */
+	__u64 sp;  /* stack pointer at entry: names the frame */
+	__u64 ts;
+	__u64 conn_id; /* connection of the first socket I/O inside the call */
+	__u64 sk;
+	__u32 len;
+	__u8 call;   /* enum ps_tls_call */
+	__u8 result; /* enum ps_tls_result */
+	__u8 fresh;  /* the connection had not carried bytes both ways before */
+	__u8 inner;  /* inside a call that reports the same bytes */
+};
+
+#define PS_CALLS 2
+
+/* What a thread that uses TLS did last. */
+struct ps_thread {
+	struct ps_call call[PS_CALLS];
+	__u32 depth;
+	__u8 pend_strong;
+	__u8 last_fresh;
+	__u8 pad[2];
+	__u64 last_conn; /* connection of the last receive outside a TLS call */
+	__u64 last_sk;
+	__u64 claim; /* TLS object that owns that receive */
+	__u64 pend;  /* TLS object that waits for the thread's next send */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);
+} ps_data_ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} ps_control_ring SEC(".maps");
+
+/* By socket address. Not LRU: that would give up live connections when many short ones pass. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct ps_conn);
+} ps_conns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct ps_session_key);
+	__type(value, struct ps_session);
+} ps_tls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ps_thread);
+} ps_threads SEC(".maps");
+
+/* Connections of the agent as their far ends see them: local ISN << 32 | remote ISN. NAT keeps these, not addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, __u8);
+} ps_own SEC(".maps");
+
+#define PS_POLICY_IGNORE 1
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} ps_pid_policy SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PS_ST_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} ps_stats SEC(".maps");
+
+/* Atomic, because a program can be preempted by another one on the same CPU. */
+static __always_inline void ps_count(__u32 stat, __u64 n)
+{
+	__u64 *slot = bpf_map_lookup_elem(&ps_stats, &stat);
+
+	if (slot)
+		__sync_fetch_and_add(slot, n);
+}
+
+static __always_inline __u64 ps_next_id(void)
+{
+	return __sync_fetch_and_add(&ps_last_id, 1) + 1;
+}
+
+static __always_inline bool ps_ignored(__u32 tgid)
+{
+	__u32 *policy;
+
+	if (tgid == ps_cfg.agent_tgid)
+		return true;
+	if (!ps_policy_on)
+		return false;
+	policy = bpf_map_lookup_elem(&ps_pid_policy, &tgid);
+	return policy && (*policy & PS_POLICY_IGNORE);
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Calls of TLS libraries. The first argument is the session object, the second the buffer, the third its length.
+ * Bytes are taken at the return, when it is known how many moved: partial writes, short reads and retries are right.
+ */
+
+/* The attach cookie: enum ps_tls_call | enum ps_tls_result << 8 | index of the out argument << 16. */
+enum ps_tls_call {
+	PS_CALL_READ = 1,
+	PS_CALL_WRITE = 2,
+	PS_CALL_HANDSHAKE = 3, /* no data: SSL_do_handshake, SSL_connect, SSL_accept, SSL_shutdown */
+	PS_CALL_FREE = 4,
+	PS_CALL_PEEK = 5, /* reads, and consumes nothing */
+};
+
+enum ps_tls_result {
+	PS_RESULT_NONE = 0,
+	PS_RESULT_INT = 1, /* the int returned is the number of bytes if above 0 */
+	PS_RESULT_EX = 2,  /* returns 1, and stores the number in a size_t */
+};
+
+static __always_inline bool ps_is_data(__u8 call)
+{
+	return call == PS_CALL_READ || call == PS_CALL_WRITE;
+}
+
+static __noinline void ps_tls_free(__u64 obj, __u32 tgid)
+{
+	struct ps_session_key key = { .obj = obj, .tgid = tgid };
+	struct ps_session *s = bpf_map_lookup_elem(&ps_tls, &key);
+
+	if (!s)
+		return;
+	ps_session_event(s, PS_TLS_END, tgid);
+	bpf_map_delete_elem(&ps_tls, &key);
+}
+
+/* Takes the calls off whose frames, at or below sp, have ended: their returns were not seen. */
+static __always_inline void ps_call_drop(struct ps_thread *t, __u64 sp, __u64 obj)
+{
+	struct ps_call *call = t->depth > 1 ? &t->call[1] : &t->call[0];
+
+	if (!t->depth || call->sp > sp)
+		return;
+	t->depth--;
+	/* The same frame and object: the same call once more, where a file is probed twice through two paths. */
+	if (call->sp != sp || call->obj != obj)
+		ps_count(PS_ST_NESTED_LOST, 1);
+}
+
+/* A free slot for a call whose frame is at sp. */
+static __always_inline struct ps_call *ps_call_push(struct ps_thread *t, __u64 sp, __u64 obj)
+{
+	ps_call_drop(t, sp, obj);
+	ps_call_drop(t, sp, obj);
+	if (t->depth >= PS_CALLS) {
+		ps_count(PS_ST_NESTED_LOST, 1);
+		return NULL;
+	}
+	return t->depth++ ? &t->call[1] : &t->call[0];
+}
+
+/* Returns whether the return of the call is wanted. */
+static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u64 obj = PT_REGS_PARM1(ctx);
+	__u64 sp = PT_REGS_SP(ctx);
+	__u64 fourth = PT_REGS_PARM4(ctx);
+	__u64 fifth = PT_REGS_PARM5(ctx);
+	struct ps_thread *t;
+	struct ps_call *call;
+	bool inner;
+
+	/* Else the compiler chooses between addresses in the context, which the verifier refuses. */
+	barrier_var(fourth);
+	barrier_var(fifth);
+	if (ps_ignored(tgid))
+		return false;
+	if ((cookie & 0xff) == PS_CALL_FREE) {
+		ps_tls_free(obj, tgid);
+		return false;
+	}
+	t = bpf_task_storage_get(&ps_threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		ps_count(PS_ST_NO_TASK, 1);
+		return false;
+	}
+	call = ps_call_push(t, sp, obj);
+	if (!call)
+		return false;
+	inner = t->depth > 1 && t->call[0].obj == obj && t->call[0].call == (cookie & 0xff);
+	/* Another object came between the waiting one and its send. */
+	if (t->pend != obj)
+		t->pend = 0;
+	call->obj = obj;
+	call->buf = PT_REGS_PARM2(ctx);
+	call->len = PT_REGS_PARM3(ctx);
+	call->out = (cookie >> 16 & 0xff) == 4 ? fifth : fourth;
+	call->sp = sp;
+	call->ts = bpf_ktime_get_ns();
+	call->conn_id = 0;
+	call->call = cookie;
+	call->result = cookie >> 8;
+	call->inner = inner;
+	return true;
+}
+
+/* The call whose frame has just been left. The return address is off the stack already. */
+static __always_inline struct ps_call *ps_call_pop(struct ps_thread *t, __u64 sp)
+{
+	sp -= sizeof(__u64);
+	if (t->depth && t->call[0].sp == sp) {
+		if (t->depth > 1)
+			ps_count(PS_ST_NESTED_LOST, 1);
+		t->depth = 0;
+		return &t->call[0];
+	}
+	if (t->depth > 1 && t->call[1].sp == sp) {
+		t->depth = 1;
+		return &t->call[1];
+	}
+	return NULL;
+}
+
+/* Bytes that the call moved. */
+static __noinline __u32 ps_call_bytes(const struct ps_call *call, int returned)
+{
+	__u64 n = 0;
+
+	if (call->result == PS_RESULT_INT)
+		n = returned > 0 ? returned : 0;
+	else if (call->result == PS_RESULT_EX && returned == 1 && bpf_probe_read_user(&n, sizeof(n), (void *)call->out))
+		ps_count(PS_ST_FAULT, 1);
+	/* More than was asked for is no count: better none than foreign memory. */
+	return n <= call->len ? n : 0;
+}
+
+static __noinline void ps_call_vote(struct ps_thread *t, const struct ps_call *call, struct ps_session *s, bool moved,
+				    __u32 tgid)
+{
+	struct ps_vote v = {};
+
+	if (call->conn_id) {
+		v.conn_id = call->conn_id;
+		v.sk = call->sk;
+		v.how = PS_BOUND_EXACT;
+		v.strong = 2;
+		v.fresh = call->fresh;
+		if (s->conn_id != v.conn_id || s->how != PS_BOUND_EXACT)
+			ps_session_vote(s, &v, tgid);
+		return;
+	}
+	if (s->how == PS_BOUND_EXACT)
+		return;
+	if (call->call != PS_CALL_WRITE && t->last_conn && (!t->claim || t->claim == call->obj)) {
+		t->claim = call->obj;
+		v.conn_id = t->last_conn;
+		v.sk = t->last_sk;
+		v.how = PS_BOUND_PREV;
+		v.strong = call->call == PS_CALL_READ && moved;
+		v.fresh = t->last_fresh;
+		ps_session_vote(s, &v, tgid);
+	}
+	t->pend = call->obj;
+	t->pend_strong = call->call == PS_CALL_WRITE && moved;
+}
+
+static __noinline void ps_call_copy(const struct ps_call *call, struct ps_session *s, __u32 n)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
+	struct ps_op op = { .plaintext = 1, .piece = call->buf, .piece_len = n };
+
+	op.d.stream_off = s->off[dir];
+	s->off[dir] += n;
+	if (s->last_dir != dir && s->last_dir != PS_NO_DIR)
+		s->turn++;
+	s->last_dir = dir;
+	if (s->flags & PS_S_OWN)
+		return;
+	ps_fill_header(&op.d.h, PS_DATA, id >> 32);
+	op.d.ts_entry_ns = call->ts;
+	op.d.conn_id = s->conn_id;
+	op.d.tls_id = s->id;
+	op.d.op_len = n;
+	op.d.turn = s->turn;
+	op.d.tid = id;
+	op.d.dir = dir;
+	op.d.source = PS_SRC_TLS;
+	op.d.bound = s->how;
+	if (s->flags & PS_S_WHOLE)
+		op.d.flags = PS_F_WHOLE;
+	ps_copy(&op, ps_cfg.op_max);
+}
+
+static __always_inline void ps_tls_leave(struct pt_regs *ctx)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct ps_session_key key = { .tgid = tgid };
+	struct ps_session *s;
+	struct ps_thread *t;
+	struct ps_call *call;
+	bool first;
+	__u32 n;
+
+	t = bpf_task_storage_get(&ps_threads, bpf_get_current_task_btf(), NULL, 0);
+	if (!t)
+		return;
+	call = ps_call_pop(t, PT_REGS_SP(ctx));
+	if (!call)
+		return;
+	/* TLS inside TLS: both are on this connection. */
+	if (t->depth && !t->call[0].conn_id) {
+		t->call[0].conn_id = call->conn_id;
+		t->call[0].sk = call->sk;
+		t->call[0].fresh = call->fresh;
+	}
+	key.obj = call->obj;
+	s = ps_session_get(&key, &first);
+	if (!s)
+		return;
+	if (first && call->call == PS_CALL_HANDSHAKE)
+		s->flags |= PS_S_WHOLE;
+	n = ps_call_bytes(call, PT_REGS_RC(ctx));
+	ps_call_vote(t, call, s, n > 0, tgid);
+	if (n && ps_is_data(call->call) && !call->inner)
+		ps_call_copy(call, s, n);
+}
+
+extern bool bpf_session_is_return(void) __ksym __weak;
+
+/* Kernel 6.13: one program for both, and the return only where it is wanted. */
+SEC("?uprobe.session")
+int ps_tls_session(struct pt_regs *ctx)
+{
+	if (!bpf_session_is_return())
+		return !ps_tls_enter(ctx);
+	ps_tls_leave(ctx);
+	return 0;
+}
+
+/* Kernel 6.6. */
+SEC("?uprobe.multi")
+int ps_tls_enter_multi(struct pt_regs *ctx)
+{
+	ps_tls_enter(ctx);
+	return 0;
+}
+
+SEC("?uretprobe.multi")
+int ps_tls_leave_multi(struct pt_regs *ctx)
+{
+	ps_tls_leave(ctx);
+	return 0;
+}
+
+SEC("?uprobe")
+int ps_tls_enter_perf(struct pt_regs *ctx)
+{
+	ps_tls_enter(ctx);
+	return 0;
+}
+
+SEC("?uretprobe")
+int ps_tls_leave_perf(struct pt_regs *ctx)
+{
+	ps_tls_leave(ctx);
+	return 0;
+}

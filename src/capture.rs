@@ -1,0 +1,213 @@
+//! The capture thread: reads the kernel's rings and drives the pipeline.
+//!
+//! Enters: records of the control and the data ring. Leaves: nothing itself; the pipeline offers captures to the sinks.
+//! Holds: one thread owns the pipeline; it never waits for a sink. A round reads control records first, then all data
+//! records, then applies the ends that the control records brought.
+
+use crate::event::record::{Ring, Writer};
+use crate::pipeline::Pipeline;
+use crate::probe::kernel::{Kernel, KernelError};
+use crate::probe::ring::{self as kernel_ring, Rings};
+use crate::probe::time;
+use crate::telemetry::Ledger;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a round waits for a control record when there is nothing to do. Data records make no wake-up until the ring
+/// is an eighth full, so this bounds how late a transaction is noticed.
+const IDLE_WAIT: Duration = Duration::from_millis(5);
+/// How often counters are read and old state is given up.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the capture thread shows to the rest of the agent.
+#[derive(Default)]
+pub struct Shared {
+    stop: AtomicBool,
+    pub connections: AtomicU64,
+    pub connection_bytes: AtomicU64,
+}
+
+/// A running capture thread.
+pub struct Capture {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+/// Why capture cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error("cannot write the recording: {0}")]
+    Record(io::Error),
+    #[error("cannot start the capture thread: {0}")]
+    Thread(io::Error),
+}
+
+impl Capture {
+    /// Starts the thread. `record`: every record goes to this file too, in the order in which it is used.
+    ///
+    /// # Errors
+    /// When the rings cannot be mapped, the recording cannot be begun, or no thread can be had.
+    pub fn start(
+        kernel: Kernel,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        record: Option<File>,
+        shared: Arc<Shared>,
+    ) -> Result<Capture, CaptureError> {
+        let record = record.map(Recorder::new).transpose();
+        let worker = Worker {
+            rings: kernel.rings()?,
+            kernel,
+            pipeline,
+            ledger,
+            record: record.map_err(CaptureError::Record)?,
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || worker.run())
+            .map_err(CaptureError::Thread)?;
+        Ok(Capture { shared, thread })
+    }
+
+    /// Reads what is in the rings, lets unfinished transactions leave marked, and ends the thread.
+    pub fn stop(self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            tracing::error!(
+                "the capture thread panicked: transactions of its last moments are lost"
+            );
+        }
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    kernel: Kernel,
+    rings: Rings,
+    pipeline: Pipeline,
+    ledger: Ledger,
+    record: Option<Recorder>,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut next_tick = Instant::now();
+        while !self.shared.stop.load(Ordering::Acquire) {
+            if self.round() == 0 {
+                self.wait();
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
+            }
+        }
+        // What the rings hold now happened before the stop.
+        while self.round() > 0 {}
+        self.pipeline.finish(time::now());
+        self.tick();
+        if let Some(recorder) = self.record.take() {
+            recorder.finish();
+        }
+    }
+
+    /// Reads what is there; returns the number of records.
+    fn round(&mut self) -> usize {
+        let Worker {
+            rings,
+            pipeline,
+            record,
+            ..
+        } = self;
+        let Rings { data, control, .. } = rings;
+        let control_records = read_control(control, pipeline, record);
+        let mut late_records = 0;
+        let data_records = data.consume(|bytes| {
+            if pipeline.wants_control_first(bytes) {
+                late_records += read_control(control, pipeline, record);
+            }
+            if let Some(recorder) = record {
+                recorder.write(Ring::Data, bytes);
+            }
+            pipeline.data(bytes);
+        });
+        for pid in pipeline.exits() {
+            if let Err(error) = self.kernel.forget_process(pid) {
+                tracing::debug!(pid, %error, "what the kernel keeps of a process that is gone stays");
+            }
+        }
+        pipeline.apply_ends();
+        control_records + late_records + data_records
+    }
+
+    fn wait(&self) {
+        if let Err(error) = self.rings.wait(IDLE_WAIT) {
+            tracing::warn!(%error, "cannot wait for kernel records; polling");
+            std::thread::sleep(IDLE_WAIT);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.pipeline.tick(time::now(), time::clock());
+        match self.kernel.counters() {
+            Ok(counters) => self.ledger.set_kernel(counters.bytes, counters.capture),
+            Err(error) => tracing::warn!(%error, "the kernel's counters cannot be read"),
+        }
+        let open = self.pipeline.open() as u64;
+        self.shared.connections.store(open, Ordering::Relaxed);
+        let memory = self.pipeline.memory();
+        self.shared
+            .connection_bytes
+            .store(memory, Ordering::Relaxed);
+    }
+}
+
+fn read_control(
+    control: &mut kernel_ring::Ring,
+    pipeline: &mut Pipeline,
+    record: &mut Option<Recorder>,
+) -> usize {
+    control.consume(|bytes| {
+        if let Some(recorder) = record {
+            recorder.write(Ring::Control, bytes);
+        }
+        pipeline.control(bytes);
+    })
+}
+
+/// Writes records to a file until that fails.
+struct Recorder {
+    writer: Option<Writer<BufWriter<File>>>,
+}
+
+impl Recorder {
+    fn new(file: File) -> io::Result<Recorder> {
+        Ok(Recorder {
+            writer: Some(Writer::new(BufWriter::new(file))?),
+        })
+    }
+
+    fn write(&mut self, ring: Ring, record: &[u8]) {
+        if let Some(writer) = &mut self.writer
+            && let Err(error) = writer.write(ring, record)
+        {
+            tracing::error!(%error, "recording ends: the file cannot be written");
+            self.writer = None;
+        }
+    }
+
+    fn finish(self) {
+        if let Some(writer) = self.writer
+            && let Err(error) = writer.finish()
+        {
+            tracing::error!(%error, "the end of the recording cannot be written");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The whole command line, defined once: help and errors come from it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Sees HTTPS traffic in the clear through eBPF and turns it into OpenTelemetry spans, log records and linked payloads.
+#[derive(Debug, Parser)]
+#[command(
+    name = "plainspan",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Example:\n  sudo plainspan run\n  plainspan check plainspan.yaml\n\n\
+    Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The agent's own log, on stderr.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LogArgs {
+    /// How much the agent says of itself
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+    /// How it is written
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// The word that filters of `tracing` use.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Off => "off",
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Run(RunArgs),
+    Check(CheckArgs),
+}
+
+/// Captures, until it is told to stop (SIGTERM, SIGINT)
+///
+/// Without a configuration: all HTTP of this host with its headers, sensitive values redacted, a line for each
+/// transaction on stdout; nothing leaves the machine unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  sudo plainspan run\n  sudo plainspan run -c /etc/plainspan/plainspan.yaml\n  \
+    sudo OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 plainspan run"
+)]
+pub struct RunArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Force a kind of probe; otherwise the best that the kernel has
+    #[arg(long, value_enum)]
+    pub tier: Option<Tier>,
+    /// Also write every kernel event to FILE, for replay. It holds traffic in the clear
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Where /healthz, /readyz, /status and /metrics are served; `off` for nowhere
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
+    pub status_listen: StatusListen,
+}
+
+/// How probes on TLS libraries are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// One session link for entry and return of many functions
+    Session,
+    /// One link for many functions
+    Multi,
+    /// One perf event for each function
+    Perf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusListen {
+    Off,
+    At(SocketAddr),
+}
+
+impl std::str::FromStr for StatusListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(StatusListen::Off),
+            _ => text
+                .parse()
+                .map(StatusListen::At)
+                .map_err(|_| "write ADDRESS:PORT such as 127.0.0.1:10001, or off".to_owned()),
+        }
+    }
+}
+
+/// Reads a configuration and says everything that is wrong with it
+///
+/// Each problem with file, line, column and what was probably meant, on stderr. Exit code 2 when it cannot be used.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  plainspan check plainspan.yaml\n  plainspan check --print plainspan.yaml\n  \
+    plainspan check - < plainspan.yaml"
+)]
+pub struct CheckArgs {
+    /// Configuration file; `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print every value in force and where it comes from; secrets are masked
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(
+                help.contains("Examples:") && command.get_about().is_some(),
+                "{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn run_has_its_defaults_and_takes_all_options() {
+        let Command::Run(run) = parse("plainspan run").expect("parsed").command else {
+            panic!("run")
+        };
+        assert_eq!(run.config, None);
+        assert_eq!(run.tier, None);
+        assert_eq!(
+            run.status_listen,
+            StatusListen::At(SocketAddr::from(([127, 0, 0, 1], 10001)))
+        );
+        let line = "plainspan run -c a.yaml --tier perf --record r --status-listen off --log-level debug --log-format json";
+        let cli = parse(line).expect("parsed");
+        assert_eq!(
+            (cli.log.log_level, cli.log.log_format),
+            (LogLevel::Debug, LogFormat::Json)
+        );
+        let Command::Run(run) = cli.command else {
+            panic!("run")
+        };
+        assert_eq!(run.config, Some(PathBuf::from("a.yaml")));
+        assert_eq!(
+            (run.tier, run.status_listen),
+            (Some(Tier::Perf), StatusListen::Off)
+        );
+        assert_eq!(run.record, Some(PathBuf::from("r")));
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_2() {
+        for line in [
+            "plainspan chek",
+            "plainspan run --tier fast",
+            "plainspan run --status-listen 10001",
+            "plainspan check",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert_eq!(
+            parse("plainspan --version")
+                .expect_err("prints")
+                .exit_code(),
+            0
+        );
+    }
+}

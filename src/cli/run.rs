@@ -1,0 +1,58 @@
+//! `plainspan run`: the main job.
+
+use super::args::{LogArgs, LogFormat, RunArgs, StatusListen, Tier};
+use super::check;
+use crate::agent;
+use crate::config::{self, EMBEDDED, render};
+use crate::probe::kernel;
+use crate::telemetry::own;
+use std::process::ExitCode;
+
+/// 0: stopped as told; 1: this host cannot run it, or a part could not be started; 2: the configuration cannot be used.
+pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
+    let environment = check::environment();
+    let loaded = match &args.config {
+        Some(path) => check::load_file(path, &environment, check::reader(&environment)),
+        None => config::embedded(&environment)
+            .map_err(|problems| check::ConfigError::Problems(render(EMBEDDED, &problems))),
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{}", error.to_string().trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    if !loaded.warnings.is_empty() {
+        let file = args
+            .config
+            .as_ref()
+            .map_or(EMBEDDED.to_owned(), |path| path.display().to_string());
+        eprint!("{}", render(&file, &loaded.warnings));
+    }
+    let options = agent::Options {
+        config: loaded.config,
+        tier: args.tier.map(|tier| match tier {
+            Tier::Session => kernel::Tier::Session,
+            Tier::Multi => kernel::Tier::Multi,
+            Tier::Perf => kernel::Tier::Perf,
+        }),
+        record: args.record.clone(),
+        status_listen: match args.status_listen {
+            StatusListen::Off => None,
+            StatusListen::At(address) => Some(address),
+        },
+        log_level: log.log_level.name().to_owned(),
+        log_format: match log.log_format {
+            LogFormat::Text => own::LogFormat::Text,
+            LogFormat::Json => own::LogFormat::Json,
+        },
+    };
+    match agent::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

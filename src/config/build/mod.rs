@@ -1,0 +1,170 @@
+//! From settings to the configuration that runs.
+//!
+//! Enters: settings that fit the tables, the environment. Leaves: a [`Config`], the source of each value, and the
+//! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
+
+mod otlp;
+mod stack;
+mod stores;
+mod tap;
+
+use super::environment::Environment;
+use super::model::{Config, Limits};
+use super::near::nearest;
+use super::problem::Problems;
+use super::settings::Fields;
+use super::sources::Sources;
+use super::text::show_size;
+use super::tree::Mark;
+use std::collections::BTreeMap;
+
+/// What all parts of the building need.
+pub(super) struct Builder<'a> {
+    pub environment: &'a Environment,
+    pub problems: &'a mut Problems,
+    pub sources: Sources,
+}
+
+impl Builder<'_> {
+    /// Runs whatever the decoder found, so that all problems are found at once.
+    pub fn config(&mut self, root: &Fields) -> Config {
+        let none = Fields::default();
+        let services = root.section("services").unwrap_or(&none);
+        let tap = root.section("tap").unwrap_or(&none);
+        self.sources.add_all(root);
+
+        let mut resource = self.resource(root);
+        let event_stores = self.event_stores(services, &mut resource);
+        let object_stores = self.object_stores(services);
+        let stacks = self.stacks(root, &object_stores);
+        let tap = self.tap(tap, root, &stacks);
+        let limits = self.limits(root.section("limits").unwrap_or(&none));
+        let config = Config {
+            event_stores,
+            object_stores,
+            stacks,
+            tap,
+            resource,
+            limits,
+        };
+        self.nothing_leaves(&config, services.mark("event_stores"));
+        self.bodies_fit(root, &config);
+        config
+    }
+
+    fn resource(&mut self, root: &Fields) -> BTreeMap<String, String> {
+        let attributes = root
+            .section("resource")
+            .map(|r| r.map("attributes"))
+            .unwrap_or_default();
+        for (name, setting) in attributes.iter().filter(|(name, _)| name == "service.name") {
+            self.problems.warn(
+                setting.mark,
+                format!("`{name}` makes all observed services look like one"),
+            );
+            self.problems
+                .hint("leave it out: each process gets its own service.name");
+        }
+        attributes
+            .iter()
+            .filter_map(|(k, s)| Some((k.clone(), s.value.text()?.to_owned())))
+            .collect()
+    }
+
+    fn limits(&mut self, fields: &Fields) -> Limits {
+        let default = Limits::default();
+        let memory = fields.size("memory").unwrap_or(default.memory);
+        let connection = fields
+            .size("connection_memory")
+            .unwrap_or(default.connection_memory as u64);
+        if connection > memory {
+            let message = format!(
+                "connection_memory ({}) is more than memory",
+                show_size(connection)
+            );
+            self.problems
+                .error(fields.mark("connection_memory"), message);
+            self.problems
+                .hint(format!("at most limits.memory, {}", show_size(memory)));
+        }
+        let ring = fields.size("ring").unwrap_or(default.ring.into());
+        let rounded = ring.checked_next_power_of_two().unwrap_or(ring);
+        if rounded != ring {
+            let message = format!(
+                "the ring's size is a power of two: {} is used",
+                show_size(rounded)
+            );
+            self.problems.warn(fields.mark("ring"), message);
+            self.problems.hint(format!("write {}", show_size(rounded)));
+        }
+        Limits {
+            memory,
+            connection_memory: usize::try_from(connection).unwrap_or(usize::MAX),
+            ring: u32::try_from(rounded).unwrap_or(default.ring),
+        }
+    }
+
+    fn nothing_leaves(&mut self, config: &Config, mark: Mark) {
+        let Some(stack) = config.http_stack() else {
+            return;
+        };
+        // An error above may be all that keeps a store away.
+        if self.problems.has_errors() {
+            return;
+        }
+        if config.event_stores.is_empty()
+            && config.object_stores.is_empty()
+            && stack.access_logs.is_none()
+        {
+            self.problems.warn(
+                mark,
+                "nothing receives what is captured: there is no event store and no object store",
+            );
+            self.problems
+                .hint("add one to services.event_stores, or set OTEL_EXPORTER_OTLP_ENDPOINT");
+        }
+    }
+
+    /// A body larger than what one connection may hold is never kept whole.
+    fn bodies_fit(&mut self, root: &Fields, config: &Config) {
+        let plugins = root
+            .map("stacks")
+            .iter()
+            .filter_map(|(_, s)| s.value.section())
+            .flat_map(|s| s.sections("plugins"));
+        for bodies in plugins
+            .filter_map(|p| p.section("config"))
+            .filter_map(|c| c.section("bodies"))
+        {
+            let limit = config.limits.connection_memory as u64;
+            if bodies.size("max_bytes").is_some_and(|bytes| bytes > limit) {
+                let mark = match bodies.written.contains(&"max_bytes") {
+                    true => bodies.mark("max_bytes"),
+                    false => root
+                        .section("limits")
+                        .map_or(root.mark, |l| l.mark("connection_memory")),
+                };
+                self.problems.warn(
+                    mark,
+                    "bodies.max_bytes is more than what one connection may hold",
+                );
+                self.problems
+                    .hint(format!("limits.connection_memory is {}", show_size(limit)));
+            }
+        }
+    }
+
+    /// Reports a name that does not exist.
+    fn no_such(&mut self, mark: Mark, what: &str, name: &str, known: &[&str]) {
+        self.problems.error(
+            mark,
+            format!("there is no {what} {}", super::problem::quote(name)),
+        );
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => format!("the file has no {what}"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        self.problems.hint(hint);
+    }
+}

@@ -1,0 +1,202 @@
+//! Stacks and their plugins.
+
+use super::Builder;
+use crate::config::model::{
+    AccessLogs, HttpCapture, NameMatch, ObjectStore, ObjectStoreKind, RedactRule, Stack,
+};
+use crate::config::problem::quote;
+use crate::config::schema::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES};
+use crate::config::settings::Fields;
+use crate::config::{text, tree::Mark};
+use crate::rules::Level;
+use std::collections::BTreeMap;
+
+impl Builder<'_> {
+    pub(super) fn stacks(
+        &mut self,
+        root: &Fields,
+        stores: &[ObjectStore],
+    ) -> BTreeMap<String, Stack> {
+        let mut stacks = BTreeMap::new();
+        for (name, setting) in root.map("stacks") {
+            let Some(fields) = setting.value.section() else {
+                continue;
+            };
+            if name == "none" {
+                self.problems
+                    .error(fields.mark, "a stack cannot be called `none`");
+                self.problems
+                    .hint("`stack: none` means that nothing is captured");
+            }
+            let stack = self.stack(fields, stores);
+            stacks.insert(name.clone(), stack);
+        }
+        stacks
+    }
+
+    fn stack(&mut self, fields: &Fields, stores: &[ObjectStore]) -> Stack {
+        let mut stack = Stack::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for plugin in fields.sections("plugins") {
+            if seen.contains(&plugin.kind) {
+                self.problems.error(
+                    plugin.mark,
+                    format!("a second `{}` in one stack", plugin.kind),
+                );
+                self.problems.hint("put both into one");
+                continue;
+            }
+            seen.push(plugin.kind);
+            match (plugin.kind, plugin.section("config")) {
+                ("http_capture", Some(config)) => {
+                    stack.http_capture = Some(self.http_capture(config, stores))
+                }
+                ("access_logs", Some(config)) => stack.access_logs = Some(access_logs(config)),
+                ("report_usage", _) => stack.report_usage = true,
+                ("http_metrics", _) => stack.http_metrics = true,
+                _ => {}
+            }
+        }
+        stack
+    }
+
+    fn http_capture(&mut self, config: &Fields, stores: &[ObjectStore]) -> HttpCapture {
+        let level = config.choice("level", &LEVELS).unwrap_or(Level::None);
+        if config.text("format") == Some("text") {
+            self.problems.warn(
+                config.mark("format"),
+                "format `text` is not written by this version: payloads are JSON",
+            );
+        }
+        self.rules(config, level);
+        let none = Fields::default();
+        let headers = config.section("headers").unwrap_or(&none);
+        let choice = config.section("object_store").unwrap_or(&none);
+        let object_store = self.object_store_in_effect(choice, stores);
+        if level == Level::Full && object_store.is_none() {
+            self.problems.warn(
+                config.mark("level"),
+                "level full without an object store in effect: bodies are not kept",
+            );
+            self.problems.hint("add one to services.object_stores");
+        }
+        HttpCapture {
+            level,
+            object_store,
+            object_from_level: choice
+                .choice("from_level", &LEVELS)
+                .unwrap_or(Level::Summary),
+            headers_include: texts(headers, "include"),
+            headers_exclude: texts(headers, "exclude"),
+            redact: self.redaction(config.section("redact").unwrap_or(&none)),
+            body_max_bytes: config
+                .section("bodies")
+                .and_then(|b| b.size("max_bytes"))
+                .unwrap_or(1 << 20) as usize,
+        }
+    }
+
+    /// Rules are not evaluated yet. One that lowers the level protects something: to go on without it would leak.
+    fn rules(&mut self, config: &Fields, default: Level) {
+        let rules: Vec<&Fields> = config.sections("rules").collect();
+        let Some(first) = rules.first() else { return };
+        let levels = || {
+            rules
+                .iter()
+                .filter_map(|r| Some((*r, r.choice("level", &LEVELS)?)))
+        };
+        for (rule, level) in levels().filter(|(_, level)| *level < default) {
+            let name = rule
+                .text("name")
+                .map_or("a rule".to_owned(), |n| format!("rule {}", quote(n)));
+            let message = format!(
+                "{name} lowers the level to {}, and rules are not evaluated by this version: more would be kept than the file asks for",
+                level.name()
+            );
+            self.problems.error(rule.mark("level"), message);
+            self.problems.hint(format!(
+                "lower `level` of the stack to {}, or remove the rule",
+                level.name()
+            ));
+        }
+        let effect = match default {
+            Level::None => "`level` is none, so this stack captures nothing".to_owned(),
+            _ => format!("every transaction gets level {}", default.name()),
+        };
+        self.problems.warn(
+            first.mark,
+            format!("rules are not evaluated by this version: {effect}"),
+        );
+        if default == Level::None {
+            self.problems.hint("set `level`");
+        }
+    }
+
+    /// The store that the plugin names, else the first; None when it is disabled.
+    fn object_store_in_effect(
+        &mut self,
+        choice: &Fields,
+        stores: &[ObjectStore],
+    ) -> Option<String> {
+        let chosen = match choice.text("id") {
+            Some(id) => {
+                let found = stores.iter().find(|s| s.id == id);
+                if found.is_none() {
+                    let known: Vec<&str> = stores.iter().map(|s| s.id.as_str()).collect();
+                    self.no_such(choice.mark("id"), "object store", id, &known);
+                }
+                found
+            }
+            None => stores.first(),
+        };
+        let disabled = choice.bool("disabled").unwrap_or(false);
+        chosen
+            .filter(|s| !disabled && s.kind != ObjectStoreKind::Disabled)
+            .map(|s| s.id.clone())
+    }
+
+    fn redaction(&mut self, fields: &Fields) -> Vec<RedactRule> {
+        fields
+            .sections("rules")
+            .filter_map(|rule| self.redact_rule(rule))
+            .collect()
+    }
+
+    fn redact_rule(&mut self, rule: &Fields) -> Option<RedactRule> {
+        let key = rule.text("key")?;
+        let (matcher, checked) = match rule.choice("match", &MATCHES)? {
+            MatchWord::Exact => (NameMatch::Exact(key.to_owned()), Ok(())),
+            MatchWord::Glob => (NameMatch::Glob(key.to_owned()), text::glob(key)),
+            MatchWord::Regex => (NameMatch::Regex(key.to_owned()), text::regex(key)),
+        };
+        self.checked(rule.mark("key"), "`key`", checked);
+        Some(RedactRule {
+            name: rule.text("name").unwrap_or(key).to_owned(),
+            place: rule.choice("in", &PLACES)?,
+            matcher,
+            mode: rule.choice("mode", &MODES)?,
+        })
+    }
+
+    pub(super) fn checked(&mut self, mark: Mark, what: &str, result: Result<(), String>) {
+        if let Err(problem) = result {
+            self.problems.error(mark, format!("{what} {problem}"));
+        }
+    }
+}
+
+fn access_logs(config: &Fields) -> AccessLogs {
+    AccessLogs {
+        mode: config.choice("mode", &LEVELS).unwrap_or(Level::Summary),
+        json: config.choice("format", &LINE_FORMATS).unwrap_or(false),
+    }
+}
+
+fn texts(fields: &Fields, key: &str) -> Vec<String> {
+    fields
+        .list(key)
+        .iter()
+        .filter_map(|s| s.value.text())
+        .map(str::to_owned)
+        .collect()
+}

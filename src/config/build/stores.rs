@@ -1,0 +1,269 @@
+//! Event stores and object stores.
+
+use super::Builder;
+use crate::config::model::{EventStore, EventStoreKind, ObjectStore, ObjectStoreKind, S3Store};
+use crate::config::near::nearest;
+use crate::config::problem::quote;
+use crate::config::settings::Fields;
+use crate::config::sources::Origin;
+use crate::config::template;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Attribute that QTap's `environment` becomes (semantic conventions, `deployment.environment.name`).
+const ENVIRONMENT: &str = "deployment.environment.name";
+/// Variables of the payload link.
+const LINK: [&str; 5] = ["SCHEME", "ENDPOINT", "BUCKET", "DIGEST", "KEY"];
+
+impl Builder<'_> {
+    /// In the order of the file; one from the environment, where the file has none of type `otel`, comes last.
+    pub(super) fn event_stores(
+        &mut self,
+        services: &Fields,
+        resource: &mut BTreeMap<String, String>,
+    ) -> Vec<EventStore> {
+        let given: Vec<&Fields> = services.sections("event_stores").collect();
+        let ids = self.ids(&given, "event store");
+        let mut stores: Vec<EventStore> = Vec::new();
+        for (fields, id) in given.iter().zip(ids) {
+            let kind = match fields.kind {
+                "otel" => {
+                    self.deployment_environment(fields, resource);
+                    EventStoreKind::Otel(Box::new(self.otel_store(fields, &id)))
+                }
+                "stdout" => EventStoreKind::Stdout,
+                _ => EventStoreKind::Disabled,
+            };
+            stores.push(EventStore { id, kind });
+        }
+        let has_otel = stores
+            .iter()
+            .any(|s| matches!(s.kind, EventStoreKind::Otel(_)));
+        if !has_otel && let Some(store) = self.otel_store_of_environment() {
+            let taken: Vec<&str> = stores.iter().map(|s| s.id.as_str()).collect();
+            let id = unique("otel", &taken);
+            let kind = EventStoreKind::Otel(Box::new(self.resolved(store, &id)));
+            stores.push(EventStore { id, kind });
+        }
+        if stores
+            .iter()
+            .any(|s| matches!(s.kind, EventStoreKind::Otel(_)))
+        {
+            self.unknown_variables();
+        }
+        stores
+    }
+
+    fn deployment_environment(&mut self, fields: &Fields, resource: &mut BTreeMap<String, String>) {
+        let Some(environment) = fields.text("environment") else {
+            return;
+        };
+        match resource.get(ENVIRONMENT) {
+            Some(other) if other != environment => {
+                let message = format!(
+                    "`environment` has no effect: {ENVIRONMENT} is {} already",
+                    quote(other)
+                );
+                self.problems.warn(fields.mark("environment"), message);
+            }
+            Some(_) => {}
+            None => {
+                let origin = Origin::of(fields.mark("environment"));
+                let value = crate::config::sources::yaml_text(environment);
+                self.sources
+                    .add(format!("resource.attributes.{ENVIRONMENT}"), value, origin);
+                resource.insert(ENVIRONMENT.to_owned(), environment.to_owned());
+            }
+        }
+    }
+
+    pub(super) fn object_stores(&mut self, services: &Fields) -> Vec<ObjectStore> {
+        let given: Vec<&Fields> = services.sections("object_stores").collect();
+        let ids = self.ids(&given, "object store");
+        let stores = given
+            .iter()
+            .zip(ids)
+            .filter_map(|(fields, id)| self.object_store(fields, id));
+        stores.collect()
+    }
+
+    fn object_store(&mut self, fields: &Fields, id: String) -> Option<ObjectStore> {
+        let access_url = fields.text("access_url").map(str::to_owned);
+        if let Some(template) = &access_url {
+            self.access_url(fields, template);
+        }
+        let kind = match fields.kind {
+            "s3" => ObjectStoreKind::S3(self.s3(fields)?),
+            "disk" => ObjectStoreKind::Disk {
+                path: self.folder(fields)?,
+            },
+            "stdout" => ObjectStoreKind::Stdout,
+            _ => ObjectStoreKind::Disabled,
+        };
+        Some(ObjectStore {
+            id,
+            access_url,
+            kind,
+        })
+    }
+
+    fn s3(&mut self, fields: &Fields) -> Option<S3Store> {
+        let credentials = match (fields.secret("access_key"), fields.secret("secret_key")) {
+            (Some(access), Some(secret)) => Some((access.clone(), secret.clone())),
+            _ => None,
+        };
+        for (given, missing) in [("access_key", "secret_key"), ("secret_key", "access_key")] {
+            if fields.secret(given).is_some() && !self.mentioned(fields, missing) {
+                self.problems
+                    .error(fields.mark(given), format!("`{given}` without `{missing}`"));
+                self.problems
+                    .hint("give both, or neither for the usual AWS chain");
+            }
+        }
+        let endpoint = fields.text("endpoint")?;
+        self.host_and_port(fields, endpoint);
+        let prefix = fields
+            .text("prefix")
+            .unwrap_or_default()
+            .trim_start_matches('/');
+        Some(S3Store {
+            endpoint: endpoint.to_owned(),
+            bucket: fields.text("bucket")?.to_owned(),
+            region: fields.text("region")?.to_owned(),
+            insecure: fields.bool("insecure")?,
+            credentials,
+            prefix: if prefix.is_empty() || prefix.ends_with('/') {
+                prefix.to_owned()
+            } else {
+                format!("{prefix}/")
+            },
+        })
+    }
+
+    /// A key that is there with a wrong value has had its error already.
+    fn mentioned(&self, fields: &Fields, key: &str) -> bool {
+        fields.written.contains(&key)
+    }
+
+    fn host_and_port(&mut self, fields: &Fields, endpoint: &str) {
+        let mark = fields.mark("endpoint");
+        if endpoint.contains("://") {
+            self.problems.error(
+                mark,
+                format!(
+                    "the endpoint of an s3 store has no scheme: {}",
+                    quote(endpoint)
+                ),
+            );
+            self.problems
+                .hint("write host or host:port; plain http is `insecure: true`");
+            return;
+        }
+        let url = url::Url::parse(&format!("https://{endpoint}"));
+        let fits = url.as_ref().is_ok_and(|u| {
+            u.path() == "/"
+                && u.username().is_empty()
+                && u.password().is_none()
+                && u.port() != Some(0)
+                && u.query().is_none()
+        });
+        if !fits {
+            self.problems
+                .error(
+                    mark,
+                    "the endpoint of an s3 store must be host or host:port",
+                )
+                .hint("ports: 1 to 65535");
+        }
+    }
+
+    fn folder(&mut self, fields: &Fields) -> Option<PathBuf> {
+        let path = PathBuf::from(fields.text("path")?);
+        if !path.is_absolute() {
+            self.problems
+                .error(fields.mark("path"), "`path` must begin with `/`");
+            self.problems.hint(
+                "links are file:// URLs, and the agent's working folder is no place to rely on",
+            );
+        }
+        Some(path)
+    }
+
+    fn access_url(&mut self, fields: &Fields, text: &str) {
+        let mark = fields.mark("access_url");
+        let names = match template::variables(text) {
+            Ok(names) => names,
+            Err(problem) => {
+                self.problems.error(mark, format!("`access_url` {problem}"));
+                return;
+            }
+        };
+        for name in names.iter().filter(|n| !LINK.contains(n)) {
+            self.problems.error(
+                mark,
+                format!("`access_url` has an unknown variable {}", quote(name)),
+            );
+            let hint = match nearest(name, LINK) {
+                Some(near) => format!("did you mean `{{{{{near}}}}}`?"),
+                None => format!("known: {}", LINK.join(", ")),
+            };
+            self.problems.hint(hint);
+        }
+        if !names.iter().any(|n| matches!(*n, "DIGEST" | "KEY")) {
+            self.problems
+                .warn(mark, "`access_url` gives every payload the same link");
+            self.problems.hint("put `{{DIGEST}}` or `{{KEY}}` into it");
+        }
+        if crate::config::problem::mask_user_info(text) != text {
+            self.problems.error(
+                mark,
+                "`access_url` must not hold user or password: the link goes into every span",
+            );
+        }
+    }
+
+    /// The ids of the file, or names made of the types, each once.
+    fn ids(&mut self, stores: &[&Fields], what: &str) -> Vec<String> {
+        let mut given: Vec<&str> = Vec::new();
+        for fields in stores {
+            let Some(id) = fields.text("id") else {
+                continue;
+            };
+            if given.contains(&id) {
+                self.problems.error(
+                    fields.mark("id"),
+                    format!("a second {what} with id {}", quote(id)),
+                );
+                self.problems.hint("ids are unique");
+            }
+            given.push(id);
+        }
+        let mut ids: Vec<String> = Vec::new();
+        for fields in stores {
+            let id = match fields.text("id") {
+                Some(id) => id.to_owned(),
+                None => {
+                    let taken: Vec<&str> = given
+                        .iter()
+                        .copied()
+                        .chain(ids.iter().map(String::as_str))
+                        .collect();
+                    unique(fields.kind, &taken)
+                }
+            };
+            ids.push(id);
+        }
+        ids
+    }
+}
+
+/// `name`, or `name-2` and so on when that is taken.
+fn unique(name: &str, taken: &[&str]) -> String {
+    let mut candidate = name.to_owned();
+    let mut number = 1;
+    while taken.contains(&candidate.as_str()) {
+        number += 1;
+        candidate = format!("{name}-{number}");
+    }
+    candidate
+}

@@ -1,0 +1,79 @@
+//! The tables of keys: everything that a configuration may hold, in the order of the file.
+//!
+//! To add a key, add a line; to use it, read it in `build`. What this version does not act on is here too:
+//! - keys and types of QTap are accepted with a warning, unless going on without them would keep or send more than the
+//!   file asks for: those are refused (`scrub` of `dlp` here; rules and endpoints that lower the level in `build::tap`
+//!   and `build::stack`);
+//! - keys of our own that a later version acts on are refused: they promise privacy or cost;
+//! - stores of other vendors are refused: nothing would arrive.
+
+mod stacks;
+mod stores;
+mod tap;
+
+pub(super) use stacks::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES};
+pub(super) use stores::{COMPRESSIONS, PROTOCOLS, SIGNALS, Signal};
+pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
+
+use super::table::{Kind, Section, key};
+use super::text::not_empty;
+use Kind::{Any, Checked, List, Map, Number, Ratio, Size, Text};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Milliseconds of a day.
+const DAY: u64 = 86_400_000;
+
+pub(in crate::config) static ROOT: Section = Section {
+    name: "the configuration",
+    keys: &[
+        key("version", Number(2, 2)).required(),
+        key("services", Kind::Section(&stores::SERVICES)),
+        key("stacks", Map(&Kind::Section(&stacks::STACK))),
+        key("tap", Kind::Section(&tap::TAP)),
+        key("metrics", Any).later(),
+        key("resource", Kind::Section(&RESOURCE)),
+        key("limits", Kind::Section(&LIMITS)),
+        key("tags", List(&Kind::Section(&TAG)))
+            .ignored("tags are not added by this version")
+            .idle("[]"),
+        key("control", Any).ignored("Plainspan only observes: no connection is denied"),
+        key("rulekit", Kind::Section(&RULEKIT)),
+    ],
+};
+
+static RESOURCE: Section = Section {
+    name: "resource",
+    keys: &[key("attributes", Map(&Text))],
+};
+
+static LIMITS: Section = Section {
+    name: "limits",
+    keys: &[
+        key("memory", Size(16 * MIB, 1 << 40)).default("256MiB"),
+        key("connection_memory", Size(64 * KIB, GIB)).default("4MiB"),
+        key("cpu", Ratio).later(),
+        key("ring", Size(64 * KIB, GIB)).default("16MiB"),
+    ],
+};
+
+static TAG: Section = Section {
+    name: "tags",
+    keys: &[key("key", Text), key("source", Text), key("location", Text)],
+};
+
+static RULEKIT: Section = Section {
+    name: "rulekit",
+    keys: &[key("macros", List(&Kind::Section(&MACRO)))
+        .ignored("rules are not evaluated by this version, nor are the macros that they use")
+        .idle("[]")],
+};
+
+static MACRO: Section = Section {
+    name: "rulekit.macros",
+    keys: &[
+        key("name", Checked(not_empty)).required(),
+        key("expr", Checked(not_empty)).required(),
+    ],
+};

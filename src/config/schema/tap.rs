@@ -1,0 +1,131 @@
+//! Keys of what is looked at.
+
+use super::DAY;
+use crate::config::groups::GROUPS;
+use crate::config::model::{Direction, ExeStrategy, TraceContextPolicy};
+use crate::config::table::{Choices, Key, Kind, Section, key};
+use crate::config::text::not_empty;
+use Kind::{Bool, Checked, Choice, Duration, List, Number, Text};
+
+const MAX_U32: u64 = u32::MAX as u64;
+
+pub(super) static TAP: Section = Section {
+    name: "tap",
+    keys: &[
+        key("direction", Choice(&DIRECTIONS)).default("all"),
+        key("ignore_loopback", Bool).default("false"),
+        key("audit_include_dns", Bool)
+            .ignored("DNS is not looked at")
+            .idle("false"),
+        key("http", Kind::Section(&TAP_HTTP)),
+        other_protocol("redis"),
+        other_protocol("mysql"),
+        other_protocol("postgres"),
+        other_protocol("kafka"),
+        other_protocol("grpc"),
+        key("filters", Kind::Section(&FILTERS)),
+        // Looked at in `build::tap`, which warns or refuses.
+        key("endpoints", List(&Kind::Section(&ENDPOINT))),
+        key("trace", Kind::Section(&TRACE)),
+        key("routes", List(&Text)).later().idle("[]"),
+        key("route_heuristic", Bool).later().idle("false"),
+        key("private_ranges", List(&Text)).later().idle("[]"),
+        key("progress", Duration(1, DAY)).later(),
+        key("java", Bool).later().idle("false"),
+    ],
+};
+
+const fn other_protocol(name: &'static str) -> Key {
+    key(name, Kind::Section(&OTHER_PROTOCOL)).ignored("only HTTP is looked at")
+}
+
+pub(in crate::config) static DIRECTIONS: Choices<Direction> = Choices::new(&[
+    ("all", Direction::All),
+    ("ingress", Direction::Ingress),
+    ("egress", Direction::Egress),
+    ("egress-internal", Direction::EgressInternal),
+    ("egress-external", Direction::EgressExternal),
+]);
+
+static TAP_HTTP: Section = Section {
+    name: "tap.http",
+    keys: &[key("stack", Text)],
+};
+static OTHER_PROTOCOL: Section = Section {
+    name: "tap",
+    keys: &[key("stack", Text)],
+};
+
+static FILTERS: Section = Section {
+    name: "tap.filters",
+    keys: &[
+        key("groups", List(&Choice(&GROUPS))).default("[]"),
+        key("custom", List(&Kind::Section(&CUSTOM))).default("[]"),
+        key("include", List(&Kind::Section(&INCLUDE))).default("[]"),
+    ],
+};
+
+static CUSTOM: Section = Section {
+    name: "tap.filters.custom",
+    keys: &[
+        key("exe", Checked(not_empty)).required(),
+        key("strategy", Choice(&STRATEGIES)).default("exact"),
+        // Looked at in `build::tap`, which warns.
+        key("only", List(&Choice(&FACETS))),
+    ],
+};
+
+pub(in crate::config) static STRATEGIES: Choices<ExeStrategy> = Choices::new(&[
+    ("exact", ExeStrategy::Exact),
+    ("prefix", ExeStrategy::Prefix),
+    ("suffix", ExeStrategy::Suffix),
+    ("contains", ExeStrategy::Contains),
+    ("regex", ExeStrategy::Regex),
+]);
+
+static FACETS: Choices<()> = Choices::new(&[("data", ()), ("dns", ()), ("tls", ()), ("http", ())]);
+
+static INCLUDE: Section = Section {
+    name: "tap.filters.include",
+    keys: &[
+        key("exe", Checked(not_empty)),
+        key("strategy", Choice(&STRATEGIES)).default("exact"),
+        key("pid", Number(1, MAX_U32)),
+        key("uid", Number(0, MAX_U32)),
+        key("port", Number(1, 65535)),
+        key("netns", Number(1, MAX_U32)),
+        key("cgroup", Text).later(),
+        key("container", Text).later(),
+        key("pod", Text).later(),
+        key("k8s_namespace", Text).later(),
+    ],
+};
+
+static ENDPOINT: Section = Section {
+    name: "tap.endpoints",
+    keys: &[
+        key("domain", Checked(not_empty)).required(),
+        key("http", Kind::Section(&TAP_HTTP)),
+        other_protocol("redis"),
+        other_protocol("mysql"),
+        other_protocol("postgres"),
+        other_protocol("kafka"),
+        other_protocol("grpc"),
+    ],
+};
+
+static TRACE: Section = Section {
+    name: "tap.trace",
+    keys: &[
+        key("context", Choice(&CONTEXTS)).default("auto"),
+        key("joined_networks", List(&Text)).later().idle("[]"),
+        key("untrusted", List(&Text)).later().idle("[]"),
+    ],
+};
+
+pub(in crate::config) static CONTEXTS: Choices<TraceContextPolicy> = Choices::new(&[
+    ("auto", TraceContextPolicy::Auto),
+    ("adopt", TraceContextPolicy::Adopt),
+    ("link", TraceContextPolicy::Link),
+    ("off", TraceContextPolicy::Off),
+]);

@@ -1,0 +1,183 @@
+//! Values that are written as text: durations, sizes, names, patterns.
+
+use std::time::Duration;
+
+/// Reads `250ms`, `10s`, `5m`, `2h`, `7d`. The error says what is wrong and what to write.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text, "a time", "`10s`, `250ms`, `5m`")?;
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        "" => return Err(format!("a unit is missing: `{number}s` or `{number}ms`")),
+        _ => return Err("units are ms, s, m, h, d".to_owned()),
+    };
+    number
+        .checked_mul(factor)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "too long".to_owned())
+}
+
+/// Reads `512B`, `64KiB`, `16MiB`, `1GiB`, `1MB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text, "a size", "`16MiB`, `64KiB`, `1GiB`")?;
+    let factor: u64 = match unit {
+        "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "" => return Err(format!("a unit is missing: `{number}B`")),
+        _ => return Err("units are B, KiB, MiB, GiB, TiB, kB, MB, GB".to_owned()),
+    };
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "too large".to_owned())
+}
+
+fn split<'a>(text: &'a str, what: &str, such_as: &str) -> Result<(u64, &'a str), String> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let number = digits
+        .parse()
+        .map_err(|_| format!("write {what} such as {such_as}"))?;
+    Ok((number, unit.trim_start()))
+}
+
+/// The shortest exact way to write a duration.
+pub(super) fn show_duration(value: Duration) -> String {
+    let ms = value.as_millis();
+    [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ]
+    .iter()
+    .find(|(factor, _)| ms > 0 && ms.is_multiple_of(*factor))
+    .map_or_else(
+        || format!("{ms}ms"),
+        |(factor, unit)| format!("{}{unit}", ms / factor),
+    )
+}
+
+/// The shortest exact way to write a size.
+pub(super) fn show_size(bytes: u64) -> String {
+    [
+        (1u64 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ]
+    .iter()
+    .find(|(factor, _)| bytes > 0 && bytes.is_multiple_of(*factor))
+    .map_or_else(
+        || format!("{bytes}B"),
+        |(factor, unit)| format!("{}{unit}", bytes / factor),
+    )
+}
+
+pub(super) fn not_empty(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        Err("must not be empty".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Names of stores stand in ledger and metrics, as in `collector/traces`.
+pub(super) fn identifier(text: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
+        return Err("must be 1 to 64 letters, digits, `-`, `_`, `.`".to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn glob(text: &str) -> Result<(), String> {
+    not_empty(text)?;
+    globset::Glob::new(text)
+        .map(|_| ())
+        .map_err(|e| format!("is not a pattern: {}", e.kind()))
+}
+
+pub(super) fn regex(text: &str) -> Result<(), String> {
+    not_empty(text)?;
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(()),
+        Err(regex::Error::CompiledTooBig(limit)) => {
+            Err(format!("is a regular expression over {limit} bytes"))
+        }
+        Err(error) => {
+            let shown = error.to_string();
+            let last = shown
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ");
+            Err(format!("is not a regular expression: {last}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert!(duration("10").is_err_and(|e| e.contains("`10s`")));
+        assert!(duration("fast").is_err() && duration("-1s").is_err() && duration("1.5s").is_err());
+        assert_eq!(
+            duration("18446744073709551615d"),
+            Err("too long".to_owned())
+        );
+    }
+
+    #[test]
+    fn sizes_have_units_of_1000_or_1024() {
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        assert_eq!(size("1MB"), Ok(1_000_000));
+        assert_eq!(size("64 KiB"), Ok(65536));
+        assert!(size("16").is_err_and(|e| e.contains("`16B`")));
+        assert_eq!(size("18446744073709551615GiB"), Err("too large".to_owned()));
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same() {
+        for ms in [1, 250, 1000, 1500, 60_000, 3_600_000, 86_400_000] {
+            assert_eq!(
+                duration(&show_duration(Duration::from_millis(ms))),
+                Ok(Duration::from_millis(ms))
+            );
+        }
+        for bytes in [0, 1, 1000, 1024, 1 << 20, (1 << 20) + 1, 1 << 40] {
+            assert_eq!(size(&show_size(bytes)), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn patterns_are_tried_before_they_are_used() {
+        assert!(glob("x-*").is_ok() && glob("[a").is_err());
+        assert!(regex("^/usr/.*$").is_ok());
+        assert!(
+            regex("(").is_err_and(|e| e.contains("unclosed group")),
+            "{:?}",
+            regex("(")
+        );
+        assert!(
+            identifier("s3-main_1.x").is_ok()
+                && identifier("a/b").is_err()
+                && identifier("").is_err()
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! From an exchange to a transaction.
+
+use super::{Output, socket};
+use crate::event::{ConnId, Dir, KernelTime, Role, TlsId};
+use crate::proto::http1::Sink;
+use crate::redact::Raw;
+use crate::telemetry::ledger::Lost;
+use crate::transaction::pairing::Exchange;
+use crate::transaction::{ConnectionInfo, Message, Timing, TraceContext, Transaction};
+
+/// Makes transactions of what one stream gives, for an [`Output`].
+pub struct Finisher<'a, O> {
+    pub out: &'a mut O,
+    pub socket: Option<&'a socket::Socket>,
+    pub conn: Option<ConnId>,
+    pub tls: Option<TlsId>,
+    pub now: KernelTime,
+    /// Transactions given.
+    pub given: u64,
+}
+
+impl<O: Output> Sink for Finisher<'_, O> {
+    fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64) {
+        let connection = socket::info(self.socket, self.conn, self.tls);
+        let transaction = transaction(exchange, requests, ordinal, connection, self.now);
+        self.given += 1;
+        self.out.transaction(Raw::new(transaction));
+    }
+
+    fn lost(&mut self, reason: Lost, transactions: u64) {
+        self.out.lost(reason, transactions);
+    }
+}
+
+fn transaction(
+    exchange: Exchange,
+    requests: Dir,
+    ordinal: u64,
+    connection: ConnectionInfo,
+    now: KernelTime,
+) -> Transaction {
+    let first = exchange.first();
+    let timing = timing(&exchange, now);
+    let (protocol, marks) = (exchange.protocol(), exchange.marks);
+    let (request, response) = exchange.into_parts();
+    let headers = request.as_ref().map(|r| &r.headers);
+    Transaction {
+        role: match requests {
+            Dir::Write => Role::Client,
+            Dir::Read => Role::Server,
+        },
+        protocol,
+        pid: first.pid,
+        tid: first.tid,
+        connection,
+        ordinal,
+        context: headers.and_then(TraceContext::from_headers),
+        request,
+        response,
+        timing,
+        marks,
+    }
+}
+
+fn timing(exchange: &Exchange, now: KernelTime) -> Timing {
+    let start = exchange.first().time;
+    let readable = |m: &&Message| m.content.is_some();
+    let response = exchange.response.as_ref().filter(readable);
+    Timing {
+        start,
+        request_end: exchange.request.as_ref().map_or(start, |m| m.last.time),
+        response_start: response.map(|m| m.first.time),
+        end: response.map_or(now.max(start), |m| m.last.time),
+    }
+}

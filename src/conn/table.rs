@@ -1,0 +1,405 @@
+//! All connections and streams.
+
+use super::finish::Finisher;
+use super::pair::{Key, Pair};
+use super::socket::{self, Socket};
+use super::{ConnectionFate, Limits, Output};
+use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Dir, Event, KernelTime, Source, TlsId};
+use crate::proto::http1::Ending;
+use crate::telemetry::ledger::Lost;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Of `total_memory`: what is left in use after giving up the streams that are idle longest, in eighths.
+const KEEP_EIGHTHS: u64 = 7;
+
+/// All connections that are open, and what is read of them.
+///
+/// Feed it events in the order in which the rings are read (`docs/architecture.md`): what opens and binds before the
+/// data, what closes after it.
+pub struct Table {
+    limits: Limits,
+    sockets: IdMap<ConnId, Socket>,
+    pairs: IdMap<Key, Pair>,
+    /// Sockets of TLS sessions that gave no data yet.
+    bindings: IdMap<TlsId, ConnId>,
+    /// Streams of each process.
+    by_pid: IdMap<u32, usize>,
+    /// Streams with a response that waits for its request.
+    waiting: Vec<Key>,
+    memory: u64,
+}
+
+impl Table {
+    pub fn new(limits: Limits) -> Self {
+        Table {
+            limits,
+            sockets: IdMap::default(),
+            pairs: IdMap::default(),
+            bindings: IdMap::default(),
+            by_pid: IdMap::default(),
+            waiting: Vec::new(),
+            memory: 0,
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: &Event<'_>, out: &mut impl Output) {
+        match event {
+            Event::Data(data) if data.source == Source::Hello => self.hello(data, out),
+            Event::Data(data) => self.data(data, out),
+            Event::ConnOpen(open) => self.conn_open(open, out),
+            Event::ConnEof(end) => self.eof(end, out),
+            Event::ConnClose(end) => self.close(end, out),
+            Event::TlsBind(tls) => {
+                if let Some(conn) = tls.conn {
+                    self.socket(conn, tls.time, out);
+                    self.bind(tls.tls, conn);
+                }
+            }
+            Event::TlsEnd(tls) => {
+                self.end(Key::Tls(tls.tls), Ending::Closed, tls.time, out);
+                self.unbind(tls.tls);
+            }
+            // The new program knows nothing of the old one's TLS sessions; sockets may live on.
+            Event::Exec(exec) => {
+                self.end_process(exec.pid, exec.time, |key| key.tls().is_some(), out);
+            }
+            Event::Exit { time, pid } => self.end_process(*pid, *time, |_| true, out),
+        }
+    }
+
+    /// Whether the connection was announced, or met already.
+    pub fn knows(&self, conn: ConnId) -> bool {
+        self.sockets.contains_key(&conn)
+    }
+
+    /// Time passes: what waits for other events is given up after a while. Call it a few times a second.
+    pub fn tick(&mut self, now: KernelTime, out: &mut impl Output) {
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(pair) = self.pairs.get_mut(&key) else {
+                continue;
+            };
+            pair.listed = false;
+            self.with(key, now, out, |pair, sink| {
+                if let Some(session) = pair.session() {
+                    session.tick(now, sink);
+                }
+            });
+        }
+    }
+
+    /// The agent stops: what has not ended comes out marked as unfinished. The table is empty then.
+    pub fn finish(&mut self, now: KernelTime, out: &mut impl Output) {
+        for key in self.keys(|_, _| true) {
+            self.end(key, Ending::Unfinished, now, out);
+        }
+        *self = Table::new(self.limits);
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Approximate memory that all of this holds, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn socket(&mut self, conn: ConnId, time: KernelTime, out: &mut impl Output) -> &mut Socket {
+        let memory = &mut self.memory;
+        let socket = self.sockets.entry(conn).or_insert_with(|| {
+            out.connection(ConnectionFate::Seen);
+            *memory += Socket::MEMORY as u64;
+            Socket::default()
+        });
+        socket.active = time;
+        socket
+    }
+
+    fn conn_open(&mut self, open: &ConnOpen, out: &mut impl Output) {
+        self.socket(open.conn, open.time, out).open = Some(*open);
+        self.bound(open.time, out);
+    }
+
+    fn hello(&mut self, data: &Data<'_>, out: &mut impl Output) {
+        let Some(conn) = data.conn else {
+            return out.lost(Lost::Unparsable, 1);
+        };
+        let socket = self.socket(conn, data.time, out);
+        let before = socket.memory();
+        socket.hellos.get_or_insert_default().push(data);
+        let after = socket.memory();
+        self.recount(before, after);
+        self.bound(data.time, out);
+    }
+
+    fn data(&mut self, data: &Data<'_>, out: &mut impl Output) {
+        let Some(key) = Key::of(data) else {
+            return out.lost(Lost::Unparsable, 1);
+        };
+        if let Some(conn) = data.conn {
+            self.socket(conn, data.time, out);
+        }
+        let pair = self.pairs.entry(key).or_insert_with(|| {
+            *self.by_pid.entry(data.pid).or_default() += 1;
+            let learnt = key.tls().and_then(|tls| self.bindings.remove(&tls));
+            let mut pair = Pair::new(data, self.limits.body);
+            pair.conn = pair.conn.or(learnt);
+            pair
+        });
+        if pair.pid != data.pid {
+            let old = std::mem::replace(&mut pair.pid, data.pid);
+            *self.by_pid.entry(data.pid).or_default() += 1;
+            self.forget_pid(old);
+        }
+        if let (Key::Tls(tls), Some(conn)) = (key, data.conn) {
+            self.bind(tls, conn);
+        }
+        self.with(key, data.time, out, |pair, sink| pair.data(data, sink));
+        self.bound(data.time, out);
+    }
+
+    /// Binds a TLS session to a connection, instead of the one it was bound to.
+    fn bind(&mut self, tls: TlsId, conn: ConnId) {
+        let before = match self.pairs.get_mut(&Key::Tls(tls)) {
+            Some(pair) => pair.conn.replace(conn),
+            None => self.bindings.insert(tls, conn),
+        };
+        if let Some(old) = before.filter(|old| *old != conn)
+            && let Some(socket) = self.sockets.get_mut(&old)
+        {
+            socket.unbind(tls);
+        }
+        if let Some(socket) = self.sockets.get_mut(&conn) {
+            let memory = socket.memory();
+            socket.bind(tls);
+            let after = socket.memory();
+            self.recount(memory, after);
+        }
+    }
+
+    /// A TLS session that gave no data is gone.
+    fn unbind(&mut self, tls: TlsId) {
+        if let Some(conn) = self.bindings.remove(&tls)
+            && let Some(socket) = self.sockets.get_mut(&conn)
+        {
+            socket.unbind(tls);
+        }
+    }
+
+    /// Lets a stream work, and does the accounting of it.
+    fn with<O: Output>(
+        &mut self,
+        key: Key,
+        now: KernelTime,
+        out: &mut O,
+        work: impl FnOnce(&mut Pair, &mut Finisher<'_, O>),
+    ) {
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
+        let mut finisher = Finisher {
+            socket: pair.conn.and_then(|conn| self.sockets.get(&conn)),
+            conn: pair.conn,
+            tls: key.tls(),
+            now,
+            given: 0,
+            out,
+        };
+        work(pair, &mut finisher);
+        let given = finisher.given;
+        if !pair.listed && pair.session().is_some_and(|s| s.is_waiting()) {
+            pair.listed = true;
+            self.waiting.push(key);
+        }
+        if let Some(socket) = pair.conn.and_then(|conn| self.sockets.get_mut(&conn)) {
+            socket.had_http2 |= pair.is_http2();
+            if given > 0 && !socket.captured {
+                socket.captured = true;
+                out.connection(ConnectionFate::Captured);
+            }
+        }
+        self.bound_pair(key, out);
+    }
+
+    /// Keeps a stream within its bounds, and counts its memory.
+    fn bound_pair(&mut self, key: Key, out: &mut impl Output) {
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
+        let too_many = pair.session().is_some_and(|s| s.is_over());
+        let mut memory = pair.memory();
+        if too_many || memory > self.limits.connection_memory {
+            let lost = pair.give_up();
+            if lost > 0 {
+                out.lost(Lost::Evicted, lost);
+            }
+            memory = pair.memory();
+        }
+        let before = std::mem::replace(&mut pair.counted, memory);
+        self.recount(before, memory);
+    }
+
+    fn recount(&mut self, before: usize, after: usize) {
+        self.memory = (self.memory + after as u64).saturating_sub(before as u64);
+    }
+
+    fn eof(&mut self, end: &ConnEnd, out: &mut impl Output) {
+        // Over TLS the application may not have read yet what came before.
+        self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
+            pair.ends_at(Dir::Read, end.received, end.time, sink);
+            if let Some(session) = pair.session() {
+                session.end_of(Dir::Read, sink);
+            }
+        });
+    }
+
+    fn close(&mut self, end: &ConnEnd, out: &mut impl Output) {
+        let ending = if end.reset {
+            Ending::Reset
+        } else {
+            Ending::Closed
+        };
+        let sessions = self
+            .sockets
+            .get_mut(&end.conn)
+            .map(|s| s.sessions.clone())
+            .unwrap_or_default();
+        self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
+            pair.ends_at(Dir::Read, end.received, end.time, sink);
+            pair.ends_at(Dir::Write, end.sent, end.time, sink);
+        });
+        self.end(Key::Socket(end.conn), ending, end.time, out);
+        for tls in sessions {
+            self.end(Key::Tls(tls), ending, end.time, out);
+            self.bindings.remove(&tls);
+        }
+        if let Some(socket) = self.sockets.remove(&end.conn) {
+            self.recount(socket.memory(), 0);
+            if let Some(fate) = socket.fate(end.verdict) {
+                out.connection(fate);
+            }
+        }
+    }
+
+    /// Ends a stream.
+    fn end(&mut self, key: Key, ending: Ending, time: KernelTime, out: &mut impl Output) {
+        self.with(key, time, out, |pair, sink| pair.end(ending, sink));
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Pair> {
+        let pair = self.pairs.remove(&key)?;
+        self.recount(pair.counted, 0);
+        self.forget_pid(pair.pid);
+        if let (Key::Tls(tls), Some(conn)) = (key, pair.conn)
+            && let Some(socket) = self.sockets.get_mut(&conn)
+        {
+            socket.unbind(tls);
+        }
+        Some(pair)
+    }
+
+    fn forget_pid(&mut self, pid: u32) {
+        if let Some(count) = self.by_pid.get_mut(&pid) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_pid.remove(&pid);
+            }
+        }
+    }
+
+    fn end_process(
+        &mut self,
+        pid: u32,
+        time: KernelTime,
+        which: impl Fn(Key) -> bool,
+        out: &mut impl Output,
+    ) {
+        if !self.by_pid.contains_key(&pid) {
+            return;
+        }
+        for key in self.keys(|key, pair| pair.pid == pid && which(key)) {
+            self.end(key, Ending::Closed, time, out);
+        }
+    }
+
+    /// Keys of the streams for which `which` is true, in a fixed order.
+    fn keys(&self, which: impl Fn(Key, &Pair) -> bool) -> Vec<Key> {
+        let chosen = self.pairs.iter().filter(|(key, pair)| which(**key, pair));
+        let mut keys: Vec<Key> = chosen.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Gives up what is idle longest where all together holds more than it may.
+    fn bound(&mut self, now: KernelTime, out: &mut impl Output) {
+        if self.memory <= self.limits.total_memory {
+            return;
+        }
+        let goal = self.limits.total_memory / 8 * KEEP_EIGHTHS;
+        let pairs = self.pairs.iter().map(|(key, p)| (p.active, *key));
+        let mut idle: Vec<(KernelTime, Key)> = pairs.collect();
+        idle.sort_unstable();
+        for (_, key) in idle {
+            if self.memory <= goal {
+                return;
+            }
+            let lost = self.remove(key).map_or(0, |mut pair| pair.give_up());
+            if lost > 0 {
+                out.lost(Lost::Evicted, lost);
+            }
+        }
+        let sockets = self.sockets.iter().map(|(conn, s)| (s.active, *conn));
+        let mut idle: Vec<(KernelTime, ConnId)> = sockets.collect();
+        idle.sort_unstable();
+        for (_, conn) in idle {
+            if self.memory <= goal {
+                return;
+            }
+            self.close(&socket::given_up(conn, now), out);
+        }
+    }
+}
+
+type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Hashes ids that the kernel programs count: nobody outside can choose them.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl IdHasher {
+    fn mix(&mut self, n: u64) {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(ODD);
+    }
+}
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        // The map takes low bits, and multiplying mixes upwards.
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.mix(u64::from(*b)));
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.mix(n.into());
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.mix(n);
+    }
+
+    fn write_isize(&mut self, n: isize) {
+        self.mix(n as u64);
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

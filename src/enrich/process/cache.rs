@@ -1,0 +1,239 @@
+//! Processes seen so far.
+
+use super::host::{self, Host};
+use super::procfs::{self, Facts};
+use super::{Process, resource};
+use crate::event::{Exec, KernelTime};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long a process that is gone keeps its identity: its last transactions may still be on their way.
+const KEEP: Duration = Duration::from_secs(60);
+/// Processes kept at the most; above it those that are gone go first.
+const MAX: usize = 16_384;
+
+/// Processes seen so far, by process id.
+pub struct Processes {
+    known: HashMap<u32, Entry>,
+    host: Host,
+    configured: BTreeMap<String, String>,
+    proc: PathBuf,
+    etc: PathBuf,
+    pruned: KernelTime,
+}
+
+struct Entry {
+    process: Arc<Process>,
+    start_boottime_ns: Option<u64>,
+    exited: Option<KernelTime>,
+}
+
+impl Processes {
+    /// `configured`: attributes that every resource gets.
+    pub fn new(configured: &BTreeMap<String, String>) -> Self {
+        Processes::at("/proc".into(), "/etc".into(), configured)
+    }
+
+    fn at(proc: PathBuf, etc: PathBuf, configured: &BTreeMap<String, String>) -> Self {
+        Processes {
+            known: HashMap::new(),
+            host: Host::read(&proc, &etc),
+            configured: configured.clone(),
+            proc,
+            etc,
+            pruned: KernelTime::default(),
+        }
+    }
+
+    /// A process has a new program: it is read at once, for it may be gone in a moment.
+    pub fn exec(&mut self, exec: &Exec<'_>) {
+        self.prune(exec.time);
+        let facts = procfs::read(&self.proc, exec.pid).unwrap_or_else(|| Facts {
+            // Gone already: the event itself says this much.
+            exe: Some(String::from_utf8_lossy(exec.path).into_owned())
+                .filter(|path| path.starts_with('/')),
+            comm: Some(String::from_utf8_lossy(exec.comm).into_owned()),
+            start_boottime_ns: Some(exec.start_boottime_ns),
+            ..Facts::default()
+        });
+        self.insert(exec.pid, facts);
+    }
+
+    /// The process is gone.
+    pub fn exit(&mut self, pid: u32, time: KernelTime) {
+        if let Some(entry) = self.known.get_mut(&pid) {
+            entry.exited = Some(time);
+        }
+    }
+
+    /// The process that had the id `pid` at kernel time `at`.
+    pub fn get(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
+        if let Some(entry) = self.known.get(&pid) {
+            // After its exit the number may be another process's, one that forked and made no exec.
+            let reused = entry.exited.is_some_and(|exited| at > exited)
+                && procfs::start(&self.proc, pid)
+                    .is_some_and(|start| Some(start) != entry.start_boottime_ns);
+            if !reused {
+                return entry.process.clone();
+            }
+        }
+        self.prune(at);
+        let facts = procfs::read(&self.proc, pid).unwrap_or_default();
+        self.insert(pid, facts)
+    }
+
+    fn insert(&mut self, pid: u32, facts: Facts) -> Arc<Process> {
+        let process = Arc::new(self.process(pid, &facts));
+        self.known.insert(
+            pid,
+            Entry {
+                process: process.clone(),
+                start_boottime_ns: facts.start_boottime_ns,
+                exited: None,
+            },
+        );
+        process
+    }
+
+    fn process(&self, pid: u32, facts: &Facts) -> Process {
+        let base = facts.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
+        let name = base
+            .filter(|base| !base.is_empty())
+            .or(facts.comm.as_deref())
+            .unwrap_or("unknown")
+            .to_owned();
+        let owner = facts.uid.and_then(|uid| host::user(&self.etc, uid));
+        let started = facts.start_boottime_ns.and_then(|start| self.wall(start));
+        let resource = resource::attributes(&resource::Sources {
+            pid,
+            name: &name,
+            facts,
+            owner: owner.as_deref(),
+            started,
+            host: &self.host,
+            configured: &self.configured,
+        });
+        Process {
+            pid,
+            parent_pid: facts.parent_pid,
+            exe: facts.exe.clone(),
+            name,
+            uid: facts.uid,
+            owner,
+            started,
+            netns: facts.netns,
+            container_id: facts.container_id.clone(),
+            is_agent: pid == std::process::id(),
+            resource,
+        }
+    }
+
+    /// Wall-clock time of a moment of CLOCK_BOOTTIME.
+    fn wall(&self, boottime_ns: u64) -> Option<SystemTime> {
+        let uptime = std::fs::read_to_string(self.proc.join("uptime")).ok()?;
+        let seconds: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+        let booted = SystemTime::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)?;
+        booted.checked_add(Duration::from_nanos(boottime_ns))
+    }
+
+    /// Forgets those that are gone for long; called when one is added, and does something once in [`KEEP`].
+    fn prune(&mut self, now: KernelTime) {
+        let keep = KEEP.as_nanos() as u64;
+        let full = self.known.len() >= MAX;
+        if !full && now.since(self.pruned) < keep {
+            return;
+        }
+        self.pruned = now;
+        self.known
+            .retain(|_, entry| entry.exited.is_none_or(|at| now.since(at) < keep && !full));
+        if self.known.len() >= MAX {
+            // An exit can be lost: ask who is alive.
+            let proc = self.proc.clone();
+            self.known
+                .retain(|pid, _| procfs::start(&proc, *pid).is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn put(proc: &Path, pid: u32, exe: &str, start_ticks: u64) {
+        let dir = proc.join(pid.to_string());
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let stat = format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {start_ticks} 0 0");
+        std::fs::write(dir.join("stat"), stat).expect("written");
+        if !dir.join("exe").exists() {
+            std::os::unix::fs::symlink(exe, dir.join("exe")).expect("linked");
+        }
+    }
+
+    fn at(proc: &Path) -> Processes {
+        Processes::at(proc.to_owned(), proc.to_owned(), &BTreeMap::new())
+    }
+
+    fn exec(pid: u32, path: &'static [u8]) -> Exec<'static> {
+        Exec {
+            time: KernelTime(SECOND),
+            pid,
+            start_boottime_ns: 5,
+            comm: b"curl",
+            path,
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_gone_before_it_can_be_read_has_the_name_of_its_exec() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let mut processes = at(proc.path());
+        processes.exec(&exec(7, b"/usr/bin/curl"));
+        let process = processes.get(7, KernelTime(2 * SECOND));
+        assert_eq!(process.exe.as_deref(), Some("/usr/bin/curl"));
+        assert_eq!(process.name, "curl");
+        processes.exec(&exec(8, b"./relative"));
+        let process = processes.get(8, KernelTime(2 * SECOND));
+        assert_eq!(
+            (process.exe.as_deref(), process.name.as_str()),
+            (None, "curl")
+        );
+    }
+
+    #[test]
+    fn identity_outlives_the_process_and_a_reused_number_is_another() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put(proc.path(), 9, "/bin/first", 100);
+        let mut processes = at(proc.path());
+        assert_eq!(processes.get(9, KernelTime(SECOND)).name, "first");
+        processes.exit(9, KernelTime(2 * SECOND));
+        std::fs::remove_dir_all(proc.path().join("9")).expect("removed");
+        assert_eq!(processes.get(9, KernelTime(3 * SECOND)).name, "first");
+        put(proc.path(), 9, "/bin/second", 300);
+        // A transaction of before the exit still belongs to the first.
+        assert_eq!(processes.get(9, KernelTime(SECOND)).name, "first");
+        assert_eq!(processes.get(9, KernelTime(4 * SECOND)).name, "second");
+    }
+
+    #[test]
+    fn what_is_gone_for_a_minute_is_forgotten() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let mut processes = at(proc.path());
+        processes.exec(&exec(1, b"/a"));
+        processes.exit(1, KernelTime(2 * SECOND));
+        let mut later = exec(2, b"/b");
+        later.time = KernelTime(100 * SECOND);
+        processes.exec(&later);
+        assert_eq!(processes.known.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_process_is_unknown_and_no_error() {
+        let proc = tempfile::tempdir().expect("a folder");
+        assert_eq!(at(proc.path()).get(3, KernelTime(1)).name, "unknown");
+    }
+}

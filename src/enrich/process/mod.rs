@@ -1,0 +1,44 @@
+//! Processes and the service that each stands for.
+//!
+//! Enters: exec and exit events, process ids. Leaves: shared [`Process`]es.
+//! Holds: `/proc` is read once a process, with bounds, as early as its `execve`; a process that is gone keeps its
+//! identity for a minute. What a process says of itself never overrides what the host knows of it.
+
+mod cache;
+mod host;
+mod procfs;
+mod resource;
+
+pub use cache::Processes;
+
+use std::time::SystemTime;
+
+/// An observed process, as it was when it was first seen. Shared by all its transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pub pid: u32,
+    pub parent_pid: Option<u32>,
+    /// Path of the executable, as the process sees it.
+    pub exe: Option<String>,
+    /// Base name of the executable; the kernel's `comm` where the path is not known.
+    pub name: String,
+    pub uid: Option<u32>,
+    /// Name of `uid` on the host.
+    pub owner: Option<String>,
+    pub started: Option<SystemTime>,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// 64 hex digits, from the cgroup path.
+    pub container_id: Option<String>,
+    /// The process's own network traffic is the agent's.
+    pub is_agent: bool,
+    /// The attributes of its OTLP resource, `service.name` and `service.instance.id` included.
+    pub resource: Vec<(String, ResourceValue)>,
+}
+
+/// Value of a resource attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceValue {
+    Str(String),
+    Int(i64),
+}

@@ -1,0 +1,183 @@
+//! What `/proc` says of one process.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Bytes read of one file at the most.
+const FILE_MAX: u64 = 256 << 10;
+/// Clock ticks of `/proc/PID/stat` in a second: `USER_HZ`, 100 on every architecture that Linux runs on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What was found; each part can be absent on its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub exe: Option<String>,
+    pub comm: Option<String>,
+    pub parent_pid: Option<u32>,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub start_boottime_ns: Option<u64>,
+    pub uid: Option<u32>,
+    pub netns: Option<u32>,
+    pub container_id: Option<String>,
+    /// `OTEL_SERVICE_NAME` of its environment.
+    pub service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES` of its environment.
+    pub resource_attributes: Option<String>,
+}
+
+/// Reads process `pid` below `proc`. None: there is no such process.
+pub(super) fn read(proc: &Path, pid: u32) -> Option<Facts> {
+    let dir = proc.join(pid.to_string());
+    let stat = bounded(&dir.join("stat")).ok()?;
+    let mut facts = Facts {
+        exe: link(&dir.join("exe")),
+        netns: link(&dir.join("ns/net")).and_then(|text| namespace(&text)),
+        ..Facts::default()
+    };
+    parse_stat(&stat, &mut facts);
+    if let Ok(status) = bounded(&dir.join("status")) {
+        facts.uid = parse_uid(&status);
+    }
+    if let Ok(cgroup) = bounded(&dir.join("cgroup")) {
+        facts.container_id = container_id(&String::from_utf8_lossy(&cgroup));
+    }
+    if let Ok(environ) = bounded(&dir.join("environ")) {
+        facts.service_name = variable(&environ, "OTEL_SERVICE_NAME");
+        facts.resource_attributes = variable(&environ, "OTEL_RESOURCE_ATTRIBUTES");
+    }
+    Some(facts)
+}
+
+/// Start of process `pid`, nanoseconds of CLOCK_BOOTTIME. None: there is no such process.
+pub(super) fn start(proc: &Path, pid: u32) -> Option<u64> {
+    let stat = bounded(&proc.join(pid.to_string()).join("stat")).ok()?;
+    let mut facts = Facts::default();
+    parse_stat(&stat, &mut facts);
+    facts.start_boottime_ns
+}
+
+fn bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn link(path: &Path) -> Option<String> {
+    let target = std::fs::read_link(path).ok()?;
+    let text = String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned();
+    Some(match text.strip_suffix(" (deleted)") {
+        Some(path) => path.to_owned(),
+        None => text,
+    })
+}
+
+/// `net:[4026531840]`.
+fn namespace(link: &str) -> Option<u32> {
+    link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The name stands in parentheses and may hold any byte, so fields are counted from the last one (proc_pid_stat(5)).
+fn parse_stat(stat: &[u8], facts: &mut Facts) {
+    let (Some(open), Some(close)) = (memchr::memchr(b'(', stat), memchr::memrchr(b')', stat))
+    else {
+        return;
+    };
+    facts.comm = stat
+        .get(open + 1..close)
+        .map(|name| String::from_utf8_lossy(name).into_owned());
+    let rest = String::from_utf8_lossy(&stat[close + 1..]);
+    let mut fields = rest.split_ascii_whitespace();
+    // Field 3 is the state; 4 the parent; 22 the start time.
+    facts.parent_pid = fields.nth(1).and_then(|field| field.parse().ok());
+    facts.start_boottime_ns = fields
+        .nth(17)
+        .and_then(|field| field.parse::<u64>().ok())
+        .and_then(|ticks| ticks.checked_mul(1_000_000_000 / TICKS_PER_SECOND));
+}
+
+fn parse_uid(status: &[u8]) -> Option<u32> {
+    String::from_utf8_lossy(status)
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|ids| ids.split_ascii_whitespace().next()?.parse().ok())
+}
+
+fn variable(environ: &[u8], name: &str) -> Option<String> {
+    environ.split(|byte| *byte == 0).find_map(|pair| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        let value = std::str::from_utf8(value).ok()?;
+        (!value.is_empty()).then(|| value.to_owned())
+    })
+}
+
+/// The container's id from cgroup paths of v1 and v2: the last element that is 64 hex digits, after `docker-`,
+/// `cri-containerd-`, `crio-` or `libpod-`, with or without `.scope`.
+fn container_id(cgroup: &str) -> Option<String> {
+    cgroup.lines().find_map(|line| {
+        let path = line.splitn(3, ':').nth(2)?;
+        path.rsplit('/').find_map(|element| {
+            let element = element.strip_suffix(".scope").unwrap_or(element);
+            let id = element.rsplit('-').next().unwrap_or(element);
+            let hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            hex.then(|| id.to_ascii_lowercase())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_move_the_fields() {
+        let stat = b"42 (a) b (c)) S 7 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0";
+        let mut facts = Facts::default();
+        parse_stat(stat, &mut facts);
+        assert_eq!(facts.comm.as_deref(), Some("a) b (c)"));
+        assert_eq!(facts.parent_pid, Some(7));
+        assert_eq!(facts.start_boottime_ns, Some(1_234_560_000_000));
+    }
+
+    #[test]
+    fn container_ids_of_all_runtimes_are_found() {
+        let id = "0123456789abcdef".repeat(4);
+        for line in [
+            format!("0::/system.slice/docker-{id}.scope"),
+            format!("0::/../../docker/{id}"),
+            format!("4:memory:/docker/{id}"),
+            format!(
+                "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{id}.scope"
+            ),
+            format!("0::/kubepods/besteffort/pod1/{id}"),
+            format!("0::/machine.slice/libpod-{id}.scope/container"),
+            format!("0::/crio-{id}.scope"),
+        ] {
+            let text = format!("12:pids:/\n{line}\n");
+            assert_eq!(container_id(&text).as_deref(), Some(&*id), "{line}");
+        }
+        assert_eq!(container_id("0::/user.slice/session-1.scope\n"), None);
+        assert_eq!(container_id("garbage"), None);
+    }
+
+    #[test]
+    fn variables_are_found_whole() {
+        let environ = b"XOTEL_SERVICE_NAME=no\0OTEL_SERVICE_NAME=orders\0OTEL_SERVICE_NAMES=no\0";
+        assert_eq!(
+            variable(environ, "OTEL_SERVICE_NAME").as_deref(),
+            Some("orders")
+        );
+        assert_eq!(variable(b"OTEL_SERVICE_NAME=\0", "OTEL_SERVICE_NAME"), None);
+    }
+
+    #[test]
+    fn this_process_is_read() {
+        let pid = std::process::id();
+        let facts = read(Path::new("/proc"), pid).expect("/proc has this process");
+        assert!(facts.exe.is_some_and(|exe| exe.contains("plainspan")));
+        assert!(facts.netns.is_some() && facts.uid.is_some());
+        assert_eq!(facts.start_boottime_ns, start(Path::new("/proc"), pid));
+        assert_eq!(read(Path::new("/proc"), u32::MAX), None);
+    }
+}

@@ -1,0 +1,247 @@
+//! The line from a kernel record to the sinks: event → connection → transaction → process → level → redaction → sinks.
+//!
+//! Enters: raw records of the two rings, or of a recorded file. Leaves: redacted captures, offered to the sinks.
+//! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
+//! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
+
+use crate::conn::{ConnectionFate, Output, Table};
+use crate::enrich::{Clock, Ids, Processes};
+use crate::event::{self, Event, KernelTime};
+use crate::redact::{About, Raw, Redactor};
+use crate::rules::{Decision, Filter, Level};
+use crate::sink::Fanout;
+use crate::sink::payload::PayloadStage;
+use crate::telemetry::Ledger;
+use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
+use crate::transaction::Transaction;
+use std::sync::Arc;
+
+/// The agent's own line of stages.
+pub struct Pipeline {
+    table: Table,
+    stage: Stage,
+    ends: Ends,
+}
+
+/// What becomes of a transaction once it is whole.
+pub struct Stage {
+    pub ledger: Ledger,
+    pub processes: Processes,
+    pub clock: Clock,
+    pub ids: Ids,
+    pub filter: Filter,
+    /// Spans, log records and payloads; absent: no plugin asks for them.
+    pub telemetry: Option<Audience>,
+    /// Lines of `access_logs`.
+    pub access: Option<Audience>,
+}
+
+/// Those who get a transaction at one level.
+pub struct Audience {
+    pub level: Level,
+    pub redactor: Redactor,
+    /// The store that objects go to first.
+    pub payloads: Option<Arc<PayloadStage>>,
+    pub sinks: Fanout,
+}
+
+impl Pipeline {
+    pub fn new(table: Table, stage: Stage) -> Self {
+        Pipeline {
+            table,
+            stage,
+            ends: Ends::default(),
+        }
+    }
+
+    /// Takes a control record: opens, bindings and execs at once, ends when [`Pipeline::apply_ends`] is called.
+    pub fn control(&mut self, record: &[u8]) {
+        let Some(event) = self.decode(record) else {
+            return;
+        };
+        match event {
+            Event::ConnEof(_) | Event::ConnClose(_) | Event::TlsEnd(_) | Event::Exit { .. } => {
+                self.ends.push(record);
+            }
+            Event::Exec(exec) => {
+                self.stage.processes.exec(&exec);
+                self.table.handle(&event, &mut self.stage);
+            }
+            other => self.table.handle(&other, &mut self.stage),
+        }
+    }
+
+    /// Whether the control ring has to be read before this data record: its connection is not known yet.
+    pub fn wants_control_first(&self, record: &[u8]) -> bool {
+        match event::decode(record) {
+            Ok(Event::Data(data)) => data.conn.is_some_and(|conn| !self.table.knows(conn)),
+            _ => false,
+        }
+    }
+
+    /// Takes a data record.
+    pub fn data(&mut self, record: &[u8]) {
+        if let Some(event) = self.decode(record) {
+            self.table.handle(&event, &mut self.stage);
+        }
+    }
+
+    /// Applies the ends put off so far. To be called when the data ring has been read empty.
+    pub fn apply_ends(&mut self) {
+        let mut ends = std::mem::take(&mut self.ends);
+        for record in ends.iter() {
+            let Some(event) = self.decode(record) else {
+                continue;
+            };
+            self.table.handle(&event, &mut self.stage);
+            if let Event::Exit { pid, time } = event {
+                self.stage.processes.exit(pid, time);
+            }
+        }
+        ends.clear();
+        self.ends = ends;
+    }
+
+    /// Processes whose exit waits in the ends put off.
+    pub fn exits(&self) -> impl Iterator<Item = u32> {
+        self.ends
+            .iter()
+            .filter_map(|record| match event::decode(record) {
+                Ok(Event::Exit { pid, .. }) => Some(pid),
+                _ => None,
+            })
+    }
+
+    /// Time goes on: what waited too long is given up.
+    pub fn tick(&mut self, now: KernelTime, clock: Clock) {
+        self.stage.clock = clock;
+        self.table.tick(now, &mut self.stage);
+    }
+
+    /// The agent stops: what is unfinished leaves, marked.
+    pub fn finish(&mut self, now: KernelTime) {
+        self.apply_ends();
+        self.table.finish(now, &mut self.stage);
+    }
+
+    /// Connections and sessions followed now.
+    pub fn open(&self) -> usize {
+        self.table.open()
+    }
+
+    /// Bytes held for them.
+    pub fn memory(&self) -> u64 {
+        self.table.memory()
+    }
+
+    fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {
+        match event::decode(record) {
+            Ok(event) => Some(event),
+            Err(error) => {
+                self.stage.ledger.event_undecodable();
+                tracing::debug!(%error, "kernel record passed over");
+                None
+            }
+        }
+    }
+}
+
+impl Output for Stage {
+    fn transaction(&mut self, raw: Raw<Transaction>) {
+        let ticket = self.ledger.transaction_seen();
+        let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+        if process.is_agent || !self.filter.admits(&raw.0, &process) {
+            return ticket.left_out(LeftOut::Filtered);
+        }
+        let wanted = |audience: &&Audience| audience.level > Level::None;
+        let telemetry = self.telemetry.as_ref().filter(wanted);
+        let access = self.access.as_ref().filter(wanted);
+        if telemetry.is_none() && access.is_none() {
+            return ticket.left_out(LeftOut::LevelNone);
+        }
+        let start = self.clock.wall(raw.0.timing.start);
+        let end = self.clock.wall(raw.0.timing.end);
+        let id = self.ids.transaction();
+        let ids = self.ids.span(raw.0.context.as_ref());
+        let ticket = ticket.shared();
+        let mut audiences = [telemetry, access].into_iter().flatten().peekable();
+        let mut raw = Some(raw);
+        while let Some(audience) = audiences.next() {
+            // The last audience takes the transaction itself, the one before it a copy.
+            let copy = match audiences.peek() {
+                Some(_) => raw.as_ref().map(|raw| Raw(raw.0.clone())),
+                None => raw.take(),
+            };
+            let Some(copy) = copy else { break };
+            let about = About {
+                id: id.clone(),
+                process: process.clone(),
+                decision: Decision {
+                    level: audience.level,
+                    rule: None,
+                },
+                start,
+                end,
+                ids: ids.clone(),
+            };
+            audience.deliver(copy, about, ticket.clone(), &self.ledger);
+        }
+        ticket.taken();
+    }
+
+    fn lost(&mut self, reason: Lost, transactions: u64) {
+        for _ in 0..transactions {
+            self.ledger.transaction_seen().lost(reason);
+        }
+    }
+
+    fn connection(&mut self, fate: ConnectionFate) {
+        match fate {
+            ConnectionFate::Seen => self.ledger.connection_seen(),
+            ConnectionFate::Captured => self.ledger.connection_captured(),
+            ConnectionFate::Uncaptured(reason) => self.ledger.connection_uncaptured(reason),
+        }
+    }
+}
+
+impl Audience {
+    fn deliver(&self, raw: Raw<Transaction>, about: About, ticket: SharedTicket, ledger: &Ledger) {
+        let (redacted, hits) = self.redactor.redact(raw, about);
+        for (matcher, count) in hits.iter() {
+            ledger.redacted(matcher, count);
+        }
+        let capture = Arc::new(redacted);
+        match &self.payloads {
+            Some(stage) => stage.offer(capture, ticket),
+            None => self.sinks.deliver(capture, None, ticket),
+        }
+    }
+}
+
+/// Records put off, one after another in one buffer.
+#[derive(Default)]
+struct Ends {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl Ends {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.lengths.push(record.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lengths.iter().map(move |len| {
+            let (record, after) = rest.split_at(*len);
+            rest = after;
+            record
+        })
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lengths.clear();
+    }
+}

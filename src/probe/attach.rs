@@ -1,0 +1,269 @@
+//! Attaching the TLS programs to places in ELF files.
+//!
+//! Holds: everything here works on file descriptors of its own, so it may be used from any thread; an
+//! [`Attachment`] that is dropped is detached.
+
+use super::kernel::Tier;
+use super::target::Target;
+use libbpf_rs::libbpf_sys;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a file could not be probed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    #[error("{path}: the path holds a NUL byte", path = .0.display())]
+    Path(PathBuf),
+    #[error("{path}: cannot attach {symbols} as {tier}: {source}", path = .path.display())]
+    Link {
+        path: PathBuf,
+        symbols: String,
+        tier: Tier,
+        source: io::Error,
+    },
+    #[error("cannot read /sys/bus/event_source/devices/uprobe, which attaching as perf needs: {0}")]
+    NoUprobePmu(io::Error),
+}
+
+/// Programs to attach, by tier.
+pub(super) enum Programs {
+    Session { both: OwnedFd },
+    Multi { enter: OwnedFd, leave: OwnedFd },
+    Perf { enter: OwnedFd, leave: OwnedFd },
+}
+
+impl Programs {
+    fn tier(&self) -> Tier {
+        match self {
+            Programs::Session { .. } => Tier::Session,
+            Programs::Multi { .. } => Tier::Multi,
+            Programs::Perf { .. } => Tier::Perf,
+        }
+    }
+}
+
+/// Attaches the kernel's TLS programs. Cheap to clone; for any thread.
+#[derive(Clone)]
+pub struct Attacher {
+    programs: Arc<Programs>,
+}
+
+/// The probes of one file. Dropping it detaches them.
+#[must_use = "the probes are detached at once"]
+#[derive(Debug)]
+pub struct Attachment {
+    /// Closing a link detaches it; the return links go first, so that no return comes without its entry.
+    links: Vec<OwnedFd>,
+    probes: usize,
+}
+
+impl Attachment {
+    /// Number of places that are probed.
+    pub fn probes(&self) -> usize {
+        self.probes
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        while self.links.pop().is_some() {}
+    }
+}
+
+impl Attacher {
+    pub(super) fn new(programs: Programs) -> Attacher {
+        Attacher {
+            programs: Arc::new(programs),
+        }
+    }
+
+    /// Probes `targets` in the file at `path`, for every process that maps it now or later. All or none.
+    ///
+    /// # Errors
+    /// When the kernel refuses: no such file, no permission, an offset outside of the file or not at an instruction
+    /// that it can probe.
+    pub fn attach(&self, path: &Path, targets: &[Target]) -> Result<Attachment, AttachError> {
+        let file = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| AttachError::Path(path.to_owned()))?;
+        let all: Vec<&Target> = targets.iter().collect();
+        let returning: Vec<&Target> = targets.iter().filter(|t| t.has_return()).collect();
+        let failed = |source| AttachError::Link {
+            path: path.to_owned(),
+            symbols: symbols(targets),
+            tier: self.programs.tier(),
+            source,
+        };
+        let mut links = Vec::new();
+        match &*self.programs {
+            Programs::Session { both } => {
+                let session = libbpf_sys::BPF_TRACE_UPROBE_SESSION;
+                links.extend(multi(both, session, &file, &all, 0).map_err(failed)?);
+            }
+            Programs::Multi { enter, leave } => {
+                let (kind, at_return) = (
+                    libbpf_sys::BPF_TRACE_UPROBE_MULTI,
+                    libbpf_sys::BPF_F_UPROBE_MULTI_RETURN,
+                );
+                links.extend(multi(enter, kind, &file, &all, 0).map_err(failed)?);
+                links.extend(multi(leave, kind, &file, &returning, at_return).map_err(failed)?);
+            }
+            Programs::Perf { enter, leave } => {
+                let pmu = Pmu::read().map_err(AttachError::NoUprobePmu)?;
+                for (program, targets, at_return) in
+                    [(enter, &all, false), (leave, &returning, true)]
+                {
+                    for target in targets {
+                        let made = perf(program, &pmu, &file, target, at_return);
+                        links.extend(made.map_err(failed)?);
+                    }
+                }
+            }
+        }
+        Ok(Attachment {
+            links,
+            probes: targets.len(),
+        })
+    }
+
+    /// Whether the kernel knows this kind of link. A kernel that does gets as far as seeing that "/" is no file.
+    pub(super) fn is_supported(&self) -> bool {
+        let target = Target {
+            file_offset: 0,
+            call: super::target::TlsCall::Read,
+            result: super::target::CallResult::Int,
+            symbol: String::new(),
+        };
+        let (program, kind) = match &*self.programs {
+            Programs::Session { both } => (both, libbpf_sys::BPF_TRACE_UPROBE_SESSION),
+            Programs::Multi { enter, .. } => (enter, libbpf_sys::BPF_TRACE_UPROBE_MULTI),
+            Programs::Perf { .. } => return Pmu::read().is_ok(),
+        };
+        let tried = multi(program, kind, c"/", &[&target], 0);
+        matches!(tried, Err(e) if e.raw_os_error() == Some(libc::EBADF))
+    }
+}
+
+fn symbols(targets: &[Target]) -> String {
+    let names: Vec<&str> = targets.iter().map(|t| t.symbol.as_str()).collect();
+    names.join(", ")
+}
+
+/// One link for all targets (kernel 6.6), or none where there is no target.
+fn multi(
+    program: &OwnedFd,
+    kind: libbpf_sys::bpf_attach_type,
+    path: &std::ffi::CStr,
+    targets: &[&Target],
+    flags: u32,
+) -> io::Result<Option<OwnedFd>> {
+    if targets.is_empty() {
+        return Ok(None);
+    }
+    let offsets: Vec<libc::c_ulong> = targets.iter().map(|t| t.file_offset).collect();
+    let cookies: Vec<u64> = targets.iter().map(|t| t.cookie()).collect();
+    let mut options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        ..Default::default()
+    };
+    options.__bindgen_anon_1.uprobe_multi =
+        libbpf_sys::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
+            flags,
+            cnt: u32::try_from(targets.len()).map_err(io::Error::other)?,
+            path: path.as_ptr(),
+            offsets: offsets.as_ptr(),
+            cookies: cookies.as_ptr(),
+            ..Default::default()
+        };
+    link(program, 0, kind, &options).map(Some)
+}
+
+fn link(
+    program: &OwnedFd,
+    target: i32,
+    kind: libbpf_sys::bpf_attach_type,
+    options: &libbpf_sys::bpf_link_create_opts,
+) -> io::Result<OwnedFd> {
+    // SAFETY: the options and what they point to outlive the call, which copies them.
+    let fd = unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), target, kind, options) };
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(-fd));
+    }
+    // SAFETY: just created, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The kernel's event source for single uprobes.
+struct Pmu {
+    kind: u32,
+    return_bit: u32,
+}
+
+impl Pmu {
+    fn read() -> io::Result<Pmu> {
+        let dir = Path::new("/sys/bus/event_source/devices/uprobe");
+        let number = |text: String| text.trim().parse().map_err(io::Error::other);
+        let kind = number(std::fs::read_to_string(dir.join("type"))?)?;
+        let bit = std::fs::read_to_string(dir.join("format/retprobe"))?;
+        let return_bit = number(bit.trim_start_matches("config:").to_owned())?;
+        Ok(Pmu { kind, return_bit })
+    }
+}
+
+/// One perf event and its link (kernel 5.15). The link comes last, so that it is closed first.
+fn perf(
+    program: &OwnedFd,
+    pmu: &Pmu,
+    path: &std::ffi::CStr,
+    target: &Target,
+    at_return: bool,
+) -> io::Result<[OwnedFd; 2]> {
+    let mut attr = libbpf_sys::perf_event_attr {
+        type_: pmu.kind,
+        size: size_of::<libbpf_sys::perf_event_attr>() as u32,
+        config: u64::from(at_return) << pmu.return_bit,
+        ..Default::default()
+    };
+    attr.__bindgen_anon_3.uprobe_path = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.probe_offset = target.file_offset;
+    // For every process; the CPU given does not restrict a uprobe.
+    let (pid, cpu, group) = (-1, 0, -1);
+    // SAFETY: the attribute and the path outlive the call, which copies them.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            pid,
+            cpu,
+            group,
+            libbpf_sys::PERF_FLAG_FD_CLOEXEC as libc::c_ulong,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just created, owned by nobody else; descriptors fit an int.
+    let event = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let mut options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        ..Default::default()
+    };
+    options.__bindgen_anon_1.perf_event.bpf_cookie = target.cookie();
+    let kind = libbpf_sys::BPF_PERF_EVENT;
+    let link = link(program, event.as_raw_fd(), kind, &options)?;
+    enable(event.as_fd())?;
+    Ok([event, link])
+}
+
+fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
+    /// `PERF_EVENT_IOC_ENABLE`, `_IO('$', 0)`.
+    const ENABLE: libc::c_ulong = 0x2400;
+    // SAFETY: an open perf event; this request has no argument.
+    if unsafe { libc::ioctl(event.as_raw_fd(), ENABLE, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Where to probe in an ELF file.
+//!
+//! Enters: the bytes of a file, which anyone may have written. Leaves: a [`Scan`] with places to probe, or why not.
+//! Holds: no panic whatever the bytes are; memory is bounded; every file offset is a function's entry or is reached
+//! from one by linear decoding, because a breakpoint inside an instruction would break the program.
+
+mod bytes;
+mod code;
+mod image;
+mod openssl;
+
+use super::target::Target;
+use bytes::FileBytes;
+pub use bytes::{MAX_READ, ReadAt};
+use image::Image;
+use serde::Serialize;
+use std::fs::File;
+
+/// What one file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// The GNU build id, where the file has one.
+    pub build_id: Option<Vec<u8>>,
+    /// The TLS implementation family (`openssl`, which includes BoringSSL, AWS-LC and LibreSSL by their names);
+    /// `None` where the file defines none.
+    pub stack: Option<&'static str>,
+    pub targets: Vec<Target>,
+    /// Why each place was chosen, in the order of `targets`.
+    pub placements: Vec<Placement>,
+}
+
+/// How a target's place was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placement {
+    pub method: Method,
+    /// Mnemonic of the instruction under the probe.
+    pub instruction: String,
+    /// Bytes from the function's entry to the probe.
+    pub offset: u64,
+    /// The kernel emulates this instruction; where it doesn't, each hit costs a single step.
+    pub emulated: bool,
+    /// The byte of the file under the probe: other bytes in a process's memory mean that a probe is there.
+    #[serde(skip)]
+    pub file_byte: u8,
+}
+
+/// Which kind of function is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The function that the symbol names.
+    Exported,
+    /// A function without a name that the exported ones call.
+    Internal,
+}
+
+/// Why a file could not be scanned.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    #[error("not an ELF file")]
+    NotElf,
+    #[error("{0}: only 64-bit little-endian x86-64 programs and libraries can be probed")]
+    Unsupported(&'static str),
+    #[error("damaged ELF file: {0} lies outside the file")]
+    Damaged(&'static str),
+    #[error("symbol tables are larger than {} MiB", MAX_READ >> 20)]
+    TooLarge,
+    #[error("cannot read the file: {0}")]
+    Read(#[from] std::io::Error),
+}
+
+/// Scans the bytes of a whole file.
+///
+/// # Errors
+/// Where the bytes are no x86-64 ELF file or are damaged. A file without TLS functions is no error.
+pub fn scan(elf: &[u8]) -> Result<Scan, ScanError> {
+    scan_from(&elf)
+}
+
+/// Scans an open file, reading only its headers, symbols and the code of the functions found: at most [`MAX_READ`].
+///
+/// # Errors
+/// As [`scan`], and where reading fails. The file may change or shrink meanwhile: that is an error or a scan of what
+/// was read, never a fault.
+pub fn scan_file(file: &File) -> Result<Scan, ScanError> {
+    scan_from(&FileBytes::new(file)?)
+}
+
+fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
+    let image = Image::parse(bytes)?;
+    let build_id = image.build_id()?;
+    let found = openssl::find(&image)?;
+    Ok(match found {
+        None => Scan {
+            build_id,
+            ..Scan::default()
+        },
+        Some((targets, placements)) => Scan {
+            build_id,
+            stack: Some("openssl"),
+            targets,
+            placements,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

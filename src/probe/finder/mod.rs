@@ -1,0 +1,136 @@
+//! The finder: a thread that finds TLS libraries in the host's processes and has them probed.
+//!
+//! Enters: the kernel's reports of new executable mappings, /proc, the dynamic linker's directories. Leaves: probes
+//! attached through [`Attach`], [`Verdicts`]. Holds: a file is probed once, whoever maps it; the agent's own program
+//! never; a mapping that the kernel could not report is found by a pass over /proc.
+
+mod attach;
+mod file;
+mod library;
+mod maps;
+mod perf;
+mod run;
+mod verdict;
+
+pub use attach::{Attach, AttachError};
+pub use perf::PerfError;
+pub use verdict::{Counts, Found, LibraryVerdict, Snapshot, State, TargetVerdict, Verdicts};
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Where the finder looks, and how often.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Directories whose libraries are probed before anyone maps them.
+    pub library_dirs: Vec<PathBuf>,
+    /// The proc file system of the host.
+    pub proc: PathBuf,
+    /// Time between two passes over /proc, which find what the kernel's reports missed.
+    pub pass_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let dirs = [
+            "/usr/lib/x86_64-linux-gnu",
+            "/lib/x86_64-linux-gnu",
+            "/usr/lib64",
+            "/lib64",
+            "/usr/local/lib",
+            "/usr/local/lib64",
+            "/usr/lib",
+            "/lib",
+        ];
+        Options {
+            library_dirs: dirs.map(PathBuf::from).to_vec(),
+            proc: PathBuf::from("/proc"),
+            pass_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why the finder could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Perf(#[from] PerfError),
+    #[error("cannot start the finder's thread: {0}")]
+    Thread(io::Error),
+    #[error("cannot make the finder's stop signal: {0}")]
+    Signal(io::Error),
+}
+
+/// Starts finders.
+pub struct Finder;
+
+impl Finder {
+    /// Starts the thread `finder`. What maps a library from this call on is reported by the kernel.
+    ///
+    /// # Errors
+    /// Where the kernel does not report mappings (no CAP_PERFMON), or no thread can be had.
+    pub fn start<A>(attach: A, options: Options) -> Result<FinderHandle, StartError>
+    where
+        A: Attach + Send + 'static,
+    {
+        let rings = perf::Rings::open()?;
+        let stop = Arc::new(run::Stop::new().map_err(StartError::Signal)?);
+        let verdicts = Verdicts::default();
+        let (thread_stop, thread_verdicts) = (stop.clone(), verdicts.clone());
+        let thread = std::thread::Builder::new()
+            .name("finder".into())
+            .spawn(move || run::run(attach, options, rings, &thread_stop, thread_verdicts))
+            .map_err(StartError::Thread)?;
+        Ok(FinderHandle {
+            verdicts,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// A running finder. Dropping it stops the thread and detaches all probes.
+pub struct FinderHandle {
+    verdicts: Verdicts,
+    stop: Arc<run::Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FinderHandle {
+    pub fn verdicts(&self) -> Verdicts {
+        self.verdicts.clone()
+    }
+
+    /// Every library and process that was there at the start has been handled.
+    pub fn ready(&self) -> bool {
+        self.verdicts.ready()
+    }
+
+    /// The thread is at work. It ends before [`stop`](Self::stop) only by a panic.
+    pub fn running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|t| !t.is_finished())
+    }
+
+    /// Ends the thread and detaches all probes; returns when that is done.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.set();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the finder had panicked: libraries loaded since were not probed");
+        }
+    }
+}
+
+impl Drop for FinderHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

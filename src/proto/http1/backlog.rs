@@ -1,0 +1,90 @@
+//! Bytes of one direction that wait for the other direction.
+
+use super::super::Piece;
+use super::BACKLOG_MAX;
+use crate::transaction::Stamp;
+
+/// Pieces and gaps in order, copied.
+#[derive(Default)]
+pub struct Backlog {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+}
+
+#[derive(Clone, Copy)]
+struct Item {
+    kind: ItemKind,
+    stamp: Stamp,
+}
+
+#[derive(Clone, Copy)]
+enum ItemKind {
+    Bytes {
+        len: usize,
+        offset: Option<u64>,
+        op_start: bool,
+    },
+    Gap(u64),
+}
+
+/// What comes out again.
+pub enum Held<'a> {
+    Piece(Piece<'a>),
+    Gap(u64, Stamp),
+}
+
+impl Backlog {
+    pub fn push(&mut self, piece: Piece<'_>) {
+        if piece.is_empty() {
+            return;
+        }
+        self.bytes.extend_from_slice(piece.bytes);
+        self.items.push(Item {
+            kind: ItemKind::Bytes {
+                len: piece.bytes.len(),
+                offset: piece.offset,
+                op_start: piece.op_start,
+            },
+            stamp: piece.stamp,
+        });
+    }
+
+    pub fn push_gap(&mut self, len: u64, stamp: Stamp) {
+        self.items.push(Item {
+            kind: ItemKind::Gap(len),
+            stamp,
+        });
+    }
+
+    /// It holds as much as it may.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() + self.items.len() * size_of::<Item>() >= BACKLOG_MAX
+    }
+
+    /// All that was held, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Held<'_>> {
+        let mut rest = &self.bytes[..];
+        self.items.iter().map(move |item| match item.kind {
+            ItemKind::Gap(len) => Held::Gap(len, item.stamp),
+            ItemKind::Bytes {
+                len,
+                offset,
+                op_start,
+            } => {
+                let (bytes, after) = rest.split_at(len);
+                rest = after;
+                Held::Piece(Piece {
+                    bytes,
+                    offset,
+                    op_start,
+                    stamp: item.stamp,
+                })
+            }
+        })
+    }
+
+    /// Bytes of memory that this holds.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.items.capacity() * size_of::<Item>()
+    }
+}

@@ -1,0 +1,442 @@
+//! Both directions of a connection that speaks HTTP/1.
+
+use super::super::Piece;
+use super::super::detect::Kind;
+use super::backlog::{Backlog, Held};
+use super::reader::{Ending, Gap, Reader, Step};
+use super::{PIPELINE_MAX, WAIT_NS, framing};
+use crate::event::{Dir, KernelTime};
+use crate::telemetry::ledger::Lost;
+use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
+use crate::transaction::{BodyLimits, Content, Message, Stamp};
+
+/// Takes what a session gives.
+pub trait Sink {
+    /// An exchange ended. `requests`: the direction that requests went; `ordinal`: its number, from 0.
+    fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64);
+    /// Transactions that can't be told.
+    fn lost(&mut self, reason: Lost, transactions: u64);
+}
+
+/// One direction.
+struct Lane {
+    reader: Reader,
+    waiting: Waiting,
+    /// Since when.
+    since: KernelTime,
+    backlog: Backlog,
+    /// Nothing comes after the backlog.
+    ending: Option<Ending>,
+    /// Bytes were lost before it was known what the direction carries.
+    broken: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    No,
+    /// A response, for its request.
+    Request,
+    /// Bytes after a request that asks to leave HTTP, for its response.
+    Switch,
+}
+
+impl Lane {
+    fn new(limits: BodyLimits, late: bool) -> Self {
+        Lane {
+            reader: Reader::new(limits, late),
+            waiting: Waiting::No,
+            since: KernelTime(0),
+            backlog: Backlog::default(),
+            ending: None,
+            broken: false,
+        }
+    }
+
+    fn wait(&mut self, for_what: Waiting, since: KernelTime) {
+        self.waiting = for_what;
+        self.since = since;
+    }
+}
+
+/// Reads both directions and pairs their messages.
+pub struct Session {
+    /// By [`Dir`].
+    lanes: [Lane; 2],
+    /// The direction of requests, once it is known.
+    requests: Option<Dir>,
+    pairing: Pairing,
+    http2: bool,
+    ordinal: u64,
+}
+
+impl Session {
+    /// `late`: the stream was not seen from its beginning.
+    pub fn new(limits: BodyLimits, late: bool) -> Self {
+        Session {
+            lanes: [Lane::new(limits, late), Lane::new(limits, late)],
+            requests: None,
+            pairing: Pairing::default(),
+            http2: false,
+            ordinal: 0,
+        }
+    }
+
+    fn lane(&mut self, dir: Dir) -> &mut Lane {
+        &mut self.lanes[dir as usize]
+    }
+
+    /// Bytes came.
+    pub fn bytes(&mut self, dir: Dir, piece: Piece<'_>, sink: &mut impl Sink) {
+        if self.lane(dir).waiting == Waiting::No {
+            self.run(dir, piece, sink);
+        } else {
+            self.lane(dir).backlog.push(piece);
+            self.bound(dir, sink);
+        }
+        self.settle(sink);
+    }
+
+    /// `len` bytes are missing here. `stamp`: the last operation before them.
+    pub fn gap(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        if self.lane(dir).waiting == Waiting::No {
+            self.run_gap(dir, len, stamp, sink);
+        } else {
+            self.lane(dir).backlog.push_gap(len, stamp);
+            self.bound(dir, sink);
+        }
+        self.settle(sink);
+    }
+
+    /// Nothing more comes in this direction.
+    pub fn end_of(&mut self, dir: Dir, sink: &mut impl Sink) {
+        self.lane(dir).ending = Some(Ending::Closed);
+        self.end_lane(dir, sink);
+        self.settle(sink);
+    }
+
+    /// Time passes: a response whose request does not come is given up waiting for.
+    pub fn tick(&mut self, now: KernelTime, sink: &mut impl Sink) {
+        let Some(responses) = self.requests.map(other) else {
+            return;
+        };
+        let lane = self.lane(responses);
+        let overdue = lane.waiting == Waiting::Request && now.since(lane.since) > WAIT_NS;
+        if overdue && self.coming().is_none() {
+            self.match_response(responses, true);
+            self.drain(responses, sink);
+            self.settle(sink);
+        }
+    }
+
+    /// The connection ends, or the agent does.
+    pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
+        if let Some(requests) = self.requests {
+            self.end_requests(requests, ending, sink);
+            self.settle(sink);
+            self.end_responses(other(requests), ending, sink);
+        }
+        let (unfinished, reset) = (ending == Ending::Unfinished, ending == Ending::Reset);
+        while let Some(exchange) = self.pairing.pop_rest(unfinished, reset) {
+            self.give(exchange, sink);
+        }
+    }
+
+    fn end_requests(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
+        while self.lane(dir).waiting != Waiting::No {
+            if self.pairing.asked().connect {
+                // What was sent into a tunnel that nobody opened.
+                self.lane(dir).backlog = Backlog::default();
+            }
+            self.pairing.stay();
+            self.lane(dir).waiting = Waiting::No;
+            self.drain(dir, sink);
+        }
+        if let Some(message) = self.lane(dir).reader.end(ending) {
+            self.pairing.request_ends(message);
+        }
+    }
+
+    fn end_responses(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
+        while self.lane(dir).waiting != Waiting::No {
+            self.match_response(dir, true);
+            self.drain(dir, sink);
+        }
+        if let Some(message) = self.lane(dir).reader.end(ending) {
+            self.response_ends(message, sink);
+        }
+    }
+
+    /// Ends a direction, once its backlog is empty.
+    fn end_lane(&mut self, dir: Dir, sink: &mut impl Sink) {
+        let requests = self.requests == Some(dir);
+        let lane = self.lane(dir);
+        let Some(ending) = lane.ending.filter(|_| lane.waiting == Waiting::No) else {
+            return;
+        };
+        match lane.reader.end(ending) {
+            Some(message) if requests => self.pairing.request_ends(message),
+            Some(message) => self.response_ends(message, sink),
+            None => {}
+        }
+    }
+
+    fn run(&mut self, dir: Dir, mut piece: Piece<'_>, sink: &mut impl Sink) {
+        loop {
+            if self.must_wait(dir, piece.stamp, piece.is_empty()) {
+                self.lane(dir).backlog.push(piece);
+                return;
+            }
+            let asked = match self.requests {
+                Some(requests) if requests != dir => self.pairing.asked(),
+                _ => Asked::default(),
+            };
+            match self.lane(dir).reader.feed(&mut piece, asked) {
+                Step::More => return,
+                Step::Started(kind) => self.started(dir, kind),
+                Step::Head => self.head(dir),
+                Step::Done(message) => self.done(dir, message, sink),
+                Step::Lost(message) => self.lost(dir, message, sink),
+                Step::Http2 => {
+                    self.http2 = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn run_gap(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        if self.must_wait(dir, stamp, false) {
+            self.lane(dir).backlog.push_gap(len, stamp);
+            return;
+        }
+        match self.lane(dir).reader.gap(len) {
+            Gap::Covered => {}
+            Gap::Done(message, beyond) => {
+                self.done(dir, message, sink);
+                if beyond {
+                    self.lost(dir, None, sink);
+                }
+            }
+            Gap::Lost(message) => self.lost(dir, message, sink),
+        }
+    }
+
+    /// Whether this direction can't be read on before the other one is.
+    fn must_wait(&mut self, dir: Dir, stamp: Stamp, nothing_left: bool) -> bool {
+        let may_switch = self.requests == Some(dir) && self.pairing.may_switch();
+        let lane = self.lane(dir);
+        if may_switch && !nothing_left && lane.waiting == Waiting::No && lane.reader.is_between() {
+            lane.wait(Waiting::Switch, stamp.time);
+        }
+        lane.waiting != Waiting::No
+    }
+
+    fn started(&mut self, dir: Dir, kind: Kind) {
+        if self.requests.is_none() {
+            let requests = if kind == Kind::Request {
+                dir
+            } else {
+                other(dir)
+            };
+            self.requests = Some(requests);
+            self.lane(requests).reader.expect = Some(Kind::Request);
+            self.lane(other(requests)).reader.expect = Some(Kind::Response);
+            if self.lane(requests).broken {
+                self.pairing.lose_requests();
+            }
+            if self.lane(other(requests)).broken {
+                self.pairing.lose_responses();
+            }
+        }
+        if kind == Kind::Response {
+            let lane = self.lane(dir);
+            let since = lane.reader.first().map_or(KernelTime(0), |s| s.time);
+            lane.wait(Waiting::Request, since);
+            self.match_response(dir, false);
+        }
+    }
+
+    /// Looks for the request of the response that begins in `dir`.
+    fn match_response(&mut self, dir: Dir, now_or_never: bool) {
+        let coming = self.coming();
+        if let Some(first) = self.lane(dir).reader.first()
+            && let Match::Found(_) = self.pairing.response_begins(first, coming, now_or_never)
+        {
+            self.lane(dir).waiting = Waiting::No;
+        }
+    }
+
+    /// When the request began whose head is being read.
+    fn coming(&self) -> Option<KernelTime> {
+        let requests = self.requests?;
+        let first = self.lanes[requests as usize].reader.coming()?;
+        Some(first.time)
+    }
+
+    fn head(&mut self, dir: Dir) {
+        if self.requests != Some(dir) {
+            return;
+        }
+        if let Some(message) = self.lanes[dir as usize].reader.message()
+            && let Some(Content::Request(request)) = &message.content
+        {
+            let asked = framing::asked(request);
+            self.pairing
+                .request_begins(message.first, message.protocol, asked);
+        }
+    }
+
+    fn done(&mut self, dir: Dir, message: Message, sink: &mut impl Sink) {
+        let Some(status) = message.status() else {
+            self.pairing.request_ends(message);
+            return;
+        };
+        if matches!(status, 100..=199) && status != 101 {
+            self.pairing.interim(status);
+            return;
+        }
+        let tunnel = self.pairing.asked().connect && matches!(status, 200..=299);
+        self.response_ends(message, sink);
+        if status == 101 || tunnel {
+            // What follows is another protocol: here is where it would be handed on.
+            self.lane(dir).reader.leave_http();
+            self.lane(other(dir)).reader.leave_http();
+        }
+    }
+
+    fn response_ends(&mut self, message: Message, sink: &mut impl Sink) {
+        let gap = message.gap;
+        // A message without a head was not matched when it began.
+        let matched = message.content.is_some() || self.pairing.waits_since(message.first.time);
+        if !matched || !self.pairing.response_ends(message) {
+            sink.lost(reason(gap), 1);
+        }
+    }
+
+    fn lost(&mut self, dir: Dir, message: Option<Message>, sink: &mut impl Sink) {
+        let Some(requests) = self.requests else {
+            self.lane(dir).broken = true;
+            return;
+        };
+        if requests == dir {
+            if let Some(message) = message {
+                self.pairing.request_ends(message);
+            }
+            self.pairing.lose_requests();
+        } else {
+            if let Some(message) = message {
+                self.response_ends(message, sink);
+            }
+            self.pairing.lose_responses();
+        }
+    }
+
+    /// Reads on what no longer has to wait, and gives the exchanges that ended.
+    fn settle(&mut self, sink: &mut impl Sink) {
+        while self.go_on(Dir::Read, sink) || self.go_on(Dir::Write, sink) {}
+        while let Some(exchange) = self.pairing.pop_ended() {
+            self.give(exchange, sink);
+        }
+    }
+
+    /// True: the direction had to wait and no longer has to.
+    fn go_on(&mut self, dir: Dir, sink: &mut impl Sink) -> bool {
+        let may_switch = self.pairing.may_switch();
+        match self.lane(dir).waiting {
+            Waiting::No => return false,
+            Waiting::Request => self.match_response(dir, false),
+            Waiting::Switch if may_switch => {}
+            Waiting::Switch => self.lane(dir).waiting = Waiting::No,
+        }
+        let free = self.lane(dir).waiting == Waiting::No;
+        if free {
+            self.drain(dir, sink);
+        }
+        free
+    }
+
+    fn drain(&mut self, dir: Dir, sink: &mut impl Sink) {
+        if self.lane(dir).waiting != Waiting::No {
+            return;
+        }
+        let backlog = std::mem::take(&mut self.lane(dir).backlog);
+        for held in backlog.iter() {
+            match held {
+                Held::Piece(piece) => self.run(dir, piece, sink),
+                Held::Gap(len, stamp) => self.run_gap(dir, len, stamp, sink),
+            }
+        }
+        self.end_lane(dir, sink);
+    }
+
+    /// Stops waiting where the backlog is as long as it may be.
+    fn bound(&mut self, dir: Dir, sink: &mut impl Sink) {
+        if !self.lane(dir).backlog.is_full() {
+            return;
+        }
+        match self.lane(dir).waiting {
+            Waiting::No => {}
+            Waiting::Request => self.match_response(dir, true),
+            Waiting::Switch => {
+                self.pairing.stay();
+                self.lane(dir).waiting = Waiting::No;
+            }
+        }
+        self.drain(dir, sink);
+    }
+
+    fn give(&mut self, exchange: Exchange, sink: &mut impl Sink) {
+        let Some(requests) = self.requests else {
+            return;
+        };
+        if exchange.is_empty() {
+            let of = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.gap);
+            sink.lost(reason(of(&exchange.request) || of(&exchange.response)), 1);
+            return;
+        }
+        sink.exchange(exchange, requests, self.ordinal);
+        self.ordinal += 1;
+    }
+
+    /// The stream is HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// A response waits for its request: [`Session::tick`] is needed.
+    pub fn is_waiting(&self) -> bool {
+        self.lanes.iter().any(|l| l.waiting == Waiting::Request)
+    }
+
+    /// More requests wait for their responses than are kept.
+    pub fn is_over(&self) -> bool {
+        self.pairing.len() > PIPELINE_MAX
+    }
+
+    /// Transactions that have begun and not ended, as far as their requests were seen.
+    pub fn in_progress(&self) -> u64 {
+        self.pairing.len() as u64 + u64::from(self.coming().is_some())
+    }
+
+    /// Approximate memory, in bytes.
+    pub fn memory(&self) -> usize {
+        let lane = |l: &Lane| l.reader.memory() + l.backlog.memory();
+        size_of::<Self>() + lane(&self.lanes[0]) + lane(&self.lanes[1]) + self.pairing.memory()
+    }
+}
+
+fn other(dir: Dir) -> Dir {
+    match dir {
+        Dir::Read => Dir::Write,
+        Dir::Write => Dir::Read,
+    }
+}
+
+/// Why something can't be told.
+fn reason(gap: bool) -> Lost {
+    if gap {
+        Lost::RingFull
+    } else {
+        Lost::Unparsable
+    }
+}

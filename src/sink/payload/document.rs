@@ -1,0 +1,380 @@
+//! The payload document: one transaction as JSON.
+//!
+//! Keys, values and their order depend on the capture alone. QTap's keys come first, with the meaning they have there;
+//! ours follow. `headers` has one value a name, as QTap has it: the first, under its canonical name, with the
+//! pseudo-headers of HTTP/2 for every version, sorted. The full truth is `header_list`: pairs in wire order, names as
+//! sent. A value there that is not UTF-8 is `{"base64": "…"}`; in `headers` its odd bytes are U+FFFD.
+//!
+//! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
+
+use super::json::Json;
+use super::target::Target;
+use crate::enrich::rfc3339;
+use crate::enrich::{Process, ResourceValue};
+use crate::event::Role;
+use crate::redact::Capture;
+use crate::rules::Level;
+use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
+use std::net::IpAddr;
+
+/// Version of the document's shape. Grows when a key changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// Encodes `capture` at its level.
+pub fn encode(capture: &Capture) -> Vec<u8> {
+    let target = Target::of(capture);
+    let mut json = Json::with_capacity(size_hint(capture));
+    json.object(|j| {
+        j.key("metadata");
+        metadata(j, capture, target.as_ref());
+        j.key("request");
+        match (&capture.transaction.request, &target) {
+            (Some(r), Some(target)) => request(j, capture, r, target),
+            _ => j.null(),
+        }
+        j.key("response");
+        match &capture.transaction.response {
+            Some(r) => response(j, capture, r),
+            None => j.null(),
+        }
+        times(j, capture);
+        j.key("direction").string(direction(capture));
+        ours(j, capture);
+        connection(j, capture);
+    });
+    json.finish()
+}
+
+/// Bytes that a document of `capture` has, roughly and rather more than less.
+pub(super) fn size_hint(capture: &Capture) -> usize {
+    let t = &capture.transaction;
+    let request = t.request.as_ref().map_or(0, |r| {
+        4 * r.target.len() + 3 * (r.headers.memory() + r.trailers.memory()) + base64_len(&r.body)
+    });
+    let response = t.response.as_ref().map_or(0, |r| {
+        3 * (r.headers.memory() + r.trailers.memory()) + base64_len(&r.body)
+    });
+    2048 + request + response
+}
+
+fn base64_len(body: &Body) -> usize {
+    body.bytes().len().div_ceil(3) * 4
+}
+
+fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
+    let t = &capture.transaction;
+    let process = &*capture.process;
+    let to_server = t.request.as_ref().map_or(0, |r| r.wire_size);
+    let to_client = t.response.as_ref().map_or(0, |r| r.wire_size);
+    let (sent, received) = match t.role {
+        Role::Client => (to_server, to_client),
+        Role::Server => (to_client, to_server),
+    };
+    j.object(|j| {
+        j.key("process_id").plain(format_args!("{}", t.pid));
+        j.key("process_exe")
+            .string(process.exe.as_deref().unwrap_or(&process.name));
+        j.key("container_name")
+            .string(resource(process, "container.name"));
+        j.key("container_image")
+            .string(resource(process, "container.image.name"));
+        j.key("pod_name").string(resource(process, "k8s.pod.name"));
+        j.key("pod_namespace")
+            .string(resource(process, "k8s.namespace.name"));
+        j.key("bytes_sent").number(sent);
+        j.key("bytes_received").number(received);
+        j.key("request_id").string(&capture.id);
+        connection_id(j.key("connection_id"), capture);
+        j.key("endpoint_id").string(target.map_or("", Target::host));
+        j.key("container_id")
+            .string(process.container_id.as_deref().unwrap_or_default());
+        j.key("service_name")
+            .string(resource(process, "service.name"));
+        j.key("thread_id").number(t.tid);
+    });
+}
+
+/// Value of a resource attribute; empty where it has none.
+fn resource<'a>(process: &'a Process, key: &str) -> &'a str {
+    let found = process.resource.iter().find(|(k, _)| k == key);
+    match found {
+        Some((_, ResourceValue::Str(value))) => value,
+        _ => "",
+    }
+}
+
+/// `c` and the connection's number; `t` and the TLS session's where the socket is not known.
+fn connection_id(j: &mut Json, capture: &Capture) {
+    let connection = &capture.transaction.connection;
+    match (connection.conn, connection.tls) {
+        (Some(conn), _) => j.plain(format_args!("c{}", conn.0)),
+        (None, Some(tls)) => j.plain(format_args!("t{}", tls.0)),
+        (None, None) => j.string(""),
+    }
+}
+
+fn request(j: &mut Json, capture: &Capture, request: &Request, target: &Target<'_>) {
+    let facts = &capture.facts;
+    let level = capture.decision.level;
+    j.object(|j| {
+        j.key("method").lossy(&request.method);
+        j.key("url").string(&target.url());
+        j.key("scheme").string(&target.scheme);
+        j.key("path").string(&target.path);
+        j.key("authority").string(&target.authority);
+        j.key("protocol")
+            .string(protocol(capture.transaction.protocol));
+        j.key("request_id").string(&capture.id);
+        j.key("user_agent")
+            .string(facts.user_agent.as_deref().unwrap_or_default());
+        let content_type = facts.request_content_type.as_deref();
+        j.key("content_type")
+            .string(content_type.unwrap_or_default());
+        if level >= Level::Headers {
+            let path = target.path_and_query();
+            let pseudo: [(&str, &[u8]); 4] = [
+                (":authority", target.authority.as_bytes()),
+                (":method", &request.method),
+                (":path", path.as_bytes()),
+                (":scheme", target.scheme.as_bytes()),
+            ];
+            headers(j.key("headers"), &pseudo, &request.headers);
+        }
+        body(j, &request.body, level);
+        j.key("query")
+            .string(target.query.as_deref().unwrap_or_default());
+        j.key("protocol_version")
+            .string(capture.transaction.protocol.version());
+        lists(j, &request.headers, &request.trailers, level);
+        body_facts(j, &request.body, request.wire_size);
+    });
+}
+
+/// QTap's name of the protocol.
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http10 | Protocol::Http11 => "http1",
+        Protocol::Http2 => "http2",
+    }
+}
+
+fn response(j: &mut Json, capture: &Capture, response: &Response) {
+    let level = capture.decision.level;
+    j.object(|j| {
+        j.key("status").number(response.status);
+        let content_type = capture.facts.response_content_type.as_deref();
+        j.key("content_type")
+            .string(content_type.unwrap_or_default());
+        if level >= Level::Headers {
+            let status = response.status.to_string();
+            headers(
+                j.key("headers"),
+                &[(":status", status.as_bytes())],
+                &response.headers,
+            );
+        }
+        body(j, &response.body, level);
+        if level >= Level::Headers {
+            j.key("reason").lossy(&response.reason);
+        }
+        lists(j, &response.headers, &response.trailers, level);
+        body_facts(j, &response.body, response.wire_size);
+        j.key("interim")
+            .array(|j| response.interim.iter().for_each(|s| j.number(*s)));
+    });
+}
+
+fn headers(j: &mut Json, pseudo: &[(&str, &[u8])], headers: &Headers) {
+    // Stable: of equal names the first on the wire stays first.
+    let mut fields: Vec<(String, &[u8])> = headers
+        .iter()
+        .filter(|(name, _)| !name.starts_with(b":"))
+        .map(|(name, value)| (canonical(name), value))
+        .collect();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    fields.dedup_by(|later, first| later.0 == first.0);
+    j.object(|j| {
+        for (name, value) in pseudo {
+            j.key(name).lossy(value);
+        }
+        for (name, value) in &fields {
+            j.key(name).lossy(value);
+        }
+    });
+}
+
+/// `x-user-ID` as `X-User-Id`. A name that is no token stays as it is.
+fn canonical(name: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(name).into_owned();
+    if !name
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    {
+        return text;
+    }
+    let mut upper = true;
+    text = text
+        .chars()
+        .map(|c| {
+            let c = if upper {
+                c.to_ascii_uppercase()
+            } else {
+                c.to_ascii_lowercase()
+            };
+            upper = c == '-';
+            c
+        })
+        .collect();
+    text
+}
+
+fn lists(j: &mut Json, headers: &Headers, trailers: &Headers, level: Level) {
+    if level >= Level::Headers {
+        list(j.key("header_list"), headers);
+        list(j.key("trailer_list"), trailers);
+    }
+}
+
+fn list(j: &mut Json, headers: &Headers) {
+    j.array(|j| {
+        for (name, value) in headers.iter() {
+            j.array(|j| {
+                bytes(j, name);
+                bytes(j, value);
+            });
+        }
+    });
+}
+
+/// A string, or an object with the bytes in base64 where they are not UTF-8.
+fn bytes(j: &mut Json, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => j.string(text),
+        Err(_) => j.object(|j| j.key("base64").base64(bytes)),
+    }
+}
+
+fn body(j: &mut Json, body: &Body, level: Level) {
+    if level >= Level::Full {
+        j.key("body").base64(body.bytes());
+    }
+}
+
+fn body_facts(j: &mut Json, body: &Body, wire_size: u64) {
+    j.key("body_size").number(body.size());
+    j.key("body_truncated").bool(body.truncated());
+    j.key("body_missing").number(body.missing());
+    j.key("wire_size").number(wire_size);
+}
+
+fn times(j: &mut Json, capture: &Capture) {
+    j.key("transaction_time")
+        .plain(format_args!("{}", rfc3339(capture.start)));
+    // Whole milliseconds, rounded up as QTap's floor of 1 has it; `duration_ns` is exact.
+    j.key("duration_ms")
+        .number(duration_ns(capture).div_ceil(1_000_000));
+}
+
+fn duration_ns(capture: &Capture) -> u64 {
+    let timing = &capture.transaction.timing;
+    timing.end.since(timing.start)
+}
+
+fn ours(j: &mut Json, capture: &Capture) {
+    let t = &capture.transaction;
+    let ids = &capture.ids;
+    j.key("version").number(VERSION);
+    j.key("transaction_id").string(&capture.id);
+    hex(j.key("trace_id"), &ids.trace_id);
+    hex(j.key("span_id"), &ids.span_id);
+    match &ids.parent_span_id {
+        Some(parent) => hex(j.key("parent_span_id"), parent),
+        None => j.key("parent_span_id").null(),
+    }
+    j.key("level").string(capture.decision.level.name());
+    match &capture.decision.rule {
+        Some(rule) => j.key("rule").string(rule),
+        None => j.key("rule").null(),
+    }
+    j.key("complete").bool(t.complete());
+    j.key("marks")
+        .array(|j| t.marks.iter().for_each(|m| j.string(m.name())));
+    j.key("end_time")
+        .plain(format_args!("{}", rfc3339(capture.end)));
+    j.key("duration_ns").number(duration_ns(capture));
+    j.key("request_end_ns")
+        .number(t.timing.request_end.since(t.timing.start));
+    match t.timing.response_start {
+        Some(first) => j
+            .key("response_start_ns")
+            .number(first.since(t.timing.start)),
+        None => j.key("response_start_ns").null(),
+    }
+}
+
+fn connection(j: &mut Json, capture: &Capture) {
+    let t = &capture.transaction;
+    let address = |j: &mut Json, key: &str, address: Option<std::net::SocketAddr>| match address {
+        Some(address) => j.key(key).plain(format_args!("{address}")),
+        None => j.key(key).null(),
+    };
+    j.key("connection").object(|j| {
+        let role = match t.role {
+            Role::Client => "client",
+            Role::Server => "server",
+        };
+        j.key("role").string(role);
+        address(j, "local", t.connection.local);
+        address(j, "remote", t.connection.remote);
+        j.key("ordinal").number(t.ordinal);
+        j.key("tls");
+        match &t.connection.tls_info {
+            Some(info) => tls(j, info),
+            None => j.null(),
+        }
+    });
+}
+
+fn tls(j: &mut Json, info: &TlsInfo) {
+    j.object(|j| {
+        j.key("version").string(info.version.unwrap_or_default());
+        j.key("sni").string(info.sni.as_deref().unwrap_or_default());
+        j.key("alpn_offered")
+            .array(|j| info.alpn_offered.iter().for_each(|p| j.string(p)));
+    });
+}
+
+fn hex(j: &mut Json, id: &[u8]) {
+    j.plain(format_args!("{}", Hex(id)));
+}
+
+/// Lower-case hex digits of bytes.
+pub(super) struct Hex<'a>(pub &'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// QTap's word for the direction. An unknown remote address counts as external.
+fn direction(capture: &Capture) -> &'static str {
+    let t = &capture.transaction;
+    match (t.role, t.connection.remote) {
+        (Role::Server, _) => "ingress",
+        (Role::Client, Some(remote)) if internal(remote.ip()) => "egress-internal",
+        (Role::Client, _) => "egress-external",
+    }
+}
+
+/// Loopback, link-local or private (RFC 1918, RFC 4193).
+fn internal(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -1,0 +1,358 @@
+use super::*;
+use crate::config::S3Store;
+use crate::redact::sample::{body, policy, redact, transaction};
+use crate::telemetry::ledger::Payloads;
+use object_store::memory::InMemory;
+use object_store::path::Path as Key;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use object_store::{ObjectStore as Objects, ObjectStoreExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+type Gone = (Arc<Redacted>, Option<PayloadLink>, Instant);
+
+struct Bench {
+    stage: PayloadStage,
+    ledger: Ledger,
+    gone: UnboundedReceiver<Gone>,
+}
+
+fn sink() -> (Next, UnboundedReceiver<Gone>) {
+    let (sender, gone) = mpsc::unbounded_channel();
+    let next: Next = Arc::new(move |capture, link, ticket: SharedTicket| {
+        ticket.taken();
+        sender.send((capture, link, Instant::now())).unwrap();
+    });
+    (next, gone)
+}
+
+fn bucket(kind: ObjectStoreKind) -> ObjectStore {
+    ObjectStore {
+        id: "payloads".to_owned(),
+        access_url: None,
+        kind,
+    }
+}
+
+fn s3(endpoint: &str) -> ObjectStore {
+    bucket(ObjectStoreKind::S3(S3Store {
+        endpoint: endpoint.to_owned(),
+        bucket: "traffic".to_owned(),
+        region: "us-east-1".to_owned(),
+        insecure: true,
+        credentials: Some((
+            crate::config::Secret::new("key"),
+            crate::config::Secret::new("secret"),
+        )),
+        prefix: String::new(),
+    }))
+}
+
+impl Bench {
+    /// A stage on a store in memory.
+    fn on(store: Arc<dyn Objects>, options: PayloadOptions) -> Bench {
+        let (next, gone) = sink();
+        let ledger = Ledger::new();
+        let link = LinkTemplate::new(&s3("store.example"));
+        let handle = Handle::current();
+        let store = Store::remote(store);
+        let stage = PayloadStage::run(store, link, true, options, ledger.clone(), &handle, next);
+        Bench {
+            stage,
+            ledger,
+            gone,
+        }
+    }
+
+    fn of(store: &ObjectStore, options: PayloadOptions) -> Bench {
+        let (next, gone) = sink();
+        let ledger = Ledger::new();
+        let stage =
+            PayloadStage::start(store, options, ledger.clone(), &Handle::current(), next).unwrap();
+        Bench {
+            stage,
+            ledger,
+            gone,
+        }
+    }
+
+    fn offer(&self, number: usize) {
+        self.offer_at(number, Level::Full);
+    }
+
+    fn offer_at(&self, number: usize, level: Level) {
+        let mut t = transaction(&format!("/{number}"), &[("host", "h")], &[]);
+        t.request.as_mut().unwrap().body = body(&vec![b'x'; 1000]);
+        let (capture, _) = redact(&policy(), t, level);
+        self.stage
+            .offer(Arc::new(capture), self.ledger.transaction_seen().shared());
+    }
+
+    async fn next(&mut self) -> Gone {
+        let wait = tokio::time::timeout(Duration::from_secs(20), self.gone.recv());
+        wait.await.expect("telemetry goes on").unwrap()
+    }
+
+    async fn link(&mut self) -> PayloadLink {
+        self.next().await.1.unwrap()
+    }
+
+    fn payloads(&self) -> Payloads {
+        self.ledger.snapshot().payloads
+    }
+
+    async fn drain(&self, time: Duration) {
+        self.stage.drain(Instant::now() + time).await;
+    }
+
+    /// Every payload wanted has its end, and every transaction went on.
+    fn balanced(&self) {
+        let p = self.payloads();
+        let lost = p.lost.queue_full + p.lost.store_failed + p.lost.too_large + p.lost.shutdown;
+        assert_eq!((p.wanted, p.in_flight), (p.stored + lost, 0), "{p:?}");
+        let t = self.ledger.snapshot().transactions;
+        assert_eq!(t.seen, t.exported, "{t:?}");
+    }
+}
+
+fn slow(put: Duration) -> Arc<dyn Objects> {
+    let config = ThrottleConfig {
+        wait_put_per_call: put,
+        ..ThrottleConfig::default()
+    };
+    Arc::new(ThrottledStore::new(InMemory::new(), config))
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn the_object_of_the_link_is_the_document_and_its_digest_is_its_key() {
+    let store = Arc::new(InMemory::new());
+    let mut bench = Bench::on(store.clone(), PayloadOptions::default());
+    bench.offer(1);
+    let (capture, link, _) = bench.next().await;
+    let link = link.unwrap();
+    assert_eq!(link.status, PayloadStatus::Stored);
+    let digest = link.digest.unwrap();
+    assert_eq!(
+        link.url.unwrap(),
+        format!("http://store.example/traffic/{digest}")
+    );
+    let got = store.get(&Key::from(digest.as_str())).await.unwrap();
+    let attribute = got
+        .attributes
+        .get(&object_store::Attribute::ContentType)
+        .cloned();
+    assert_eq!(attribute.as_deref(), Some("application/json"));
+    let bytes = got.bytes().await.unwrap();
+    assert_eq!(bytes, document::encode(&capture));
+    assert_eq!(document::Hex(&Sha256::digest(&bytes)).to_string(), digest);
+    assert_eq!(link.size, Some(bytes.len() as u64));
+    bench.drain(LONG).await;
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn equal_documents_are_stored_once() {
+    let mut bench = Bench::on(Arc::new(InMemory::new()), PayloadOptions::default());
+    for _ in 0..3 {
+        bench.offer(1);
+        assert_eq!(bench.link().await.status, PayloadStatus::Stored);
+    }
+    bench.drain(LONG).await;
+    assert_eq!(
+        (bench.payloads().stored, bench.payloads().deduplicated),
+        (3, 2)
+    );
+}
+
+#[tokio::test]
+async fn telemetry_waits_no_longer_than_its_patience_and_then_says_pending() {
+    let patience = Duration::from_millis(50);
+    let options = PayloadOptions {
+        patience,
+        writers: 1,
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::on(slow(Duration::from_millis(400)), options);
+    let began = Instant::now();
+    for number in 0..3 {
+        bench.offer(number);
+    }
+    for _ in 0..3 {
+        let (_, link, at) = bench.next().await;
+        let link = link.unwrap();
+        // The second and third wait for the only writer: their keys are known all the same.
+        assert_eq!(link.status, PayloadStatus::Pending);
+        assert!(link.url.is_some() && link.digest.is_some());
+        assert!(at - began >= patience, "{:?}", at - began);
+    }
+    assert_eq!(bench.payloads().stored, 0);
+    bench.drain(LONG).await;
+    assert_eq!(bench.payloads().stored, 3);
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn a_full_queue_loses_the_payload_and_not_the_transaction() {
+    for options in [
+        PayloadOptions {
+            max_queued: 2,
+            ..PayloadOptions::default()
+        },
+        PayloadOptions {
+            max_queued_bytes: 20_000,
+            ..PayloadOptions::default()
+        },
+    ] {
+        let mut bench = Bench::on(slow(Duration::from_millis(300)), options);
+        for number in 0..20 {
+            bench.offer(number);
+        }
+        let first = bench.link().await;
+        assert_eq!((first.status, first.url), (PayloadStatus::Lost, None));
+        bench.drain(LONG).await;
+        let p = bench.payloads();
+        assert!(p.stored > 0 && p.lost.queue_full > 0, "{p:?}");
+        bench.balanced();
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_deadline_is_lost_and_told() {
+    let options = PayloadOptions {
+        writers: 1,
+        patience: LONG,
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::on(slow(LONG), options);
+    for number in 0..5 {
+        bench.offer(number);
+    }
+    bench.drain(Duration::from_millis(200)).await;
+    for _ in 0..5 {
+        assert_eq!(bench.link().await.status, PayloadStatus::Lost);
+    }
+    assert_eq!(bench.payloads().lost.shutdown, 5);
+    bench.offer(6);
+    assert_eq!(bench.link().await.status, PayloadStatus::Lost);
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_large_is_lost_by_that_reason() {
+    let options = PayloadOptions {
+        max_object_bytes: 1000,
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::on(Arc::new(InMemory::new()), options);
+    bench.offer(1);
+    assert_eq!(bench.link().await.status, PayloadStatus::Lost);
+    bench.drain(LONG).await;
+    assert_eq!(bench.payloads().lost.too_large, 1);
+}
+
+#[tokio::test]
+async fn below_the_stores_level_and_at_a_disabled_store_no_payload_is_wanted() {
+    let options = PayloadOptions {
+        from_level: Level::Full,
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::on(Arc::new(InMemory::new()), options);
+    bench.offer_at(1, Level::Headers);
+    assert_eq!(bench.next().await.1, None);
+    let mut off = Bench::of(
+        &bucket(ObjectStoreKind::Disabled),
+        PayloadOptions::default(),
+    );
+    off.offer(1);
+    assert_eq!(off.next().await.1, None);
+    off.drain(LONG).await;
+    assert_eq!((bench.payloads().wanted, off.payloads().wanted), (0, 0));
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn local(link: &PayloadLink) -> std::path::PathBuf {
+    let url = url::Url::parse(link.url.as_deref().unwrap()).unwrap();
+    url.to_file_path().unwrap()
+}
+
+#[tokio::test]
+async fn a_folder_gets_files_for_its_owner_alone_and_file_urls() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pay loads");
+    let store = bucket(ObjectStoreKind::Disk { path: path.clone() });
+    let mut bench = Bench::of(&store, PayloadOptions::default());
+    bench.offer(1);
+    let link = bench.link().await;
+    assert_eq!(link.status, PayloadStatus::Stored);
+    let file = local(&link);
+    assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
+    let bytes = std::fs::read(&file).unwrap();
+    let digest = document::Hex(&Sha256::digest(&bytes)).to_string();
+    assert_eq!(file, path.join(&digest));
+    assert_eq!(link.digest, Some(digest));
+
+    bench.offer(1);
+    assert_eq!(bench.link().await.status, PayloadStatus::Stored);
+    assert_eq!(bench.payloads().deduplicated, 1);
+
+    // Removed while it runs: made again, as closed as before.
+    std::fs::remove_dir_all(&path).unwrap();
+    bench.offer(2);
+    let link = bench.link().await;
+    assert_eq!((mode(&path), mode(&local(&link))), (0o700, 0o600));
+
+    // Replaced by a link: nothing is written through it.
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    bench.offer(3);
+    assert_eq!(bench.link().await.status, PayloadStatus::Lost);
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    bench.drain(LONG).await;
+    assert_eq!(bench.payloads().lost.store_failed, 1);
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_loses_payloads_and_nothing_else() {
+    // Bound and dropped: nothing listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let options = PayloadOptions {
+        patience: LONG,
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::of(&s3(&port.to_string()), options);
+    bench.offer(1);
+    let link = bench.link().await;
+    assert_eq!(link.status, PayloadStatus::Lost);
+    assert!(link.url.is_some());
+    bench.drain(LONG).await;
+    assert_eq!(bench.payloads().lost.store_failed, 1);
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn a_stage_with_a_folder_that_cannot_be_used_does_not_start() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let store = bucket(ObjectStoreKind::Disk {
+        path: file.path().to_owned(),
+    });
+    let (next, _gone) = sink();
+    let options = PayloadOptions::default();
+    let started = PayloadStage::start(&store, options, Ledger::new(), &Handle::current(), next);
+    let message = started.err().unwrap().to_string();
+    assert!(
+        message.contains("payloads") && message.contains("not a folder"),
+        "{message}"
+    );
+}

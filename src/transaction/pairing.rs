@@ -1,0 +1,342 @@
+//! Pairing of requests with responses that come in the order of the requests (RFC 9112 §9.3.2).
+//!
+//! Enters: messages of both directions, whole or marked, in the order of each direction.
+//! Leaves: exchanges in the order of the requests.
+//! Holds: the two directions may arrive in any order against each other, since the kernel reports a write when the call
+//! returns: a response is paired only with a request that began before it. Where lost bytes leave the pair in doubt,
+//! it comes out marked.
+
+use super::{Content, Mark, Marks, Message, Protocol, Stamp};
+use crate::event::KernelTime;
+use std::collections::VecDeque;
+
+/// What framing of a response has to know of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// False: the request was not seen; the other fields mean nothing.
+    pub known: bool,
+    pub head: bool,
+    pub connect: bool,
+    /// It asks to leave HTTP: CONNECT, or `Upgrade`.
+    pub switches: bool,
+}
+
+/// A request with its response, each as far as it is known.
+pub struct Exchange {
+    pub request: Option<Message>,
+    pub response: Option<Message>,
+    /// Status codes of interim responses.
+    pub interim: Vec<u16>,
+    pub marks: Marks,
+    asked: Asked,
+    first: Stamp,
+    protocol: Protocol,
+    request_done: bool,
+    response_done: bool,
+}
+
+impl Exchange {
+    fn begin(first: Stamp, protocol: Protocol, asked: Asked) -> Self {
+        Exchange {
+            request: None,
+            response: None,
+            interim: Vec::new(),
+            marks: Marks::default(),
+            asked,
+            first,
+            protocol,
+            request_done: false,
+            response_done: false,
+        }
+    }
+
+    /// First byte of the request; of the response where there is no request.
+    pub fn first(&self) -> Stamp {
+        self.first
+    }
+
+    /// Version of the response, else of the request.
+    pub fn protocol(&self) -> Protocol {
+        let seen = |m: &Option<Message>| {
+            m.as_ref()
+                .filter(|m| m.content.is_some())
+                .map(|m| m.protocol)
+        };
+        seen(&self.request).unwrap_or(seen(&self.response).unwrap_or(self.protocol))
+    }
+
+    /// Neither message could be read.
+    pub fn is_empty(&self) -> bool {
+        let readable = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.content.is_some());
+        !readable(&self.request) && !readable(&self.response) && self.interim.is_empty()
+    }
+
+    fn set_request(&mut self, message: Message) {
+        self.request_done = true;
+        let own = [Mark::RequestGap, Mark::RequestMalformed, Mark::RequestCut];
+        self.mark(&message, own);
+        self.request = Some(message);
+    }
+
+    fn set_response(&mut self, message: Message) {
+        self.response_done = true;
+        let own = [
+            Mark::ResponseGap,
+            Mark::ResponseMalformed,
+            Mark::ResponseCut,
+        ];
+        self.mark(&message, own);
+        self.response = Some(message);
+    }
+
+    fn mark(&mut self, message: &Message, [gap, malformed, cut]: [Mark; 3]) {
+        for (set, mark) in [
+            (message.gap, gap),
+            (message.malformed, malformed),
+            (message.cut, cut),
+            (message.unfinished, Mark::Unfinished),
+            (message.reset, Mark::Reset),
+        ] {
+            if set {
+                self.marks.set(mark);
+            }
+        }
+    }
+
+    fn memory(&self) -> usize {
+        let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
+        size_of::<Self>() + message(&self.request) + message(&self.response)
+    }
+}
+
+/// What a response belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// To the first exchange without a response, which may be one made for it because no request was seen.
+    Found(Asked),
+    /// Its request may still come.
+    Wait,
+}
+
+/// The exchanges of one connection that have not ended.
+#[derive(Default)]
+pub struct Pairing {
+    open: VecDeque<Exchange>,
+    /// Turn of the last byte of the newest request.
+    newest_turn: Option<u32>,
+    /// A request was sent before the response to the one before it: after a loss, order alone proves nothing here.
+    pipelined: bool,
+    /// Requests were lost at some time. With pipelining nobody can tell any more which response is whose.
+    lossy: bool,
+    /// An unknown number of requests, or of responses, was lost since the last one that was seen.
+    requests_lost: bool,
+    responses_lost: bool,
+}
+
+impl Pairing {
+    /// A request's head is known. `asked`: what its response's framing needs.
+    pub fn request_begins(&mut self, first: Stamp, protocol: Protocol, asked: Asked) {
+        self.pipelined |= self.newest_turn == Some(first.turn);
+        self.newest_turn = Some(first.turn);
+        let mut exchange = Exchange::begin(first, protocol, asked);
+        if self.requests_lost || self.lossy && self.pipelined {
+            exchange.marks.set(Mark::RequestGap);
+        }
+        self.lossy |= self.requests_lost;
+        self.requests_lost = false;
+        self.open.push_back(exchange);
+    }
+
+    /// A request ended, whole or not. Where no head was announced it becomes an exchange of its own.
+    pub fn request_ends(&mut self, message: Message) {
+        if !self.open.iter().any(|e| !e.request_done) {
+            self.request_begins(message.first, message.protocol, Asked::default());
+        }
+        self.newest_turn = Some(message.last.turn);
+        if let Some(exchange) = self.open.iter_mut().rev().find(|e| !e.request_done) {
+            exchange.set_request(message);
+        }
+    }
+
+    /// An unknown number of requests may have been lost.
+    pub fn lose_requests(&mut self) {
+        self.requests_lost = true;
+    }
+
+    /// An unknown number of responses may have been lost.
+    pub fn lose_responses(&mut self) {
+        self.responses_lost = true;
+    }
+
+    /// Finds the request of a response that begins at `first`. `coming`: when a request began whose head is not read yet.
+    /// With `now_or_never` it does not wait.
+    pub fn response_begins(
+        &mut self,
+        first: Stamp,
+        coming: Option<KernelTime>,
+        now_or_never: bool,
+    ) -> Match {
+        if self.responses_lost && !self.pass_over_lost(first, now_or_never) {
+            return Match::Wait;
+        }
+        let next = self.open.iter().find(|e| !e.response_done);
+        match next {
+            Some(e) if e.first.time <= first.time => Match::Found(e.asked),
+            None if !now_or_never && coming.is_none_or(|t| t <= first.time) => Match::Wait,
+            _ => Match::Found(self.orphan(first)),
+        }
+    }
+
+    /// Makes an exchange for a response without a request.
+    fn orphan(&mut self, first: Stamp) -> Asked {
+        let mut exchange = Exchange::begin(first, Protocol::Http11, Asked::default());
+        exchange.request_done = true;
+        exchange.marks.set(Mark::RequestMissing);
+        if self.responses_lost {
+            exchange.marks.set(Mark::ResponseGap);
+        }
+        let at = self.open.iter().position(|e| !e.response_done);
+        self.open.insert(at.unwrap_or(self.open.len()), exchange);
+        Asked::default()
+    }
+
+    /// After lost responses: a response that comes one turn after the newest request answers it, where nothing is
+    /// pipelined, and the requests in front of that have lost their responses. Else nothing is sure, and all requests
+    /// before the response are given up. False: a request that explains the response may still come.
+    fn pass_over_lost(&mut self, first: Stamp, now_or_never: bool) -> bool {
+        let waiting = |e: &Exchange| !e.response_done && e.first.time <= first.time;
+        let Some(newest) = self.open.iter().rposition(waiting) else {
+            return true;
+        };
+        let turn = self.open[newest]
+            .request
+            .as_ref()
+            .map_or(first.turn, |m| m.last.turn.wrapping_add(1));
+        let sure = !self.pipelined && turn == first.turn;
+        if !sure && !self.pipelined && !now_or_never {
+            return false;
+        }
+        for (i, exchange) in self.open.iter_mut().enumerate() {
+            if !waiting(exchange) {
+                continue;
+            }
+            exchange.marks.set(Mark::ResponseGap);
+            if i < newest || !sure {
+                exchange.marks.set(Mark::ResponseMissing);
+                exchange.response_done = true;
+            }
+        }
+        // An exchange found for sure ends the doubt.
+        self.responses_lost = !sure;
+        true
+    }
+
+    /// What is known of the request of the response that is being read.
+    pub fn asked(&self) -> Asked {
+        self.open
+            .iter()
+            .find(|e| !e.response_done)
+            .map_or(Asked::default(), |e| e.asked)
+    }
+
+    /// An interim response (1xx) was read.
+    pub fn interim(&mut self, status: u16) {
+        if let Some(exchange) = self.open.iter_mut().find(|e| !e.response_done) {
+            exchange.interim.push(status);
+        }
+    }
+
+    /// The response that was being read ended, whole or not. False: there is no exchange for it.
+    #[must_use]
+    pub fn response_ends(&mut self, message: Message) -> bool {
+        let end = message.last.time;
+        let mut waiting = self.open.iter_mut().filter(|e| !e.response_done);
+        let Some(exchange) = waiting.next() else {
+            return false;
+        };
+        exchange.set_response(message);
+        // A request that began before this response ended was pipelined.
+        self.pipelined |= waiting.any(|e| e.first.time < end);
+        true
+    }
+
+    /// The newest request asks to leave HTTP, and its response is not known.
+    pub fn may_switch(&self) -> bool {
+        self.open
+            .back()
+            .is_some_and(|e| e.asked.switches && e.request_done && !e.response_done)
+    }
+
+    /// The newest request is not believed to leave HTTP.
+    pub fn stay(&mut self) {
+        if let Some(exchange) = self.open.back_mut() {
+            exchange.asked.switches = false;
+        }
+    }
+
+    /// A request that began before `time` has no response yet.
+    pub fn waits_since(&self, time: KernelTime) -> bool {
+        self.open
+            .iter()
+            .find(|e| !e.response_done)
+            .is_some_and(|e| e.first.time <= time)
+    }
+
+    /// The next exchange that has ended.
+    pub fn pop_ended(&mut self) -> Option<Exchange> {
+        let front = self.open.front()?;
+        (front.request_done && front.response_done)
+            .then(|| self.open.pop_front())
+            .flatten()
+    }
+
+    /// The next exchange of a connection that has ended, marked where it has not. `unfinished`: the agent ends,
+    /// not the connection.
+    pub fn pop_rest(&mut self, unfinished: bool, reset: bool) -> Option<Exchange> {
+        let mut exchange = self.open.pop_front()?;
+        if exchange.request_done && exchange.response_done {
+            return Some(exchange);
+        }
+        if unfinished {
+            exchange.marks.set(Mark::Unfinished);
+        } else if !exchange.response_done {
+            exchange.marks.set(Mark::ResponseMissing);
+        }
+        if reset {
+            exchange.marks.set(Mark::Reset);
+        }
+        Some(exchange)
+    }
+
+    /// Exchanges that have not ended.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Approximate memory that this holds, in bytes.
+    pub fn memory(&self) -> usize {
+        self.open.iter().map(Exchange::memory).sum()
+    }
+}
+
+impl Exchange {
+    /// Takes the parts that a transaction is made of.
+    pub fn into_parts(self) -> (Option<super::Request>, Option<super::Response>) {
+        let request = match self.request.and_then(|m| m.content) {
+            Some(Content::Request(request)) => Some(request),
+            _ => None,
+        };
+        let response = match self.response.and_then(|m| m.content) {
+            Some(Content::Response(mut response)) => {
+                response.interim = self.interim;
+                Some(response)
+            }
+            _ => None,
+        };
+        (request, response)
+    }
+}

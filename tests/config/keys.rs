@@ -1,0 +1,237 @@
+//! Every key that this version acts on: one case of its effect and one of its error. A test in `src/config` sees to it
+//! that the table below and the tables of keys have the same keys.
+
+use crate::{loaded, read};
+use plainspan::config::{Config, known_keys};
+
+/// Where the case's YAML goes.
+enum At {
+    Root,
+    Service,
+    EventStore,
+    ObjectStore,
+    Capture,
+    AccessLogs,
+    Stack,
+    Tap,
+}
+use At::{AccessLogs, Capture, EventStore, ObjectStore, Root, Service, Stack, Tap};
+
+/// Section and key of the tables, where it goes, a right value, what `Debug` of the configuration then shows, a wrong
+/// value, what the error says.
+type Case = (
+    &'static str,
+    &'static str,
+    At,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    ("the configuration", "version", Root, "", "Config", "version: 1", "must be 2"),
+    ("the configuration", "services", Root, "services: {}", "event_stores: []", "services: []", "must be a map"),
+    ("the configuration", "stacks", Root, "stacks: {q: {}}", "\"q\": Stack", "stacks: {q: 1}", "must be a map"),
+    ("the configuration", "tap", Root, "tap: {direction: ingress}", "direction: Ingress", "tap: []", "must be a map"),
+    ("the configuration", "resource", Root, "resource: {attributes: {a: b}}", "resource: {\"a\": \"b\"}", "resource: 1", "must be a map"),
+    ("the configuration", "limits", Root, "limits: {ring: 1MiB}", "ring: 1048576", "limits: 1", "must be a map"),
+    ("services", "event_stores", Service, "event_stores: [{type: stdout}]", "kind: Stdout", "event_stores: {}", "must be a list"),
+    ("services", "object_stores", Service, "object_stores: [{type: stdout}]", "kind: Stdout", "object_stores: {}", "must be a list"),
+
+    ("event store otel", "id", EventStore, "id: c1", "id: \"c1\"", "id: a/b", "letters, digits"),
+    ("event store otel", "type", EventStore, "", "Otel(", "type: otel2", "duplicate key"),
+    ("event store otel", "endpoint", EventStore, "endpoint: 'http://c:4317'", "url: \"http://c:4317\"", "endpoint: 'http://c:0'", "1 to 65535"),
+    ("event store otel", "protocol", EventStore, "protocol: http", "protocol: Http", "protocol: grcp", "did you mean `grpc`"),
+    ("event store otel", "signals", EventStore, "signals: [traces]", "logs: None", "signals: [trace]", "did you mean `traces`"),
+    ("event store otel", "headers", EventStore, "headers: {x-a: {type: text, value: v}}", "headers: [(\"x-a\", ********)]", "headers: {'x a': {type: text, value: v}}", "is not a header name"),
+    ("event store otel", "tls", EventStore, "tls: {ca_file: /ca}", "ca_file: Some(\"/ca\")", "tls: true", "must be a map"),
+    ("event store otel", "compression", EventStore, "compression: zstd", "compression: Zstd", "compression: br", "one of none, gzip, zstd"),
+    ("event store otel", "timeout", EventStore, "timeout: 250ms", "timeout: 250ms", "timeout: 10", "`10s`"),
+    ("event store otel", "environment", EventStore, "environment: staging", "\"deployment.environment.name\": \"staging\"", "environment: ''", "must not be empty"),
+    ("tls", "enabled", EventStore, "endpoint: 'c:4317', tls: {enabled: true}", "https://c:4317", "tls: {enabled: yes}", "true or false"),
+    ("tls", "ca_file", EventStore, "tls: {ca_file: /a}", "ca_file: Some(\"/a\")", "tls: {ca_file: ''}", "must not be empty"),
+    ("tls", "cert_file", EventStore, "tls: {cert_file: /a, key_file: /b}", "cert_file: Some(\"/a\")", "tls: {cert_file: /a}", "without `key_file`"),
+    ("tls", "key_file", EventStore, "tls: {cert_file: /a, key_file: /b}", "key_file: Some(\"/b\")", "tls: {key_file: /b}", "without `cert_file`"),
+    ("tls", "insecure_skip_verify", EventStore, "endpoint: 'https://c', tls: {insecure_skip_verify: true}", "insecure_skip_verify: true", "tls: {insecure_skip_verify: 1}", "true or false"),
+
+    ("event store", "id", Service, "event_stores: [{type: stdout, id: x}]", "id: \"x\"", "event_stores: [{type: stdout, id: ''}]", "letters, digits"),
+    ("event store", "type", Service, "event_stores: [{type: disabled}]", "kind: Disabled", "event_stores: [{type: stdou}]", "did you mean `stdout`"),
+
+    ("object store s3", "id", ObjectStore, "id: o1", "id: \"o1\"", "id: a b", "letters, digits"),
+    ("object store s3", "type", ObjectStore, "", "S3(", "type: s4", "duplicate key"),
+    ("object store s3", "endpoint", ObjectStore, "endpoint: 'minio:9000'", "endpoint: \"minio:9000\"", "endpoint: 'http://minio'", "has no scheme"),
+    ("object store s3", "bucket", Service, "object_stores: [{type: s3, bucket: bb}]", "bucket: \"bb\"", "object_stores: [{type: s3}]", "is missing `bucket`"),
+    ("object store s3", "region", ObjectStore, "region: eu-1", "region: \"eu-1\"", "region: ''", "must not be empty"),
+    ("object store s3", "access_url", ObjectStore, "access_url: 'https://x/{{KEY}}'", "https://x/{{KEY}}", "access_url: 'https://x/{{DIGST}}'", "did you mean `{{DIGEST}}`"),
+    ("object store s3", "insecure", ObjectStore, "insecure: true", "insecure: true", "insecure: no", "true or false"),
+    ("object store s3", "access_key", ObjectStore, "access_key: {type: text, value: a}, secret_key: {type: text, value: b}", "credentials: Some((********, ********))", "access_key: {type: text, value: a}", "without `secret_key`"),
+    ("object store s3", "secret_key", ObjectStore, "access_key: {type: env, value: SET}, secret_key: {type: env, value: SET}", "credentials: Some", "access_key: {type: env, value: SET}, secret_key: {type: env, value: UNSET}", "`UNSET`"),
+    ("object store s3", "prefix", ObjectStore, "prefix: /a/b", "prefix: \"a/b/\"", "prefix: []", "must be text"),
+    ("object store s3", "layout", ObjectStore, "layout: object", "S3(", "layout: segment", "not in this version"),
+    ("object store disk", "id", Service, "object_stores: [{type: disk, path: /p, id: d1}]", "id: \"d1\"", "object_stores: [{type: disk, path: /p, id: '/'}]", "letters, digits"),
+    ("object store disk", "type", Service, "object_stores: [{type: disk, path: /p}]", "Disk {", "object_stores: [{type: dsik, path: /p}]", "did you mean `disk`"),
+    ("object store disk", "path", Service, "object_stores: [{type: disk, path: /p}]", "path: \"/p\"", "object_stores: [{type: disk, path: p}]", "must begin with `/`"),
+    ("object store disk", "access_url", Service, "object_stores: [{type: disk, path: /p, access_url: 'http://f/{{KEY}}'}]", "http://f/{{KEY}}", "object_stores: [{type: disk, path: /p, access_url: 'http://f/{{KEY'}]", "without `}}`"),
+    ("object store disk", "layout", Service, "object_stores: [{type: disk, path: /p, layout: object}]", "Disk {", "object_stores: [{type: disk, path: /p, layout: tree}]", "cannot be `tree`"),
+    ("object store", "id", Service, "object_stores: [{type: stdout, id: y}]", "id: \"y\"", "object_stores: [{type: stdout, id: []}]", "must be text"),
+    ("object store", "type", Service, "object_stores: [{type: disabled}]", "kind: Disabled", "object_stores: [{id: a}]", "without `type`"),
+
+    ("stack", "plugins", Stack, "plugins: [{type: report_usage}]", "report_usage: true", "plugins: {}", "must be a list"),
+    ("plugin", "type", Stack, "plugins: [{type: http_metrics}]", "http_metrics: true", "plugins: [{type: http_metric}]", "did you mean `http_metrics`"),
+    ("plugin http_capture", "type", Stack, "plugins: [{type: http_capture}]", "http_capture: Some", "plugins: [{type: http-capture}]", "did you mean `http_capture`"),
+    ("plugin http_capture", "config", Capture, "level: full", "level: Full", "levels: full", "did you mean `level`"),
+    ("plugin access_logs", "type", Stack, "plugins: [{type: debug}]", "access_logs: Some", "plugins: [{type: access_log}]", "did you mean `access_logs`"),
+    ("plugin access_logs", "config", AccessLogs, "mode: full", "mode: Full", "mod: full", "did you mean `mode`"),
+    ("http_capture.config", "level", Capture, "level: details", "level: Headers", "level: detials", "did you mean `details`"),
+    ("http_capture.config", "format", Capture, "format: text", "HttpCapture", "format: xml", "one of json, text"),
+    ("http_capture.config", "rules", Capture, "level: summary, rules: [{name: n, expr: e, level: full}]", "level: Summary", "level: full, rules: [{expr: e, level: none}]", "lowers the level"),
+    ("http_capture.config", "object_store", Capture, "object_store: {disabled: true}", "object_store: None", "object_store: payloads", "must be a map"),
+    ("http_capture.config", "headers", Capture, "headers: {include: [a]}", "headers_include: [\"a\"]", "headers: [a]", "must be a map"),
+    ("http_capture.config", "redact", Capture, "redact: {rules: [{in: header, key: k}]}", "redact: [RedactRule", "redact: [k]", "must be a map"),
+    ("http_capture.config", "bodies", Capture, "bodies: {max_bytes: 2KiB}", "body_max_bytes: 2048", "bodies: 2KiB", "must be a map"),
+    ("http_capture.config.rules", "name", Capture, "rules: [{name: n, expr: e, level: full}]", "HttpCapture", "rules: [{name: [], expr: e, level: full}]", "must be text"),
+    ("http_capture.config.rules", "expr", Capture, "rules: [{expr: e, level: full}]", "HttpCapture", "rules: [{level: full}]", "is missing `expr`"),
+    ("http_capture.config.rules", "level", Capture, "rules: [{expr: e, level: full}]", "HttpCapture", "rules: [{expr: e, level: ful}]", "did you mean `full`"),
+    ("http_capture.config.rules", "format", Capture, "rules: [{expr: e, level: full, format: json}]", "HttpCapture", "rules: [{expr: e, level: full, format: js}]", "one of json, text"),
+    ("http_capture.config.object_store", "id", Capture, "object_store: {id: second}", "object_store: Some(\"second\")", "object_store: {id: secnd}", "did you mean `second`"),
+    ("http_capture.config.object_store", "disabled", Capture, "object_store: {disabled: true}", "object_store: None", "object_store: {disabled: 0}", "true or false"),
+    ("http_capture.config.object_store", "from_level", Capture, "object_store: {from_level: full}", "object_from_level: Full", "object_store: {from_level: all}", "cannot be `all`"),
+    ("http_capture.config.headers", "include", Capture, "headers: {include: [x-*]}", "headers_include: [\"x-*\"]", "headers: {include: ['[']}", "is not a pattern"),
+    ("http_capture.config.headers", "exclude", Capture, "headers: {exclude: [x-*]}", "headers_exclude: [\"x-*\"]", "headers: {exclude: x-*}", "must be a list"),
+    ("http_capture.config.redact", "rules", Capture, "redact: {rules: [{in: query, key: k}]}", "place: Query", "redact: {rules: [k]}", "must be a map"),
+    ("http_capture.config.redact.rules", "name", Capture, "redact: {rules: [{name: users, in: query, key: k}]}", "name: \"users\"", "redact: {rules: [{name: '', in: query, key: k}]}", "must not be empty"),
+    ("http_capture.config.redact.rules", "in", Capture, "redact: {rules: [{in: cookie, key: k}]}", "place: Cookie", "redact: {rules: [{in: body, key: k}]}", "not in this version"),
+    ("http_capture.config.redact.rules", "match", Capture, "redact: {rules: [{in: cookie, match: regex, key: '^k'}]}", "Regex(\"^k\")", "redact: {rules: [{in: cookie, match: regexp, key: k}]}", "did you mean `regex`"),
+    ("http_capture.config.redact.rules", "key", Capture, "redact: {rules: [{in: header, match: glob, key: 'k*'}]}", "Glob(\"k*\")", "redact: {rules: [{in: header, match: glob, key: '['}]}", "is not a pattern"),
+    ("http_capture.config.redact.rules", "mode", Capture, "redact: {rules: [{in: header, key: k, mode: keep}]}", "mode: Keep", "redact: {rules: [{in: header, key: k, mode: hash}]}", "not in this version"),
+    ("http_capture.config.bodies", "max_bytes", Capture, "bodies: {max_bytes: 0B}", "body_max_bytes: 0", "bodies: {max_bytes: 2TiB}", "from 0B to 1GiB"),
+    ("access_logs.config", "mode", AccessLogs, "mode: details", "mode: Headers", "mode: detail", "did you mean `details`"),
+    ("access_logs.config", "format", AccessLogs, "format: json", "json: true", "format: text", "one of console, json"),
+
+    ("tap", "direction", Tap, "direction: egress-external", "direction: EgressExternal", "direction: egres", "did you mean `egress`"),
+    ("tap", "ignore_loopback", Tap, "ignore_loopback: true", "ignore_loopback: true", "ignore_loopback: 'true'", "true or false"),
+    ("tap", "http", Tap, "http: {stack: s}", "http_stack: Some(\"s\")", "http: s", "must be a map"),
+    ("tap", "filters", Tap, "filters: {groups: [gke]}", "exclude: [ExeMatch", "filters: [gke]", "must be a map"),
+    ("tap", "endpoints", Tap, "endpoints: [{domain: a.b, http: {stack: s}}]", "Tap", "http: {stack: s}, endpoints: [{domain: a.b, http: {stack: none}}]", "would be kept at level"),
+    ("tap", "trace", Tap, "trace: {context: link}", "trace_context: Link", "trace: link", "must be a map"),
+    ("tap.http", "stack", Tap, "http: {stack: none}", "http_stack: None", "http: {stack: t}", "there is no stack `t`"),
+    ("tap.filters", "groups", Tap, "filters: {groups: [kubernetes]}", "exe: \"/kubelet\", strategy: Suffix", "filters: {groups: [k8s]}", "cannot be `k8s`"),
+    ("tap.filters", "custom", Tap, "filters: {custom: [{exe: /a}]}", "exe: \"/a\", strategy: Exact", "filters: {custom: [/a]}", "must be a map"),
+    ("tap.filters", "include", Tap, "filters: {include: [{exe: /a}]}", "include: [Include", "filters: {include: [{}]}", "matches nothing"),
+    ("tap.filters.custom", "exe", Tap, "filters: {custom: [{exe: /a}]}", "exe: \"/a\"", "filters: {custom: [{exe: a}]}", "whole path"),
+    ("tap.filters.custom", "strategy", Tap, "filters: {custom: [{exe: a, strategy: contains}]}", "strategy: Contains", "filters: {custom: [{exe: '(', strategy: regex}]}", "not a regular expression"),
+    ("tap.filters.custom", "only", Tap, "filters: {custom: [{exe: /a, only: [tls]}]}", "exe: \"/a\"", "filters: {custom: [{exe: /a, only: [dsn]}]}", "did you mean `dns`"),
+    ("tap.filters.include", "exe", Tap, "filters: {include: [{exe: /a}]}", "exe: Some(ExeMatch", "filters: {include: [{exe: ''}]}", "must not be empty"),
+    ("tap.filters.include", "strategy", Tap, "filters: {include: [{exe: a, strategy: suffix}]}", "strategy: Suffix", "filters: {include: [{exe: a, strategy: sufix}]}", "did you mean `suffix`"),
+    ("tap.filters.include", "pid", Tap, "filters: {include: [{pid: 1}]}", "pid: Some(1)", "filters: {include: [{pid: 0}]}", "whole number"),
+    ("tap.filters.include", "uid", Tap, "filters: {include: [{uid: 0}]}", "uid: Some(0)", "filters: {include: [{uid: root}]}", "whole number"),
+    ("tap.filters.include", "port", Tap, "filters: {include: [{port: 443}]}", "port: Some(443)", "filters: {include: [{port: 65536}]}", "from 1 to 65535"),
+    ("tap.filters.include", "netns", Tap, "filters: {include: [{netns: 4026531840}]}", "netns: Some(4026531840)", "filters: {include: [{netns: host}]}", "whole number"),
+    ("tap.endpoints", "domain", Tap, "endpoints: [{domain: a.b}]", "Tap", "endpoints: [{}]", "is missing `domain`"),
+    ("tap.endpoints", "http", Tap, "endpoints: [{domain: a.b, http: {stack: s}}]", "Tap", "endpoints: [{domain: a.b, http: {stack: t}}]", "there is no stack `t`"),
+    ("tap.trace", "context", Tap, "trace: {context: off}", "trace_context: Off", "trace: {context: adapt}", "did you mean `adopt`"),
+    ("resource", "attributes", Root, "resource: {attributes: {team: 7}}", "\"team\": \"7\"", "resource: {attributes: {team: []}}", "must be text"),
+    ("limits", "memory", Root, "limits: {memory: 1GiB}", "memory: 1073741824", "limits: {memory: 1MiB}", "from 16MiB"),
+    ("limits", "connection_memory", Root, "limits: {connection_memory: 2MB}", "connection_memory: 2000000", "limits: {connection_memory: 512MiB}", "more than memory"),
+    ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16B`"),
+];
+
+fn file(at: &At, yaml: &str) -> String {
+    let stores = |event: &str, object: &str| format!("services: {{{event}{object}}}\n");
+    let usual =
+        "object_stores: [{type: disk, path: /p, id: first}, {type: disk, path: /q, id: second}]";
+    let stack = |plugins: &str| format!("stacks: {{s: {{{plugins}}}}}\n");
+    let s = stack("plugins: [{type: http_capture, config: {level: headers}}]");
+    let tap = "tap: {http: {stack: s}}\n";
+    let body = match at {
+        Root => format!("{yaml}\n"),
+        Service => format!("services: {{{yaml}}}\n{s}{tap}"),
+        EventStore => stores(&format!("event_stores: [{{type: otel, {yaml}}}]"), "") + &s + tap,
+        ObjectStore => {
+            stores(
+                &format!("object_stores: [{{type: s3, bucket: b, {yaml}}}]"),
+                "",
+            ) + &s
+                + tap
+        }
+        Capture => {
+            stores(usual, "")
+                + &stack(&format!(
+                    "plugins: [{{type: http_capture, config: {{{yaml}}}}}]"
+                ))
+                + tap
+        }
+        AccessLogs => {
+            stack(&format!(
+                "plugins: [{{type: access_logs, config: {{{yaml}}}}}]"
+            )) + tap
+        }
+        Stack => stack(yaml) + tap,
+        Tap => format!("{s}tap: {{{yaml}}}\n"),
+    };
+    if yaml.starts_with("version") {
+        body
+    } else {
+        format!("version: 2\n{body}")
+    }
+}
+
+#[test]
+fn each_key_has_its_effect() {
+    let without: Config = loaded("version: 2\n", &[]).config;
+    for (section, key, at, right, shows, ..) in CASES {
+        let config = loaded(&file(at, right), &[("SET", "x")]).config;
+        let debug = format!("{config:?}");
+        assert!(
+            debug.contains(shows),
+            "{key} in {section}: no {shows} in\n{debug}"
+        );
+        let alone = format!("{without:?}");
+        assert!(
+            !alone.contains(shows)
+                || ["Config", "Tap"].contains(shows)
+                || right.contains("none")
+                || right.contains("services"),
+            "{key} in {section}: {shows} shows without the key"
+        );
+    }
+}
+
+#[test]
+fn each_key_has_its_error_with_a_place() {
+    for (section, key, at, _, _, wrong, says) in CASES {
+        let text = file(at, wrong);
+        let shown = match read(&text, &[("SET", "x")]) {
+            Ok(_) => panic!("{key} in {section}: {wrong} was accepted"),
+            Err(shown) => shown,
+        };
+        assert!(
+            shown.contains(says),
+            "{key} in {section}: no {says:?} in\n{shown}"
+        );
+        assert!(
+            shown.starts_with("test.yaml:") && shown.contains(": error: "),
+            "{shown}"
+        );
+        assert!(
+            shown.as_bytes().get(10).is_some_and(u8::is_ascii_digit),
+            "no line: {shown}"
+        );
+    }
+}
+
+#[test]
+fn the_cases_above_are_all_the_keys_there_are() {
+    let mut known: Vec<(String, String)> = known_keys()
+        .map(|(s, k)| (s.to_owned(), k.to_owned()))
+        .collect();
+    let mut cases: Vec<(String, String)> = CASES
+        .iter()
+        .map(|(s, k, ..)| ((*s).to_owned(), (*k).to_owned()))
+        .collect();
+    known.sort();
+    cases.sort();
+    assert_eq!(cases, known);
+}

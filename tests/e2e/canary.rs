@@ -1,0 +1,201 @@
+//! Secrets of a request are in no output of any kind.
+
+use crate::harness::agent::Agent;
+use crate::harness::config::Config;
+use crate::harness::exchange::{body_of, wait_for_targets};
+use crate::harness::plan::{Call, Client};
+use crate::harness::seen::Seen;
+use crate::harness::servers;
+use crate::harness::turn;
+use crate::harness::work::Work;
+use crate::otlp_sink::OtlpSink;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use std::path::{Path, PathBuf};
+
+/// Every secret of the requests holds this.
+const CANARY: &str = "SECRET-CANARY";
+
+/// All forms in which the canary could be hidden: as it is, percent-encoded, in base64 at each of three offsets.
+fn forms() -> Vec<Vec<u8>> {
+    let mut forms = vec![
+        CANARY.as_bytes().to_vec(),
+        CANARY.replace('-', "%2D").into_bytes(),
+    ];
+    for shift in 0..3 {
+        let shifted = [&b"xx"[..shift], CANARY.as_bytes()].concat();
+        let encoded = STANDARD_NO_PAD.encode(&shifted);
+        // The first and the last characters also depend on the neighbours.
+        let first = (shift * 8).div_ceil(6);
+        let last = shifted.len() * 8 / 6;
+        forms.push(encoded.as_bytes()[first..last].to_vec());
+    }
+    forms
+}
+
+fn assert_clean(what: &str, bytes: &[u8]) {
+    for form in forms() {
+        if let Some(at) = memchr::memmem::find(bytes, &form) {
+            let around = &bytes[at.saturating_sub(300)..(at + 100).min(bytes.len())];
+            panic!(
+                "{what} holds the canary: …{}…",
+                String::from_utf8_lossy(around)
+            );
+        }
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
+    }
+    found
+}
+
+#[test]
+fn the_canary_is_found_in_every_form_it_could_have() {
+    for prefix in ["", "a", "ab", "abc"] {
+        let text = format!("{prefix}{CANARY}tail");
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&text);
+        let hit = forms()
+            .iter()
+            .any(|form| memchr::memmem::find(encoded.as_bytes(), form).is_some());
+        assert!(hit, "{encoded}");
+    }
+}
+
+#[test]
+fn credentials_cookies_and_tokens_of_the_query_are_in_no_output() {
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let nginx = servers::nginx(&work);
+    // Its answers set a cookie, and its plain HTTP takes the other way through the kernel programs.
+    let python = {
+        let mut command = std::process::Command::new(servers::PYTHON);
+        let port = crate::harness::free_port();
+        command
+            .arg(servers::program("server.py"))
+            .args(["127.0.0.1", &port.to_string()])
+            .env("TEST_COOKIE", format!("{CANARY}-of-the-answer"));
+        let mut running =
+            crate::harness::process::Running::start(&mut command, work.dir(), "cookie-server");
+        running.wait_for_output("ready", std::time::Duration::from_secs(20));
+        (running, format!("http://localhost:{port}"))
+    };
+    let payloads = work.folder("payloads");
+    let config = Config::new("full")
+        .grpc(&sink.grpc_endpoint())
+        .stdout()
+        .disk(&payloads)
+        .access_logs("full", "console")
+        .access_logs("full", "json");
+    let agent = Agent::start(&work, &config.yaml());
+
+    let secrets = |call: Call| {
+        call.header("authorization", &format!("Bearer {CANARY}"))
+            .header("proxy-authorization", &format!("Basic {CANARY}"))
+            .header("cookie", &format!("sid={CANARY}2; theme=dark"))
+            .header("x-api-key", &format!("{CANARY}3"))
+            .header("x-session-id", &format!("{CANARY}4"))
+            .header(
+                "referer",
+                &format!("https://example.test/?access_token={CANARY}5"),
+            )
+    };
+    let query = format!("access_token={CANARY}6&n=1&acc%65ss_token={CANARY}7&Password={CANARY}8");
+    let calls = [
+        secrets(Call::get(work.url_path(&format!("get/canary?{query}")))),
+        secrets(Call::post(
+            work.url_path(&format!("upload/canary?{query}")),
+            b"harmless".to_vec(),
+        )),
+    ];
+    Client::Curl.perform(&work, &nginx.base(), &[calls.to_vec()]);
+    let cookie = secrets(Call::get(work.url_path("cookie/1")));
+    Client::Curl.perform(&work, &python.1, &[vec![cookie]]);
+
+    // The targets come redacted, so that they are counted and not looked for.
+    let of_this_test = |sink: &OtlpSink| {
+        let prefix = work.url_path("");
+        let targets = sink
+            .spans()
+            .into_iter()
+            .filter_map(|span| crate::harness::seen::target(&span));
+        targets.filter(|target| target.starts_with(&prefix)).count()
+    };
+    let limit = std::time::Duration::from_secs(20);
+    let arrived = sink.wait_for(
+        |sink| of_this_test(sink) >= 6 && sink.logs().len() >= 6,
+        limit,
+    );
+    assert!(
+        arrived,
+        "{} of 6 spans\n{}",
+        of_this_test(&sink),
+        agent.ledger()
+    );
+
+    for page in ["/status", "/metrics", "/readyz", "/healthz"] {
+        assert_clean(page, agent.page(page).as_bytes());
+    }
+    let outputs = agent.stop();
+    assert!(
+        !outputs.stdout.is_empty(),
+        "the access log and the stdout store wrote nothing"
+    );
+    assert!(!outputs.stderr.is_empty(), "a debug log is not empty");
+    assert_clean("stdout", outputs.stdout.as_bytes());
+    assert_clean("the debug log", outputs.stderr.as_bytes());
+    assert_clean("OTLP", &sink.all_bytes());
+    let stored = files(&payloads);
+    assert!(stored.len() >= 6, "payloads: {stored:?}");
+    for file in stored {
+        let bytes = std::fs::read(&file).expect("read a payload");
+        assert_clean(&file.display().to_string(), &bytes);
+        if let Ok(document) = serde_json::from_slice::<serde_json::Value>(&bytes) {
+            assert_clean("a stored request body", &body_of(&document["request"]));
+        }
+    }
+    // It was there to be leaked: what is masked says so, and what is harmless stays.
+    let all = String::from_utf8_lossy(&sink.all_bytes()).into_owned();
+    assert!(all.contains("REDACTED"), "nothing says REDACTED");
+    assert!(
+        all.contains("n=1"),
+        "the harmless part of the query is gone"
+    );
+}
+
+#[test]
+fn a_rule_that_keeps_a_header_keeps_that_one_and_no_other() {
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let nginx = servers::nginx(&work);
+    let yaml = Config::new("headers").grpc(&sink.grpc_endpoint()).yaml();
+    let mut config: serde_json::Value = serde_yaml::from_str(&yaml).expect("own configuration");
+    config["stacks"]["all"]["plugins"][0]["config"]["redact"] = serde_json::json!({"rules": [{"name": "shown", "in": "header", "match": "exact", "key": "x-api-key", "mode": "keep"}]});
+    let agent = Agent::start(&work, &serde_yaml::to_string(&config).expect("YAML"));
+    let call = Call::get(work.url_path("get/keep"))
+        .header("x-api-key", "key-that-may-be-shown")
+        .header("x-auth-token", CANARY);
+    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
+    wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
+    agent.stop();
+    let seen = Seen::of(&sink);
+    let pair = seen.pair(&call.target);
+    for span in [pair.client, pair.server] {
+        let lines = |name: &str| {
+            crate::harness::seen::header(span.attr(&format!("http.request.header.{name}")))
+        };
+        assert_eq!(lines("x-api-key"), ["key-that-may-be-shown"]);
+        assert_eq!(lines("x-auth-token"), ["REDACTED"]);
+    }
+    assert_clean("OTLP", &sink.all_bytes());
+}

@@ -1,0 +1,165 @@
+//! A collector that is not there: what happened meanwhile arrives, or is counted by reason. The books always balance.
+
+use crate::harness::agent::Agent;
+use crate::harness::config::Config;
+use crate::harness::exchange::wait_for_targets;
+use crate::harness::plan::{Call, Client};
+use crate::harness::seen::Seen;
+use crate::harness::servers;
+use crate::harness::work::Work;
+use crate::harness::{free_port, turn};
+use crate::otlp_sink::{Fault, OtlpSink};
+use std::time::{Duration, Instant};
+
+/// How long the collector is away; `PLAINSPAN_TEST_DOWN_SECONDS` for the 20 s of the promise.
+fn down_time() -> Duration {
+    let seconds = std::env::var("PLAINSPAN_TEST_DOWN_SECONDS")
+        .map_or(8, |text| text.parse().expect("seconds"));
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn what_happens_while_the_collector_is_down_arrives_when_it_comes_up() {
+    let _turn = turn();
+    let work = Work::new();
+    let port = free_port();
+    let nginx = servers::nginx(&work);
+    let config = Config::new("headers").grpc(&format!("http://127.0.0.1:{port}"));
+    let agent = Agent::start(&work, &config.yaml());
+
+    let calls: Vec<Call> = (0..50)
+        .map(|n| Call::get(work.url_path(&format!("get/down/{n}"))))
+        .collect();
+    Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+    let up = Instant::now() + down_time();
+    while Instant::now() < up {
+        // Each reading checks the balance.
+        let ledger = agent.ledger();
+        assert_eq!(ledger.exported(), 0, "exported to nobody: {ledger}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(agent.ledger().seen() >= 100, "{}", agent.ledger());
+
+    let sink = OtlpSink::start_at(port);
+    let limit = Duration::from_secs(45);
+    let arrived = |sink: &OtlpSink| {
+        let seen = Seen::of(sink);
+        calls
+            .iter()
+            .all(|call| seen.spans_of(&call.target).len() >= 2)
+    };
+    assert!(
+        sink.wait_for(arrived, limit),
+        "not all arrived\n{}\n{}",
+        agent.ledger(),
+        agent.log()
+    );
+    let ledger = agent.wait_ledger("settled ledger", limit, |ledger| ledger.in_flight() == 0);
+    ledger.assert_nothing_lost();
+    assert_eq!(ledger.seen(), ledger.exported(), "{ledger}");
+    agent.stop();
+    let seen = Seen::of(&sink);
+    for call in &calls {
+        let pair = seen.pair(&call.target);
+        seen.log_of(pair.client);
+        seen.log_of(pair.server);
+    }
+}
+
+#[test]
+fn with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance() {
+    let _turn = turn();
+    let work = Work::new();
+    let nginx = servers::nginx(&work);
+    let config = Config::new("headers")
+        .grpc(&format!("http://127.0.0.1:{}", free_port()))
+        .limit("memory", "1MiB");
+    let agent = Agent::start(&work, &config.yaml());
+
+    // 2000 requests of 1 KiB of headers are 2 MiB of spans on either side.
+    let fat = "x".repeat(1024);
+    let calls: Vec<Vec<Call>> = (0..20)
+        .map(|c| {
+            (0..100)
+                .map(|n| {
+                    Call::get(work.url_path(&format!("get/flood/{c}/{n}"))).header("x-fat", &fat)
+                })
+                .collect()
+        })
+        .collect();
+    Client::PythonRequests.perform(&work, &nginx.base(), &calls);
+    let limit = Duration::from_secs(20);
+    let ledger = agent.wait_ledger("4000 transactions", limit, |ledger| ledger.seen() >= 4000);
+    let full = ledger.get(&["transactions", "lost", "queue_full"]);
+    assert!(full > 0, "1 MiB held it all: {ledger}");
+    assert!(
+        ledger.in_flight() > 0,
+        "nothing is kept for later: {ledger}"
+    );
+
+    // Stopping cannot deliver what is queued: it is lost by name, within the bound of a stop.
+    let outputs = agent.stop();
+    assert!(
+        outputs.stderr.contains("shutdown"),
+        "the last log line has the ledger\n{}",
+        outputs.stderr
+    );
+}
+
+#[test]
+fn a_collector_that_refuses_for_good_makes_transactions_rejected() {
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let nginx = servers::nginx(&work);
+    let agent = Agent::start(
+        &work,
+        &Config::new("headers").grpc(&sink.grpc_endpoint()).yaml(),
+    );
+    sink.fail_always(Fault::Invalid);
+    let call = Call::get(work.url_path("get/refused"));
+    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
+    let limit = Duration::from_secs(20);
+    let ledger = agent.wait_ledger("rejected transactions", limit, |ledger| {
+        ledger.get(&["transactions", "lost", "rejected"]) >= 2
+    });
+    assert_eq!(ledger.exported(), 0, "{ledger}");
+
+    // The next ones are taken again.
+    sink.heal();
+    let call = Call::get(work.url_path("get/welcome"));
+    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
+    let arrived = |sink: &OtlpSink| Seen::of(sink).spans_of(&call.target).len() == 2;
+    assert!(sink.wait_for(arrived, limit), "{}", agent.ledger());
+    agent.stop();
+}
+
+#[test]
+fn http_with_protobuf_arrives_as_grpc_does() {
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let nginx = servers::nginx(&work);
+    let agent = Agent::start(
+        &work,
+        &Config::new("headers").http(&sink.http_endpoint()).yaml(),
+    );
+    let call = Call::get(work.url_path("get/http-protobuf?x=1"));
+    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
+    wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
+    agent.ledger().assert_nothing_lost();
+    agent.stop();
+    let seen = Seen::of(&sink);
+    let pair = seen.pair(&call.target);
+    seen.log_of(pair.client);
+    seen.log_of(pair.server);
+    let paths: Vec<String> = sink
+        .requests()
+        .into_iter()
+        .map(|request| request.path)
+        .collect();
+    assert!(
+        paths.iter().all(|path| path.starts_with("/v1/")),
+        "{paths:?}"
+    );
+}

@@ -1,0 +1,204 @@
+//! The agent as a child process.
+
+use super::ledger::Ledger;
+use super::process::{Output, Running};
+use super::work::Work;
+use super::{free_port, http, wait_until};
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// A running agent. Killed when it goes, if the test did not stop it before.
+pub struct Agent {
+    running: Running,
+    status: SocketAddr,
+}
+
+/// How an agent is started; [`Agent::start`] is enough for most tests.
+pub struct Launch {
+    command: Command,
+    status: SocketAddr,
+}
+
+impl Launch {
+    /// `plainspan run -c CONFIG`, status on loopback, debug log, a clean environment of OTLP and AWS variables.
+    pub fn new(config: &Path) -> Launch {
+        Launch::with_program(
+            Command::new(env!("CARGO_BIN_EXE_plainspan")),
+            Ipv4Addr::LOCALHOST.into(),
+            config,
+        )
+    }
+
+    /// The agent inside a network namespace of `ip netns`; status on one of its addresses.
+    pub fn in_netns(netns: &str, status: IpAddr, config: &Path) -> Launch {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{netns}"))
+            .arg(env!("CARGO_BIN_EXE_plainspan"));
+        Launch::with_program(command, status, config)
+    }
+
+    fn with_program(mut command: Command, status: IpAddr, config: &Path) -> Launch {
+        let status = SocketAddr::new(status, free_port());
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["OTEL_", "AWS_", "PLAINSPAN_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
+                command.env_remove(&name);
+            }
+        }
+        command.args(["run", "-c"]).arg(config).args([
+            "--status-listen",
+            &status.to_string(),
+            "--log-level",
+            "debug",
+        ]);
+        Launch { command, status }
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Launch {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it is not ready in 30 s; the message holds its output.
+    pub fn start(mut self, work: &Work) -> Agent {
+        let mut agent = Agent {
+            running: Running::start(&mut self.command, work.dir(), "agent"),
+            status: self.status,
+        };
+        agent.wait_ready();
+        agent
+    }
+}
+
+impl Agent {
+    /// Starts an agent with this configuration text and waits until it is ready.
+    pub fn start(work: &Work, config: &str) -> Agent {
+        Launch::new(&write_config(work, config)).start(work)
+    }
+
+    fn wait_ready(&mut self) {
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.running.exited() {
+                panic!(
+                    "the agent ended while starting: {status}\n{}",
+                    self.running.outputs()
+                );
+            }
+            if let Ok((200, _)) = http::get(self.status, "/readyz") {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "not ready in 30 s\n{}",
+                self.running.outputs()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn status_address(&self) -> SocketAddr {
+        self.status
+    }
+
+    /// An endpoint's text, status 200 wanted.
+    pub fn page(&self, path: &str) -> String {
+        match http::get(self.status, path) {
+            Ok((200, body)) => body,
+            other => panic!("{path}: {other:?}\n{}", self.running.outputs()),
+        }
+    }
+
+    /// `/status`.
+    pub fn status(&self) -> Value {
+        let page = self.page("/status");
+        serde_json::from_str(&page).unwrap_or_else(|e| panic!("/status is no JSON: {e}\n{page}"))
+    }
+
+    /// The ledger; its books balance, or this panics.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.status()["ledger"])
+    }
+
+    /// Waits until the ledger satisfies `enough`.
+    pub fn wait_ledger(
+        &self,
+        what: &str,
+        limit: Duration,
+        enough: impl Fn(&Ledger) -> bool,
+    ) -> Ledger {
+        wait_until(
+            limit,
+            what,
+            || Some(self.ledger()).filter(|ledger| enough(ledger)),
+            || format!("{}\n{}", self.ledger(), self.running.outputs()),
+        )
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.running.stderr()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.running.stdout()
+    }
+
+    /// Stops it by SIGTERM.
+    ///
+    /// # Panics
+    /// When it takes longer than 10 s or does not exit with 0.
+    pub fn stop(mut self) -> Output {
+        self.running.signal(libc::SIGTERM);
+        let status = self.running.wait(Duration::from_secs(10));
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "the agent stopped badly: {status}\n{}",
+            self.running.outputs()
+        );
+        Output {
+            code: status.code(),
+            stdout: self.running.stdout(),
+            stderr: self.running.stderr(),
+        }
+    }
+
+    /// Kills it by SIGKILL: it can clean nothing up.
+    pub fn kill(mut self) {
+        self.running.signal(libc::SIGKILL);
+        self.running.wait(Duration::from_secs(5));
+    }
+}
+
+/// Writes a configuration that others cannot write.
+pub fn write_config(work: &Work, text: &str) -> std::path::PathBuf {
+    let path = work.path("plainspan.yaml");
+    std::fs::write(&path, text).expect("write the configuration");
+    path
+}
+
+/// Runs a command of the agent to its end.
+pub fn plainspan(work: &Work, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plainspan"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied());
+    super::process::run(
+        &mut command,
+        work.dir(),
+        "plainspan",
+        Duration::from_secs(20),
+    )
+}

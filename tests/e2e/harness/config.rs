@@ -1,0 +1,101 @@
+//! Configurations for the agent under test.
+
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A configuration in the making; [`Config::yaml`] is the file.
+pub struct Config {
+    event_stores: Vec<Value>,
+    object_stores: Vec<Value>,
+    plugins: Vec<Value>,
+    tap: Value,
+    limits: Value,
+}
+
+impl Config {
+    /// Captures everything at `level`, loopback included.
+    pub fn new(level: &str) -> Config {
+        Config {
+            event_stores: Vec::new(),
+            object_stores: Vec::new(),
+            plugins: vec![
+                json!({"type": "http_capture", "config": {"level": level, "format": "json"}}),
+            ],
+            tap: json!({"direction": "all", "ignore_loopback": false, "http": {"stack": "all"}}),
+            limits: json!({}),
+        }
+    }
+
+    /// Traces and logs over gRPC.
+    pub fn grpc(mut self, endpoint: &str) -> Config {
+        self.event_stores.push(
+            json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "grpc"}),
+        );
+        self
+    }
+
+    /// Traces and logs over HTTP with protobuf.
+    pub fn http(mut self, endpoint: &str) -> Config {
+        self.event_stores.push(
+            json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "http"}),
+        );
+        self
+    }
+
+    /// A line a transaction on stdout.
+    pub fn stdout(mut self) -> Config {
+        self.event_stores
+            .push(json!({"id": "lines", "type": "stdout"}));
+        self
+    }
+
+    /// Payloads in a folder.
+    pub fn disk(mut self, path: &Path) -> Config {
+        self.object_stores
+            .push(json!({"id": "payloads", "type": "disk", "path": path}));
+        self
+    }
+
+    /// Payloads in an S3 store; an object of the store's keys.
+    pub fn s3(mut self, store: Value) -> Config {
+        self.object_stores.push(store);
+        self
+    }
+
+    pub fn access_logs(mut self, mode: &str, format: &str) -> Config {
+        self.plugins
+            .push(json!({"type": "access_logs", "config": {"mode": mode, "format": format}}));
+        self
+    }
+
+    pub fn tap(mut self, key: &str, value: Value) -> Config {
+        self.tap[key] = value;
+        self
+    }
+
+    pub fn limit(mut self, key: &str, value: &str) -> Config {
+        self.limits[key] = json!(value);
+        self
+    }
+
+    /// The file's text.
+    pub fn yaml(&self) -> String {
+        let mut all = json!({
+            "version": 2,
+            "services": {"event_stores": self.event_stores},
+            "stacks": {"all": {"plugins": self.plugins}},
+            "tap": self.tap,
+        });
+        if !self.object_stores.is_empty() {
+            all["services"]["object_stores"] = json!(self.object_stores);
+        }
+        if self
+            .limits
+            .as_object()
+            .is_some_and(|limits| !limits.is_empty())
+        {
+            all["limits"] = self.limits.clone();
+        }
+        serde_yaml::to_string(&all).expect("JSON is YAML")
+    }
+}

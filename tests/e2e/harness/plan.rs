@@ -1,0 +1,257 @@
+//! Calls that clients carry out, and the clients.
+
+use super::process::run_well;
+use super::servers::{PYTHON, program};
+use super::work::Work;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// One request to make.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: &'static str,
+    /// Path and query, on no other request of the host.
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Vec<u8>>,
+}
+
+impl Call {
+    pub fn get(target: impl Into<String>) -> Call {
+        Call {
+            method: "GET",
+            target: target.into(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub fn post(target: impl Into<String>, body: Vec<u8>) -> Call {
+        Call {
+            method: "POST",
+            target: target.into(),
+            headers: Vec::new(),
+            body: Some(body),
+        }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Call {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// What the client itself saw.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+    /// The client's port; None where its library does not tell.
+    pub local_port: Option<u16>,
+}
+
+/// A program that makes requests.
+#[derive(Debug, Clone, Copy)]
+pub enum Client {
+    Curl,
+    /// `requests`: a session a connection.
+    PythonRequests,
+    /// `urllib`: a connection a call.
+    PythonUrllib,
+    /// Connects, waits so many seconds, then talks.
+    PythonPausing(u32),
+    Node,
+}
+
+impl Client {
+    /// Carries out the calls, each inner list on one kept-open connection; answers in the order of the calls.
+    ///
+    /// # Panics
+    /// When the client fails.
+    pub fn perform(self, work: &Work, base: &str, connections: &[Vec<Call>]) -> Vec<Answer> {
+        let plan = Plan::new(work, base, connections);
+        match self {
+            Client::Curl => plan.curl(),
+            Client::PythonRequests => plan.script(PYTHON, "client.py", &["requests"], 0),
+            Client::PythonUrllib => plan.script(PYTHON, "client.py", &["urllib"], 0),
+            Client::PythonPausing(seconds) => plan.script(PYTHON, "client.py", &["raw"], seconds),
+            Client::Node => plan.script("node", "client.js", &[], 0),
+        }
+    }
+}
+
+struct Plan<'a> {
+    work: &'a Work,
+    base: &'a str,
+    connections: &'a [Vec<Call>],
+    /// Where bodies go and come.
+    dir: PathBuf,
+}
+
+impl<'a> Plan<'a> {
+    fn new(work: &'a Work, base: &'a str, connections: &'a [Vec<Call>]) -> Plan<'a> {
+        let unique = tempfile::Builder::new()
+            .prefix("plan-")
+            .tempdir_in(work.dir())
+            .expect("a folder");
+        let dir = unique.keep();
+        for (index, call) in connections.iter().flatten().enumerate() {
+            if let Some(body) = &call.body {
+                std::fs::write(dir.join(format!("{index}.body")), body).expect("write a body");
+            }
+        }
+        Plan {
+            work,
+            base,
+            connections,
+            dir,
+        }
+    }
+
+    fn body_file(&self, index: usize) -> PathBuf {
+        self.dir.join(format!("{index}.body"))
+    }
+
+    fn answer_file(&self, index: usize) -> PathBuf {
+        self.dir.join(index.to_string())
+    }
+
+    fn answers(&self, reports: &[Value]) -> Vec<Answer> {
+        let count = self.connections.iter().flatten().count();
+        let answer = |index: usize| {
+            let of_index = |report: &&Value| report["index"].as_u64() == Some(index as u64);
+            let report = reports
+                .iter()
+                .find(of_index)
+                .unwrap_or_else(|| panic!("no answer to call {index}: {reports:?}"));
+            let path = self.answer_file(index);
+            Answer {
+                status: report["status"]
+                    .as_u64()
+                    .and_then(|s| u16::try_from(s).ok())
+                    .expect("a status"),
+                // curl makes no file for an empty body.
+                body: if path.exists() {
+                    std::fs::read(&path).expect("read an answer")
+                } else {
+                    Vec::new()
+                },
+                local_port: report["local_port"]
+                    .as_u64()
+                    .and_then(|p| u16::try_from(p).ok())
+                    .filter(|p| *p != 0),
+            }
+        };
+        (0..count).map(answer).collect()
+    }
+
+    /// One curl a connection.
+    fn curl(&self) -> Vec<Answer> {
+        let mut reports = Vec::new();
+        let mut index = 0;
+        for (number, calls) in self.connections.iter().enumerate() {
+            let first = index;
+            let file = self.dir.join(format!("{number}.curl"));
+            std::fs::write(&file, self.curl_config(calls, first))
+                .expect("write curl's configuration");
+            let mut command = Command::new("curl");
+            command.arg("-q").arg("-K").arg(&file).env("no_proxy", "*");
+            let output = run_well(
+                &mut command,
+                self.work.dir(),
+                "curl",
+                Duration::from_secs(60),
+            );
+            for line in output.stdout.lines() {
+                let seen: Value = serde_json::from_str(line).expect("curl's own report");
+                reports.push(json!({"index": index, "status": seen["response_code"], "local_port": seen["local_port"]}));
+                index += 1;
+            }
+            assert_eq!(
+                index,
+                first + calls.len(),
+                "curl answered fewer calls than asked"
+            );
+        }
+        self.answers(&reports)
+    }
+
+    fn curl_config(&self, calls: &[Call], first: usize) -> String {
+        let mut lines = Vec::new();
+        for (offset, call) in calls.iter().enumerate() {
+            if offset > 0 {
+                lines.push("next".to_owned());
+            }
+            let index = first + offset;
+            let mut option = |name: &str, value: &str| {
+                let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+                lines.push(format!("{name} = \"{quoted}\""));
+            };
+            option("url", &format!("{}{}", self.base, call.target));
+            option("request", call.method);
+            option("cacert", path_text(&self.work.path("cert.pem")));
+            option("max-time", "30");
+            option("output", path_text(&self.answer_file(index)));
+            option("write-out", "%{json}\\n");
+            for (name, value) in &call.headers {
+                option("header", &format!("{name}: {value}"));
+            }
+            if call.body.is_some() {
+                option(
+                    "data-binary",
+                    &format!("@{}", path_text(&self.body_file(index))),
+                );
+            }
+            lines.extend(["silent", "show-error", "http1.1"].map(str::to_owned));
+        }
+        lines.join("\n") + "\n"
+    }
+
+    fn script(&self, interpreter: &str, name: &str, arguments: &[&str], wait: u32) -> Vec<Answer> {
+        let mut index = 0;
+        let mut describe = |call: &Call| {
+            let headers: serde_json::Map<String, Value> = call
+                .headers
+                .iter()
+                .map(|(n, v)| (n.clone(), json!(v)))
+                .collect();
+            let body = call.body.as_ref().map(|_| self.body_file(index));
+            let described = json!({
+                "index": index, "method": call.method, "target": call.target, "headers": headers, "body": body,
+            });
+            index += 1;
+            described
+        };
+        let connections: Vec<Vec<Value>> = self
+            .connections
+            .iter()
+            .map(|calls| calls.iter().map(&mut describe).collect())
+            .collect();
+        let plan = json!({
+            "base": self.base, "ca": self.work.path("cert.pem"), "out": self.dir, "wait": wait,
+            "connections": connections,
+        });
+        let file = self.dir.join("plan.json");
+        std::fs::write(&file, plan.to_string()).expect("write the plan");
+        let mut command = Command::new(interpreter);
+        command.arg(program(name)).args(arguments).arg(&file);
+        let output = run_well(
+            &mut command,
+            self.work.dir(),
+            name,
+            Duration::from_secs(120),
+        );
+        let reports: Vec<Value> = output
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a report"))
+            .collect();
+        self.answers(&reports)
+    }
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}

@@ -1,0 +1,126 @@
+//! Real servers, each on a free port.
+
+use super::process::{Running, wait_for_port};
+use super::work::Work;
+use super::{free_port, pattern, repository};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A server that runs, and where.
+pub struct Server {
+    pub running: Running,
+    pub scheme: &'static str,
+    /// Address that it listens on.
+    pub address: String,
+    pub port: u16,
+}
+
+impl Server {
+    /// `https://localhost:PORT`, or with the address where that is not loopback.
+    pub fn base(&self) -> String {
+        let host = if self.address == "127.0.0.1" {
+            "localhost"
+        } else {
+            &self.address
+        };
+        format!("{}://{host}:{}", self.scheme, self.port)
+    }
+}
+
+/// Python of the distribution: the one on PATH may be another build, with another OpenSSL.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// nginx over TLS on loopback.
+pub fn nginx(work: &Work) -> Server {
+    start_nginx(work, "https", "127.0.0.1")
+}
+
+/// nginx without TLS on loopback.
+pub fn nginx_plain(work: &Work) -> Server {
+    start_nginx(work, "http", "127.0.0.1")
+}
+
+/// nginx over TLS on an address of this host.
+pub fn nginx_at(work: &Work, address: &str) -> Server {
+    start_nginx(work, "https", address)
+}
+
+fn start_nginx(work: &Work, scheme: &'static str, address: &str) -> Server {
+    let port = free_port();
+    let dir = work.folder("nginx");
+    for name in ["cert.pem", "key.pem"] {
+        std::fs::copy(work.path(name), dir.join(name)).expect("copy the certificate");
+    }
+    let www = work.folder("nginx/www");
+    let files = [
+        ("small.txt", 1024),
+        ("200k.bin", 200 * 1024),
+        ("1m.bin", 1 << 20),
+    ];
+    for (name, size) in files {
+        std::fs::write(www.join(name), pattern(size)).expect("write a file to serve");
+    }
+    let tls = if scheme == "https" { " ssl" } else { "" };
+    let template =
+        std::fs::read_to_string(repository("tests/programs/nginx.conf")).expect("nginx.conf");
+    let conf = template
+        .replace("@LISTEN@", &format!("listen {address}:{port}{tls};"))
+        .replace("@DIR@", dir.to_str().expect("a path in UTF-8"));
+    let path = dir.join("nginx.conf");
+    std::fs::write(&path, conf).expect("write nginx.conf");
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-p").arg(&dir).arg("-c").arg(&path);
+    let running = Running::start(&mut command, work.dir(), &format!("nginx-{scheme}"));
+    wait_for_port(&running, address, port);
+    Server {
+        running,
+        scheme,
+        address: address.into(),
+        port,
+    }
+}
+
+/// `tests/programs/server.py`: blocking, over TLS.
+pub fn python(work: &Work) -> Server {
+    script(work, PYTHON, "server.py", "https")
+}
+
+/// `tests/programs/server.py`: blocking, without TLS.
+pub fn python_plain(work: &Work) -> Server {
+    script(work, PYTHON, "server.py", "http")
+}
+
+/// `tests/programs/asyncio_server.py`, over TLS.
+pub fn asyncio(work: &Work) -> Server {
+    script(work, PYTHON, "asyncio_server.py", "https")
+}
+
+/// `tests/programs/server.js`, over TLS.
+pub fn node(work: &Work) -> Server {
+    script(work, "node", "server.js", "https")
+}
+
+fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> Server {
+    let port = free_port();
+    let mut command = Command::new(interpreter);
+    command
+        .arg(program(name))
+        .args(["127.0.0.1", &port.to_string()]);
+    if scheme == "https" {
+        command.arg(work.path("cert.pem")).arg(work.path("key.pem"));
+    }
+    let mut running = Running::start(&mut command, work.dir(), &format!("{name}-{scheme}"));
+    running.wait_for_output("ready", Duration::from_secs(20));
+    Server {
+        running,
+        scheme,
+        address: "127.0.0.1".into(),
+        port,
+    }
+}
+
+/// A script of `tests/programs`.
+pub fn program(name: &str) -> PathBuf {
+    repository("tests/programs").join(name)
+}

@@ -1,0 +1,29 @@
+//! End-to-end tests: the agent with its kernel programs, beside real programs that know nothing of it.
+//!
+//! Every test starts what it needs, talks over loopback or over a network namespace of its own, and ends all of it.
+//! They need root and a kernel with BTF, and say so loudly where that is missing; they never skip.
+//! One test runs at a time, whatever `--test-threads` says: an agent sees the whole host.
+//! `tests/setup.sh` installs the programs.
+
+mod harness;
+#[path = "../support/otlp_sink.rs"]
+mod otlp_sink;
+#[path = "../support/seaweedfs.rs"]
+mod seaweedfs;
+
+mod canary;
+mod check;
+mod collector;
+mod curl_nginx;
+mod guide;
+mod late_library;
+mod node;
+mod odd_connections;
+mod own_traffic;
+mod payload_store;
+mod plain_http;
+mod process_life;
+mod programs;
+mod python;
+mod rotel;
+mod trace_context;

@@ -1,0 +1,67 @@
+//! The agent never captures itself: not what it exports, not what it stores, not who asks for its status.
+
+use crate::harness::agent::Agent;
+use crate::harness::config::Config;
+use crate::harness::exchange::wait_for_targets;
+use crate::harness::plan::{Call, Client};
+use crate::harness::seen::Seen;
+use crate::harness::servers;
+use crate::harness::turn;
+use crate::harness::work::Work;
+use crate::otlp_sink::OtlpSink;
+use crate::seaweedfs::SeaweedFs;
+use std::time::{Duration, Instant};
+
+#[test]
+fn export_storage_and_status_of_the_agent_make_no_transactions() {
+    let _turn = turn();
+    for grpc in [true, false] {
+        let work = Work::new();
+        let sink = OtlpSink::start();
+        let store = SeaweedFs::start();
+        let nginx = servers::nginx(&work);
+        let config =
+            Config::new("full").s3(crate::payload_store::s3(&store, crate::payload_store::GOOD));
+        let config = match grpc {
+            true => config.grpc(&sink.grpc_endpoint()),
+            false => config.http(&sink.http_endpoint()),
+        };
+        let agent = Agent::start(&work, &config.yaml());
+        let calls: Vec<Call> = (0..5)
+            .map(|n| Call::get(work.url_path(&format!("get/loop/{n}"))))
+            .collect();
+        Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+        wait_for_targets(&agent, &sink, &calls, 2);
+        let limit = Duration::from_secs(10);
+        agent.wait_ledger("settled ledger", limit, |l| {
+            l.in_flight() == 0 && l.get(&["payloads", "in_flight"]) == 0
+        });
+
+        // Idle, but for this test that asks for the status again and again, and for the agent's own exports.
+        let before = agent.ledger().seen();
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            agent.page("/metrics");
+            agent.page("/readyz");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let after = agent.ledger();
+        assert_eq!(
+            after.seen(),
+            before,
+            "the agent's own traffic was seen: {after}\n{}",
+            Seen::of(&sink).summary()
+        );
+        let own = [sink.port(), agent.status_address().port(), store.port()];
+        agent.stop();
+        for span in Seen::of(&sink).spans() {
+            for name in ["server.port", "network.peer.port"] {
+                let port = span.int(name).and_then(|port| u16::try_from(port).ok());
+                assert!(
+                    port.is_none_or(|port| !own.contains(&port)),
+                    "a span of the agent's own traffic: {span:#?}"
+                );
+            }
+        }
+    }
+}

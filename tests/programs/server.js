@@ -1,0 +1,27 @@
+// HTTPS server of Node, which carries OpenSSL inside its own executable.
+//   server.js ADDRESS PORT CERT KEY      prints "ready" when it listens
+// GET answers with what was asked; POST reads the body and answers with its length and SHA-256.
+'use strict';
+const https = require('https');
+const fs = require('fs');
+const crypto = require('crypto');
+
+const [address, port, cert, key] = process.argv.slice(2);
+const options = { cert: fs.readFileSync(cert), key: fs.readFileSync(key), keepAliveTimeout: 60000 };
+
+const server = https.createServer(options, (request, response) => {
+  const hash = crypto.createHash('sha256');
+  let length = 0;
+  request.on('data', (piece) => {
+    length += piece.length;
+    hash.update(piece);
+  });
+  request.on('end', () => {
+    const text = request.method === 'POST'
+      ? `${length} ${hash.digest('hex')}\n`
+      : `asked ${request.method} ${request.url}\n`;
+    response.writeHead(200, { 'x-server': 'node', 'content-length': Buffer.byteLength(text) });
+    response.end(text);
+  });
+});
+server.listen(Number(port), address, () => console.log('ready'));

@@ -1,0 +1,164 @@
+"""Blocking HTTP/1.1 server, one thread a connection, over TLS or plain.
+
+    server.py ADDRESS PORT [CERT KEY]      prints "ready" when it listens
+
+Paths, whatever stands before the last but one part:
+    .../size/N        N bytes
+    .../status/N      that status
+    .../slow/S        first half at once, the rest S seconds later
+    .../wait/S        nothing for S seconds, then an answer
+    .../half/N        says N bytes, sends half of them, closes the connection in order
+    .../reset/N       the same, then resets the connection
+    .../die/N         the same, then the process ends
+    .../chunked/N     N bytes in chunks of 1000, with a trailer
+    .../close/N       N bytes, no length, ended by the end of the connection
+POST and PUT read the body and answer with its length.
+"""
+
+import hashlib
+import os
+import socket
+import ssl
+import struct
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PATTERN = bytes(range(256))
+
+
+def pattern(size):
+    """The bytes 0..255, over and over: what the tests expect of every generated body."""
+    return (PATTERN * (size // 256 + 1))[:size]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "plainspan-test"
+    # Heads and bodies leave when they are written, as in most servers.
+    wbufsize = 0
+    disable_nagle_algorithm = True
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body, extra=()):
+        self.send_response(status)
+        self.send_header("x-server", "python")
+        for name, value in extra:
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def announce(self, size):
+        self.send_response(200)
+        self.send_header("x-server", "python")
+        self.send_header("content-length", str(size))
+        self.end_headers()
+
+    def do_GET(self):
+        path = self.path.split("?")[0].rstrip("/").split("/")
+        what, argument = (path[-2], path[-1]) if len(path) > 2 else ("", "")
+        action = getattr(self, "get_" + what, None)
+        if action is None:
+            body = f"asked {self.command} {self.path}\n".encode()
+            return self.answer(200, body)
+        return action(argument)
+
+    do_HEAD = do_GET
+
+    def do_POST(self):
+        length = int(self.headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        digest = hashlib.sha256(body).hexdigest()
+        self.answer(200, f"{len(body)} {digest}\n".encode())
+
+    do_PUT = do_POST
+
+    def get_size(self, size):
+        self.answer(200, pattern(int(size)))
+
+    def get_status(self, status):
+        status = int(status)
+        self.answer(status, b"" if status == 204 else b"as asked\n")
+
+    def get_cookie(self, _):
+        self.answer(200, b"here\n", [("set-cookie", "sid=" + os.environ.get("TEST_COOKIE", "x"))])
+
+    def get_slow(self, seconds):
+        body = pattern(1000)
+        self.announce(len(body))
+        self.wfile.write(body[:500])
+        time.sleep(float(seconds))
+        self.wfile.write(body[500:])
+
+    def get_wait(self, seconds):
+        time.sleep(float(seconds))
+        self.answer(200, b"at last\n")
+
+    def half(self, size):
+        self.announce(int(size))
+        self.wfile.write(pattern(int(size) // 2))
+        self.close_connection = True
+
+    def get_half(self, size):
+        self.half(size)
+
+    def get_reset(self, size):
+        self.half(size)
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        # The client has read its half by now, so that the reset takes nothing of it away.
+        time.sleep(0.3)
+        os.close(self.connection.detach())
+
+    def get_die(self, size):
+        self.half(size)
+        time.sleep(0.3)
+        os._exit(7)
+
+    def get_chunked(self, size):
+        body = pattern(int(size))
+        self.send_response(200)
+        self.send_header("x-server", "python")
+        self.send_header("transfer-encoding", "chunked")
+        self.send_header("trailer", "x-checksum")
+        self.end_headers()
+        for start in range(0, len(body), 1000):
+            piece = body[start : start + 1000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\nx-checksum: " + hashlib.sha256(body).hexdigest().encode() + b"\r\n\r\n")
+
+    def get_close(self, size):
+        self.send_response(200)
+        self.send_header("x-server", "python")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(pattern(int(size)))
+        self.close_connection = True
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        # A client that goes away is part of the tests.
+        print("connection ended:", sys.exc_info()[1], file=sys.stderr)
+
+
+def main():
+    address, port = sys.argv[1], int(sys.argv[2])
+    server = Server((address, port), Handler)
+    if len(sys.argv) > 3:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(sys.argv[3], sys.argv[4])
+        # The handshake belongs to the connection's own thread, not to the one that accepts.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+main()

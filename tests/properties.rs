@@ -1,0 +1,308 @@
+//! What holds for any cutting, interleaving and loss of events.
+
+mod http_support;
+
+use http_support::{Cutting, Fixture, Recording, View, dump, feed, fixtures, limits, play, record};
+use plainspan::conn::{Limits, Table};
+use plainspan::event::build::encode;
+use plainspan::event::layout::flag;
+use plainspan::event::{Bound, Data, Dir, Event, Role, Source, decode};
+use plainspan::event::{ConnId, KernelTime, TlsId};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::Value;
+
+const CASES: u32 = 250;
+
+fn views() -> impl Strategy<Value = View> {
+    (any::<bool>(), any::<bool>()).prop_map(|(client, tls)| View {
+        role: if client { Role::Client } else { Role::Server },
+        tls,
+    })
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        prop::collection::vec(1usize..6, 1..12),
+        prop::collection::vec(1usize..200, 1..12),
+        prop::collection::vec(1usize..20_000, 1..12),
+    ]
+}
+
+fn cuttings() -> impl Strategy<Value = Cutting> {
+    (sizes(), sizes()).prop_map(|(operations, events)| Cutting { operations, events })
+}
+
+/// Byte-sized pieces of a big body would only take long.
+fn sensible(fixture: &Fixture, cutting: Cutting) -> Cutting {
+    let coarse = |sizes: Vec<usize>| {
+        sizes
+            .into_iter()
+            .map(|s: usize| s.saturating_add(700))
+            .collect()
+    };
+    if fixture.name != "big_body" {
+        return cutting;
+    }
+    Cutting {
+        operations: coarse(cutting.operations),
+        events: coarse(cutting.events),
+    }
+}
+
+fn truth(fixture: &Fixture, view: View) -> Vec<Value> {
+    let seen = play(&record(fixture, view, &Cutting::none()));
+    let complete = seen.transactions.iter().filter(|t| t.complete()).count();
+    assert_eq!(complete, fixture.transactions, "{}", fixture.name);
+    assert_eq!(seen.transactions.len(), complete, "{}", fixture.name);
+    assert!(seen.lost.is_empty(), "{}", fixture.name);
+    dumps(&seen)
+}
+
+fn dumps(seen: &http_support::Seen) -> Vec<Value> {
+    seen.transactions.iter().map(|t| dump(t, false)).collect()
+}
+
+/// Both directions in their own order, mixed as `choices` says: an event may be seen long after the answer to it.
+fn mixed<'a>(recording: &'a Recording, choices: &[bool]) -> Vec<&'a [u8]> {
+    let of = |dir: Dir| {
+        let own = recording.data.iter().filter(move |(d, _)| *d == dir);
+        own.map(|(_, r)| &r[..]).peekable()
+    };
+    let (mut reads, mut writes) = (of(Dir::Read), of(Dir::Write));
+    let mut out: Vec<&[u8]> = recording.before.iter().map(|r| &r[..]).collect();
+    for choice in choices.iter().cycle() {
+        let next = match choice {
+            true => reads.next().or_else(|| writes.next()),
+            false => writes.next().or_else(|| reads.next()),
+        };
+        match next {
+            Some(record) => out.push(record),
+            None => break,
+        }
+    }
+    out.extend(recording.after.iter().map(|r| &r[..]));
+    out
+}
+
+fn run<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    if let Err(e) = TestRunner::new(config).run(&strategy, test) {
+        panic!("{e}");
+    }
+}
+
+#[test]
+fn any_cutting_and_interleaving_gives_the_same_transactions() {
+    for fixture in fixtures() {
+        let choices = prop::collection::vec(any::<bool>(), 1..40);
+        run(
+            (views(), cuttings(), choices),
+            |(view, cutting, choices)| {
+                let want = truth(&fixture, view);
+                let recording = record(&fixture, view, &sensible(&fixture, cutting));
+                let seen = feed(mixed(&recording, &choices), limits());
+                prop_assert_eq!(dumps(&seen), want, "{}", fixture.name);
+                prop_assert!(seen.lost.is_empty());
+                Ok(())
+            },
+        );
+    }
+}
+
+#[test]
+fn with_lost_events_each_transaction_is_right_or_marked() {
+    for fixture in fixtures() {
+        let drops = prop::collection::vec(prop::bool::weighted(0.15), 1..40);
+        run((views(), cuttings(), drops), |(view, cutting, drops)| {
+            let truth = truth(&fixture, view);
+            let mut recording = record(&fixture, view, &sensible(&fixture, cutting));
+            let mut drop = drops.iter().cycle();
+            let kept_last = last_response(&recording, view);
+            let mut at = 0;
+            recording.data.retain(|_| {
+                at += 1;
+                drop.next() != Some(&true) || Some(at - 1) == kept_last
+            });
+            check_right_or_marked(&fixture, &recording, truth)
+        });
+    }
+}
+
+/// Over TLS no event says how long a stream was: a response that ends with the connection may lose its last bytes
+/// unnoticed, so those are not taken away.
+fn last_response(recording: &Recording, view: View) -> Option<usize> {
+    let responses = match view.role {
+        Role::Client => Dir::Read,
+        Role::Server => Dir::Write,
+    };
+    let last = recording
+        .data
+        .iter()
+        .rposition(|(dir, _)| *dir == responses);
+    last.filter(|_| view.tls)
+}
+
+#[test]
+fn with_cut_operations_each_transaction_is_right_or_marked() {
+    for fixture in fixtures() {
+        let keep =
+            prop::collection::vec(prop_oneof![Just(None), (0usize..60).prop_map(Some)], 1..20);
+        run((views(), sizes(), keep), |(view, operations, keep)| {
+            let truth = truth(&fixture, view);
+            let events = vec![usize::MAX];
+            let cutting = sensible(&fixture, Cutting { operations, events });
+            let mut recording = record(&fixture, view, &cutting);
+            for ((_, record), keep) in recording.data.iter_mut().zip(keep.iter().cycle()) {
+                if let Some(keep) = keep {
+                    *record = cut(record, *keep);
+                }
+            }
+            check_right_or_marked(&fixture, &recording, truth)
+        });
+    }
+}
+
+/// The record with at most `keep` of its bytes, as an operation is reported whose buffer is not copied whole.
+fn cut(record: &[u8], keep: usize) -> Vec<u8> {
+    let Ok(Event::Data(data)) = decode(record) else {
+        panic!("not data")
+    };
+    let keep = keep.min(data.bytes.len());
+    encode(&Event::Data(Data {
+        bytes: &data.bytes[..keep],
+        flags: data.flags | flag::CUT,
+        ..data
+    }))
+}
+
+fn check_right_or_marked(
+    fixture: &Fixture,
+    recording: &Recording,
+    mut truth: Vec<Value>,
+) -> Result<(), TestCaseError> {
+    let seen = play(recording);
+    for t in seen.transactions.iter().filter(|t| t.complete()) {
+        let got = dump(t, false);
+        let at = truth.iter().position(|want| *want == got);
+        prop_assert!(
+            at.is_some(),
+            "{}: not true and not marked: {got:#}",
+            fixture.name
+        );
+        truth.remove(at.unwrap_or(0));
+    }
+    Ok(())
+}
+
+fn any_event() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..60),
+        prop::sample::select(words()).prop_map(|w| w.to_vec()),
+        prop::collection::vec(prop::sample::select(words()), 0..6).prop_map(|w| w.concat()),
+    ];
+    let place = (0u64..300, 0u32..200, 0u32..200, 0u8..32);
+    let at = (1u64..4, 0u64..3, any::<bool>(), 0u8..3, 0u64..1000);
+    (text, place, at).prop_map(|(bytes, (offset, op_len, op_offset, flags), at)| {
+        let (conn, tls, read, source, time) = at;
+        encode(&Event::Data(Data {
+            time: KernelTime(time),
+            entry: KernelTime(time),
+            pid: 1,
+            tid: 1,
+            conn: Some(ConnId(conn)),
+            tls: Some(TlsId(tls)).filter(|t| t.0 > 0 && source == 1),
+            offset,
+            op_len,
+            op_offset,
+            turn: 0,
+            dir: if read { Dir::Read } else { Dir::Write },
+            source: [Source::Socket, Source::Tls, Source::Hello][usize::from(source)],
+            bound: Bound::None,
+            flags,
+            bytes: &bytes,
+        }))
+    })
+}
+
+fn words() -> Vec<&'static [u8]> {
+    vec![
+        b"GET / HTTP/1.1\r\n",
+        b"HEAD /x HTTP/1.0\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 Switch\r\n",
+        b"Content-Length: 20\r\n",
+        b"Content-Length: 18446744073709551615\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Upgrade: x\r\n",
+        b"\r\n",
+        b"\n",
+        b"5\r\nhello\r\n",
+        b"ffffffffffffffff\r\n",
+        b"0\r\n\r\n",
+        b"\x16\x03\x01\x00\x20\x01\x00\x00\x1c\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ]
+}
+
+#[test]
+fn any_events_at_all_do_no_harm_and_the_books_balance() {
+    let events = prop::collection::vec(any_event(), 0..60);
+    let config = Config {
+        cases: 4 * CASES,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let small = Limits {
+        connection_memory: 64 * 1024,
+        total_memory: 200 * 1024,
+        ..limits()
+    };
+    let result = TestRunner::new(config).run(&events, |events| {
+        let mut table = Table::new(small);
+        let mut seen = http_support::Seen::default();
+        for record in &events {
+            let event = decode(record).expect("an event");
+            table.handle(&event, &mut seen);
+            prop_assert!(table.memory() <= small.total_memory);
+        }
+        table.tick(KernelTime(u64::MAX), &mut seen);
+        table.finish(KernelTime(u64::MAX), &mut seen);
+        prop_assert_eq!(table.memory(), 0);
+        Ok(())
+    });
+    if let Err(e) = result {
+        panic!("{e}");
+    }
+}
+
+#[test]
+fn raw_bytes_as_streams_never_panic_and_stay_bounded() {
+    let streams = prop::collection::vec(
+        (
+            any::<bool>(),
+            prop::collection::vec(prop::sample::select(words()), 1..8),
+        ),
+        1..20,
+    );
+    run((views(), streams), |(view, streams)| {
+        let steps = streams.into_iter().map(|(request, words)| match request {
+            true => http_support::Step::Request(words.concat()),
+            false => http_support::Step::Response(words.concat()),
+        });
+        let fixture = Fixture {
+            name: "words",
+            steps: steps.collect(),
+            transactions: 0,
+        };
+        let recording = record(&fixture, view, &Cutting::none());
+        play(&recording);
+        Ok(())
+    });
+}

