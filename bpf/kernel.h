@@ -81,6 +81,7 @@ enum {
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
 };
 
 /* task_struct.flags */

@@ -4,7 +4,7 @@ use crate::capture::{Capture, Shared};
 use crate::config::{Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
-use crate::pipeline::{Audience, Pipeline, Stage};
+use crate::pipeline::{Audience, Pipeline, Policies, Stage};
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
@@ -319,6 +319,7 @@ fn stage(
         filter: Filter::new(&config.tap)?,
         telemetry: Some(telemetry),
         access,
+        policies: Policies::default(),
     })
 }
 

@@ -5,7 +5,7 @@
 //! records, then applies the ends that the control records brought.
 
 use crate::event::record::{Ring, Writer};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Policy};
 use crate::probe::kernel::{Kernel, KernelError};
 use crate::probe::ring::{self as kernel_ring, Rings};
 use crate::probe::time;
@@ -138,12 +138,16 @@ impl Worker {
             }
             pipeline.data(bytes);
         });
-        for pid in pipeline.exits() {
-            if let Err(error) = self.kernel.forget_process(pid) {
-                tracing::debug!(pid, %error, "what the kernel keeps of a process that is gone stays");
+        pipeline.apply_ends();
+        for policy in pipeline.policies() {
+            let told = match policy {
+                Policy::Ignore(pid) => self.kernel.ignore_process(pid),
+                Policy::Forget(pid) => self.kernel.forget_process(pid),
+            };
+            if let Err(error) = told {
+                tracing::debug!(?policy, %error, "the kernel programs do not know of a policy");
             }
         }
-        pipeline.apply_ends();
         control_records + late_records + data_records
     }
 

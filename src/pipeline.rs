@@ -14,6 +14,7 @@ use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
 use crate::transaction::Transaction;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The agent's own line of stages.
@@ -34,6 +35,24 @@ pub struct Stage {
     pub telemetry: Option<Audience>,
     /// Lines of `access_logs`.
     pub access: Option<Audience>,
+    /// Processes whose verdict by the filters is new, for the kernel programs.
+    pub policies: Policies,
+}
+
+/// Which processes the kernel programs leave out.
+#[derive(Debug, Default)]
+pub struct Policies {
+    ignored: HashSet<u32>,
+    changes: Vec<Policy>,
+}
+
+/// One change of the kernel's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing of the process is wanted: nothing of it is copied.
+    Ignore(u32),
+    /// The process has a new program, or is gone: what was decided for it no longer holds.
+    Forget(u32),
 }
 
 /// Those who get a transaction at one level.
@@ -66,6 +85,7 @@ impl Pipeline {
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
                 self.table.handle(&event, &mut self.stage);
+                self.stage.judge(exec.pid, exec.time);
             }
             other => self.table.handle(&other, &mut self.stage),
         }
@@ -96,20 +116,17 @@ impl Pipeline {
             self.table.handle(&event, &mut self.stage);
             if let Event::Exit { pid, time } = event {
                 self.stage.processes.exit(pid, time);
+                self.stage.policies.ignored.remove(&pid);
+                self.stage.policies.changes.push(Policy::Forget(pid));
             }
         }
         ends.clear();
         self.ends = ends;
     }
 
-    /// Processes whose exit waits in the ends put off.
-    pub fn exits(&self) -> impl Iterator<Item = u32> {
-        self.ends
-            .iter()
-            .filter_map(|record| match event::decode(record) {
-                Ok(Event::Exit { pid, .. }) => Some(pid),
-                _ => None,
-            })
+    /// What the kernel programs have to know, since the last call.
+    pub fn policies(&mut self) -> impl Iterator<Item = Policy> {
+        self.stage.policies.changes.drain(..)
     }
 
     /// Time goes on: what waited too long is given up.
@@ -146,11 +163,27 @@ impl Pipeline {
     }
 }
 
+impl Stage {
+    /// Decides by its executable whether anything of a process can be wanted.
+    fn judge(&mut self, pid: u32, time: KernelTime) {
+        let process = self.processes.get(pid, time);
+        if !self.filter.may_admit(&process) {
+            if self.policies.ignored.insert(pid) {
+                self.policies.changes.push(Policy::Ignore(pid));
+            }
+        } else if self.policies.ignored.remove(&pid) {
+            self.policies.changes.push(Policy::Forget(pid));
+        }
+    }
+}
+
 impl Output for Stage {
     fn transaction(&mut self, raw: Raw<Transaction>) {
         let ticket = self.ledger.transaction_seen();
         let process = self.processes.get(raw.0.pid, raw.0.timing.end);
         if process.is_agent || !self.filter.admits(&raw.0, &process) {
+            // One that was there before the agent made no exec.
+            self.judge(raw.0.pid, raw.0.timing.end);
             return ticket.left_out(LeftOut::Filtered);
         }
         let wanted = |audience: &&Audience| audience.level > Level::None;

@@ -174,6 +174,39 @@ static __always_inline void ps_on_syn_sent(struct sock *sk)
 		ps_conn_add(sk, PS_ROLE_CLIENT, PS_C_WHOLE | PS_C_EARLY | PS_C_OWN);
 }
 
+static __always_inline __u64 ps_port_key(const struct sock *sk, __u16 port)
+{
+	return (__u64)sk->__sk_common.skc_net.net->ns.inum << 16 | port;
+}
+
+/* listen() in the agent's own task: its status endpoint. */
+static __always_inline void ps_on_listen(const struct sock *sk)
+{
+	__u64 key = ps_port_key(sk, sk->__sk_common.skc_num);
+	__u8 one = 1;
+
+	if (bpf_get_current_pid_tgid() >> 32 != ps_cfg.agent_tgid)
+		return;
+	if (bpf_map_update_elem(&ps_own_ports, &key, &one, BPF_ANY))
+		ps_count(PS_ST_CONN_MAP_FULL, 1);
+}
+
+/* A connection within this host has the same address at both ends, or loopback addresses. */
+static __always_inline bool ps_is_to_agent(const struct sock *sk)
+{
+	const struct sock_common *c = &sk->__sk_common;
+	__u64 key = ps_port_key(sk, __builtin_bswap16(c->skc_dport));
+	__be32 local = c->skc_rcv_saddr, remote = c->skc_daddr;
+
+	if (!bpf_map_lookup_elem(&ps_own_ports, &key))
+		return false;
+	if (c->skc_family == AF_INET6) {
+		local = c->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+		remote = c->skc_v6_daddr.in6_u.u6_addr32[3];
+	}
+	return local == remote || (local & 0xff) == 127;
+}
+
 static __always_inline void ps_on_connected(struct sock *sk)
 {
 	struct ps_conn *conn = ps_conn_find(sk);
@@ -182,7 +215,9 @@ static __always_inline void ps_on_connected(struct sock *sk)
 	__u8 one = 1;
 
 	if (!conn || !(conn->flags & PS_C_EARLY)) {
-		ps_conn_replace(sk, conn, PS_ROLE_CLIENT);
+		conn = ps_conn_replace(sk, conn, PS_ROLE_CLIENT);
+		if (conn && ps_is_to_agent(sk))
+			__sync_fetch_and_or(&conn->flags, PS_C_OWN);
 		return;
 	}
 	tp = bpf_skc_to_tcp_sock(sk);
@@ -234,6 +269,8 @@ int BPF_PROG(ps_sock_state, struct sock *sk, int from, int to)
 		return 0;
 	if (to == TCP_SYN_SENT)
 		ps_on_syn_sent(sk);
+	else if (to == TCP_LISTEN)
+		ps_on_listen(sk);
 	else if (to == TCP_ESTABLISHED && from == TCP_SYN_SENT)
 		ps_on_connected(sk);
 	else if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV)

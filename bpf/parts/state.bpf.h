@@ -146,6 +146,15 @@ struct {
 	__type(value, __u8);
 } ps_own SEC(".maps");
 
+/* Ports that the agent listens on: inode number of the network namespace << 16 | port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 64);
+	__type(key, __u64);
+	__type(value, __u8);
+} ps_own_ports SEC(".maps");
+
 #define PS_POLICY_IGNORE 1
 
 struct {

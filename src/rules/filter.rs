@@ -90,18 +90,26 @@ impl Filter {
         if self.ignore_loopback && is_loopback(connection) {
             return false;
         }
-        if !self.admits_direction(transaction.role, connection) {
-            return false;
-        }
+        self.admits_direction(transaction.role, connection)
+            && self.admits_process(process, Some(connection))
+    }
+
+    /// Whether anything of this process can be wanted. Where not, nothing of it needs to be copied from the kernel.
+    pub fn may_admit(&self, process: &Process) -> bool {
+        self.admits_process(process, None)
+    }
+
+    fn admits_process(&self, process: &Process, connection: Option<&ConnectionInfo>) -> bool {
         let exe = process.exe.as_deref().unwrap_or(&process.name);
         if self.exclude.iter().any(|pattern| pattern.matches(exe)) {
             return false;
         }
-        self.include.is_empty()
-            || self
-                .include
-                .iter()
-                .any(|include| include.matches(connection, process, exe))
+        let included = |include: &IncludeRule| {
+            include.matches_process(process, exe)
+                && connection
+                    .is_none_or(|connection| include.matches_connection(connection, process))
+        };
+        self.include.is_empty() || self.include.iter().any(included)
     }
 
     fn admits_direction(&self, role: Role, connection: &ConnectionInfo) -> bool {
@@ -118,19 +126,23 @@ impl Filter {
 }
 
 impl IncludeRule {
-    fn matches(&self, connection: &ConnectionInfo, process: &Process, exe: &str) -> bool {
+    fn matches_process(&self, process: &Process, exe: &str) -> bool {
+        let rule = &self.rule;
+        self.exe.as_ref().is_none_or(|pattern| pattern.matches(exe))
+            && rule.pid.is_none_or(|pid| pid == process.pid)
+            && rule.uid.is_none_or(|uid| Some(uid) == process.uid)
+    }
+
+    fn matches_connection(&self, connection: &ConnectionInfo, process: &Process) -> bool {
         let has_port = |port| {
             [connection.local, connection.remote]
                 .into_iter()
                 .flatten()
                 .any(|address| address.port() == port)
         };
-        let rule = &self.rule;
-        self.exe.as_ref().is_none_or(|pattern| pattern.matches(exe))
-            && rule.pid.is_none_or(|pid| pid == process.pid)
-            && rule.uid.is_none_or(|uid| Some(uid) == process.uid)
-            && rule.port.is_none_or(has_port)
-            && rule
+        self.rule.port.is_none_or(has_port)
+            && self
+                .rule
                 .netns
                 .is_none_or(|ns| ns == connection.netns || Some(ns) == process.netns)
     }
@@ -320,6 +332,27 @@ mod tests {
             ..Include::default()
         };
         assert!(admits(&include(netns), Role::Client, "1.1.1.1:443", "/x"));
+    }
+
+    #[test]
+    fn a_process_is_out_for_good_only_where_no_connection_of_it_could_be_wanted() {
+        let of = |rule: Include| {
+            let tap = Tap {
+                include: vec![rule],
+                ..tap()
+            };
+            let filter = Filter::new(&tap).expect("patterns compile");
+            filter.may_admit(&process("/usr/sbin/nginx"))
+        };
+        assert!(of(Include {
+            port: Some(443),
+            netns: Some(99),
+            ..Include::default()
+        }));
+        assert!(!of(Include {
+            pid: Some(1),
+            ..Include::default()
+        }));
     }
 
     #[test]

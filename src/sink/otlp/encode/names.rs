@@ -50,7 +50,7 @@ pub const CAPTURE_RULE: &str = "plainspan.capture.rule";
 /// False where bytes are missing or something is in doubt.
 pub const COMPLETE: &str = "plainspan.capture.complete";
 /// What is missing or in doubt: names of marks.
-pub const MARKS: &str = "plainspan.marks";
+pub const MARKS: &str = "plainspan.capture.marks";
 /// Seconds from the first byte of the request to the first byte of the response.
 pub const TTFB: &str = "plainspan.ttfb";
 pub const PAYLOAD_URL: &str = "plainspan.payload.url";

@@ -558,17 +558,14 @@ fn our_own_attributes_say_how_it_was_captured() {
         ("plainspan.capture.level", json!("headers")),
         ("plainspan.capture.rule", json!("errors")),
         ("plainspan.capture.complete", json!(false)),
-        ("plainspan.marks", json!(["request_gap", "reset"])),
+        ("plainspan.capture.marks", json!(["request_gap", "reset"])),
         ("plainspan.ttfb", json!(0.01)),
     ] {
         assert_eq!(attr(&c, name), Some(value), "{name}");
     }
-    assert_eq!(
-        attr(&client(), "plainspan.capture.complete"),
-        Some(json!(true))
-    );
+    assert_eq!(attr(&client(), "plainspan.capture.complete"), Some(json!(true)));
     assert_eq!(attr(&client(), "plainspan.capture.rule"), None);
-    assert_eq!(attr(&client(), "plainspan.marks"), None);
+    assert_eq!(attr(&client(), "plainspan.capture.marks"), None);
 }
 
 fn link() -> PayloadLink {
