@@ -324,15 +324,12 @@ fn stage(
 }
 
 fn otlp_options(config: &Config) -> OtlpOptions {
-    let mut options = OtlpOptions {
+    OtlpOptions {
+        known_methods: KnownMethods::from_environment(),
         // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
         queue_bytes: usize::try_from(config.limits.memory / 16).unwrap_or(usize::MAX),
         ..OtlpOptions::default()
-    };
-    if let Ok(methods) = std::env::var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
-        options.known_methods = KnownMethods::parse(&methods);
     }
-    options
 }
 
 /// The file of `--record`: for its owner alone, and never one that is there already.

@@ -34,3 +34,8 @@ impl Clock {
 pub fn rfc3339(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
+
+/// A time in UTC with milliseconds, cut: `2026-01-01T00:00:00.000Z` (RFC 3339).
+pub fn rfc3339_millis(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}

@@ -8,6 +8,6 @@ mod clock;
 mod ids;
 mod process;
 
-pub use clock::{Clock, rfc3339};
+pub use clock::{Clock, rfc3339, rfc3339_millis};
 pub use ids::Ids;
 pub use process::{Process, Processes, ResourceValue};

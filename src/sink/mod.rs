@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 mod claim;
 mod fanout;
+mod json;
 pub mod otlp;
 pub mod payload;
 pub mod stdout;

@@ -7,13 +7,13 @@
 //!
 //! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
 
-use super::json::Json;
 use super::target::Target;
 use crate::enrich::rfc3339;
 use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::rules::Level;
+use crate::sink::json::Json;
 use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
 use std::net::IpAddr;
 
@@ -95,7 +95,7 @@ fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
 }
 
 /// Value of a resource attribute; empty where it has none.
-fn resource<'a>(process: &'a Process, key: &str) -> &'a str {
+pub(in crate::sink) fn resource<'a>(process: &'a Process, key: &str) -> &'a str {
     let found = process.resource.iter().find(|(k, _)| k == key);
     match found {
         Some((_, ResourceValue::Str(value))) => value,
@@ -151,7 +151,7 @@ fn request(j: &mut Json, capture: &Capture, request: &Request, target: &Target<'
 }
 
 /// QTap's name of the protocol.
-fn protocol(protocol: Protocol) -> &'static str {
+pub(in crate::sink) fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http10 | Protocol::Http11 => "http1",
         Protocol::Http2 => "http2",
@@ -184,7 +184,7 @@ fn response(j: &mut Json, capture: &Capture, response: &Response) {
     });
 }
 
-fn headers(j: &mut Json, pseudo: &[(&str, &[u8])], headers: &Headers) {
+pub(in crate::sink) fn headers(j: &mut Json, pseudo: &[(&str, &[u8])], headers: &Headers) {
     // Stable: of equal names the first on the wire stays first.
     let mut fields: Vec<(String, &[u8])> = headers
         .iter()
@@ -235,7 +235,7 @@ fn lists(j: &mut Json, headers: &Headers, trailers: &Headers, level: Level) {
     }
 }
 
-fn list(j: &mut Json, headers: &Headers) {
+pub(in crate::sink) fn list(j: &mut Json, headers: &Headers) {
     j.array(|j| {
         for (name, value) in headers.iter() {
             j.array(|j| {
@@ -344,7 +344,7 @@ fn tls(j: &mut Json, info: &TlsInfo) {
     });
 }
 
-fn hex(j: &mut Json, id: &[u8]) {
+pub(in crate::sink) fn hex(j: &mut Json, id: &[u8]) {
     j.plain(format_args!("{}", Hex(id)));
 }
 
@@ -358,7 +358,7 @@ impl std::fmt::Display for Hex<'_> {
 }
 
 /// QTap's word for the direction. An unknown remote address counts as external.
-fn direction(capture: &Capture) -> &'static str {
+pub(in crate::sink) fn direction(capture: &Capture) -> &'static str {
     let t = &capture.transaction;
     match (t.role, t.connection.remote) {
         (Role::Server, _) => "ingress",

@@ -9,11 +9,10 @@
 //! A capture goes through two pools. Encoders only compute, so that key and link are known soon even where the store
 //! hangs; writers wait for the store. How documents become objects is the writers' part alone.
 
-mod document;
+pub(super) mod document;
 mod explain;
 mod folder;
 mod job;
-mod json;
 mod link;
 mod store;
 mod target;

@@ -30,6 +30,14 @@ impl KnownMethods {
         KnownMethods((!methods.is_empty()).then_some(methods))
     }
 
+    /// The list of this process's environment.
+    pub fn from_environment() -> Self {
+        match std::env::var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
+            Ok(list) => KnownMethods::parse(&list),
+            Err(_) => KnownMethods::default(),
+        }
+    }
+
     /// The method as an attribute has it.
     pub fn name<'a>(&'a self, method: &[u8]) -> &'a str {
         match &self.0 {

@@ -5,10 +5,14 @@ use super::span::log_attributes;
 use super::{EncodeOptions, names, unix_nanos};
 use crate::redact::Capture;
 use crate::sink::PayloadLink;
+use crate::transaction::Transaction;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use std::borrow::Cow;
 use std::time::SystemTime;
+
+/// What stands in a line for the method of a request that was not seen.
+pub const REQUEST_NOT_SEEN: &str = "(request not seen)";
 
 /// The log record of a capture, as observed at `observed`. It happened when the transaction ended.
 pub fn log_record(
@@ -39,18 +43,22 @@ pub fn line(capture: &Capture) -> String {
     let transaction = &capture.transaction;
     let method = match &transaction.request {
         Some(request) => String::from_utf8_lossy(&request.method),
-        None => Cow::Borrowed("(request not seen)"),
+        None => Cow::Borrowed(REQUEST_NOT_SEEN),
     };
-    let outcome = http::outcome(transaction);
-    let status = match (&transaction.response, outcome.error) {
-        (Some(response), _) => response.status.to_string(),
-        (None, Some(word)) => word.into_owned(),
-        (None, None) => "(response not seen)".to_owned(),
-    };
+    let status = status(transaction);
     let url = url(&http::web(capture));
     let millis = transaction.timing.end.since(transaction.timing.start) as f64 / 1e6;
     let space = if url.is_empty() { "" } else { " " };
     format!("{method}{space}{url} {status} {millis:.1} ms")
+}
+
+/// The status code, or the word for why there is none.
+pub fn status(transaction: &Transaction) -> Cow<'static, str> {
+    match (&transaction.response, http::outcome(transaction).error) {
+        (Some(response), _) => Cow::Owned(response.status.to_string()),
+        (None, Some(word)) => word,
+        (None, None) => Cow::Borrowed("(response not seen)"),
+    }
 }
 
 /// The whole URL, or what is known of it, cut as attributes are.

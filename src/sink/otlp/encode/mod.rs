@@ -16,7 +16,7 @@ mod tests;
 
 pub use attributes::Attributes;
 pub use http::{KnownMethods, Outcome, Severity, Web, outcome, web};
-pub use log::{line, log_record, url};
+pub use log::{REQUEST_NOT_SEEN, line, log_record, status, url};
 pub use resource::{resource, scope};
 pub use span::{attributes, span};
 

@@ -563,7 +563,10 @@ fn our_own_attributes_say_how_it_was_captured() {
     ] {
         assert_eq!(attr(&c, name), Some(value), "{name}");
     }
-    assert_eq!(attr(&client(), "plainspan.capture.complete"), Some(json!(true)));
+    assert_eq!(
+        attr(&client(), "plainspan.capture.complete"),
+        Some(json!(true))
+    );
     assert_eq!(attr(&client(), "plainspan.capture.rule"), None);
     assert_eq!(attr(&client(), "plainspan.capture.marks"), None);
 }

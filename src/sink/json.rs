@@ -65,6 +65,19 @@ impl Json {
         self.display(format_args!("{}", value.into()));
     }
 
+    pub fn integer(&mut self, value: i64) {
+        self.display(format_args!("{value}"));
+    }
+
+    /// JSON has no number for what is not finite: that is null.
+    pub fn double(&mut self, value: f64) {
+        if value.is_finite() {
+            self.display(format_args!("{value}"));
+        } else {
+            self.null();
+        }
+    }
+
     fn raw(&mut self, text: &str) {
         self.separate();
         self.out.extend_from_slice(text.as_bytes());

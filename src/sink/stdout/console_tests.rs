@@ -1,0 +1,193 @@
+use super::*;
+use crate::sink::testing::{body, capture, headers};
+use crate::transaction::Mark;
+use proptest::prelude::*;
+
+const LINE: &str =
+    "2023-11-14T22:13:20.000Z curl[42] → GET https://example.com/a/b?c=d 200 12.3 ms ↑0 B ↓5 B\n";
+
+fn shown(capture: &Capture, detail: Level) -> String {
+    let mut out = String::new();
+    push(&mut out, capture, None, detail, false);
+    out
+}
+
+fn full() -> Capture {
+    let mut capture = capture(Role::Client);
+    capture.decision.level = Level::Full;
+    capture.facts.response_content_type = Some("text/plain".into());
+    capture
+}
+
+fn answer(capture: &mut Capture) -> &mut crate::transaction::Response {
+    capture.transaction.response.as_mut().expect("a response")
+}
+
+#[test]
+fn a_summary_is_one_line() {
+    assert_eq!(shown(&capture(Role::Client), Level::Summary), LINE);
+    let server = LINE.replace('→', "←");
+    assert_eq!(shown(&capture(Role::Server), Level::Summary), server);
+}
+
+#[test]
+fn details_are_the_header_lines_of_both_messages() {
+    let below = "  > Host: example.com\n  > User-Agent: curl/8\n  < Content-Type: text/plain\n  < Content-Length: 5\n";
+    assert_eq!(
+        shown(&capture(Role::Client), Level::Headers),
+        format!("{LINE}{below}")
+    );
+    // The capture's own level is `headers`: no body was kept.
+    assert_eq!(
+        shown(&capture(Role::Client), Level::Full),
+        format!("{LINE}{below}")
+    );
+}
+
+#[test]
+fn full_shows_text_line_by_line_behind_the_headers() {
+    let mut capture = full();
+    answer(&mut capture).body = body(b"{\r\n\t\"a\": 1\n}\n");
+    answer(&mut capture).trailers = headers(&[("X-Sum", "1")]);
+    let out = shown(&capture, Level::Full);
+    let end = "  < Content-Length: 5\n    {\n    \\t\"a\": 1\n    }\n  < X-Sum: 1\n";
+    assert!(out.ends_with(end), "{out}");
+}
+
+#[test]
+fn full_names_what_is_no_text() {
+    let end = |change: fn(&mut Capture)| {
+        let mut capture = full();
+        change(&mut capture);
+        let out = shown(&capture, Level::Full);
+        out.lines().last().map(str::to_owned).expect("lines")
+    };
+    let png = end(|c| c.facts.response_content_type = Some("image/png".into()));
+    assert_eq!(png, "    <5 bytes of image/png>");
+    let zipped = end(|c| c.facts.response_content_encoding = Some("gzip".into()));
+    assert_eq!(zipped, "    <5 bytes of text/plain, gzip>");
+    let unknown = end(|c| c.facts.response_content_type = None);
+    assert_eq!(unknown, "    <5 bytes of unknown type>");
+}
+
+#[test]
+fn long_bodies_are_cut_between_characters() {
+    let mut capture = full();
+    let text = format!("{}é{}", "a".repeat(MAX_BODY - 1), "b".repeat(100));
+    answer(&mut capture).body = body(text.as_bytes());
+    let out = shown(&capture, Level::Full);
+    let end = format!(
+        "aaa\n    <{} of {} bytes shown>\n",
+        MAX_BODY - 1,
+        text.len()
+    );
+    assert!(out.ends_with(&end), "{}", &out[out.len() - 100..]);
+}
+
+#[test]
+fn what_is_missing_stands_in_the_line() {
+    let mut capture = capture(Role::Client);
+    capture.transaction.request = None;
+    capture.transaction.marks.set(Mark::RequestMissing);
+    capture.transaction.marks.set(Mark::ResponseCut);
+    assert_eq!(
+        shown(&capture, Level::Headers).lines().next(),
+        Some(
+            "2023-11-14T22:13:20.000Z curl[42] → (request not seen) 200 12.3 ms ↓5 B [request_missing response_cut]"
+        )
+    );
+    let mut capture = full();
+    capture.transaction.response = None;
+    capture.transaction.marks.set(Mark::ResponseMissing);
+    capture.transaction.marks.set(Mark::Reset);
+    let out = shown(&capture, Level::Summary);
+    let end = "?c=d connection_reset 12.3 ms ↑0 B [response_missing reset]\n";
+    assert!(out.ends_with(end), "{out}");
+}
+
+#[test]
+fn the_payloads_link_ends_the_line() {
+    let mut link = PayloadLink {
+        url: Some("s3://b/ab\u{202e}".into()),
+        digest: None,
+        size: None,
+        status: PayloadStatus::Stored,
+    };
+    let mut end = || {
+        let mut out = String::new();
+        push(
+            &mut out,
+            &capture(Role::Client),
+            Some(&link),
+            Level::Summary,
+            false,
+        );
+        link.status = PayloadStatus::Lost;
+        out.split(" ↓5 B ").nth(1).map(str::to_owned)
+    };
+    assert_eq!(end().as_deref(), Some("s3://b/ab\\u{202e}\n"));
+    assert_eq!(
+        end().as_deref(),
+        Some("s3://b/ab\\u{202e} (payload lost)\n")
+    );
+}
+
+#[test]
+fn colours_go_by_the_class_of_the_status() {
+    for (role, status, paint) in [
+        (Role::Client, 204, 32),
+        (Role::Client, 302, 36),
+        (Role::Client, 404, 33),
+        (Role::Server, 404, 33),
+        (Role::Server, 503, 31),
+        (Role::Client, 999, 31),
+    ] {
+        let mut capture = capture(role);
+        answer(&mut capture).status = status;
+        let mut out = String::new();
+        push(&mut out, &capture, None, Level::Summary, true);
+        let painted = format!(" \x1b[{paint}m{status}\x1b[0m ");
+        assert!(out.contains(&painted), "{out:?}");
+    }
+}
+
+#[test]
+fn sizes_have_units() {
+    for (bytes, text) in [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (5 << 30, "5.0 GiB"),
+        (u64::MAX, "16384.0 PiB"),
+    ] {
+        let mut out = String::new();
+        size(&mut out, bytes);
+        assert_eq!(out, text);
+    }
+}
+
+proptest! {
+    /// Line breaks are ours alone, and so is what stands at the left edge.
+    #[test]
+    fn no_captured_byte_steers_the_terminal(bytes in any::<Vec<u8>>(), text in any::<String>()) {
+        let mut capture = full();
+        let mut fields = Headers::default();
+        fields.push(&bytes, text.as_bytes());
+        fields.push(text.as_bytes(), &bytes);
+        let request = capture.transaction.request.as_mut().unwrap();
+        request.method = bytes.clone();
+        request.target = bytes.clone();
+        request.headers = fields.clone();
+        answer(&mut capture).trailers = fields;
+        answer(&mut capture).body = body(&bytes);
+        capture.facts.host = Some(text.clone());
+        capture.facts.request_content_type = Some(text.clone());
+        let out = shown(&capture, Level::Full);
+        prop_assert!(!out.chars().any(|c| c != '\n' && escape::hidden(c)), "{:?}", out);
+        let mut lines = out.lines();
+        prop_assert!(lines.next().is_some_and(|l| l.starts_with("2023-")));
+        prop_assert!(lines.all(|l| l.starts_with("  ")), "{:?}", out);
+    }
+}

@@ -1,0 +1,76 @@
+//! What a transaction looks like on stdout.
+
+use super::{access, console, escape, span};
+use crate::config::AccessLogs;
+use crate::redact::Capture;
+use crate::rules::Level;
+use crate::sink::PayloadLink;
+use crate::sink::otlp::{EncodeOptions, KnownMethods};
+use std::io::IsTerminal;
+
+/// A form of lines, each a whole number of them for one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Console { detail: Level, colour: bool },
+    /// The span as one flat JSON object a line.
+    Spans(EncodeOptions),
+    /// JSON with QTap's keys, one object a line.
+    AccessLogs { mode: Level },
+}
+
+impl Form {
+    /// Of an event store: readable lines on a terminal, else NDJSON.
+    pub fn of_event_store() -> Form {
+        if std::io::stdout().is_terminal() {
+            return Form::Console {
+                detail: Level::Summary,
+                colour: colour(),
+            };
+        }
+        Form::Spans(EncodeOptions {
+            known_methods: KnownMethods::from_environment(),
+        })
+    }
+
+    /// Of the plugin `access_logs`.
+    pub fn of_access_logs(access: AccessLogs) -> Form {
+        match access.json {
+            true => Form::AccessLogs { mode: access.mode },
+            false => Form::Console {
+                detail: access.mode,
+                colour: colour(),
+            },
+        }
+    }
+
+    /// Appends the lines of a capture, the last with its line break.
+    pub(super) fn push(&self, out: &mut Vec<u8>, capture: &Capture, link: Option<&PayloadLink>) {
+        match self {
+            Form::Console { detail, colour } => {
+                let mut text = String::with_capacity(256);
+                console::push(&mut text, capture, link, *detail, *colour);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Form::Spans(options) => {
+                escape::push_json(out, span::encode(capture, link, options));
+                out.push(b'\n');
+            }
+            Form::AccessLogs { mode } => {
+                escape::push_json(out, access::encode(capture, link, *mode));
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// Whether lines may hold all that was kept of bodies.
+    pub(super) fn has_whole_bodies(&self) -> bool {
+        matches!(self, Form::AccessLogs { mode: Level::Full })
+    }
+}
+
+/// Colours are for terminals, and for those who did not refuse them (no-color.org).
+fn colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !refused
+}
