@@ -120,7 +120,7 @@ fn no_output_has_the_canary(format: &str) {
     };
     let query = format!("access_token={CANARY}6&n=1&acc%65ss_token={CANARY}7&Password={CANARY}8");
     let calls = [
-        secrets(Call::get(work.url_path(&format!("get/canary?{query}")))),
+        secrets(Call::get(work.url_path(&format!("file/small.txt?{query}")))),
         secrets(Call::post(
             work.url_path(&format!("upload/canary?{query}")),
             b"harmless".to_vec(),

@@ -27,7 +27,12 @@ fn export_storage_and_status_of_the_agent_make_no_transactions() {
             "region": "us-east-1", "insecure": true,
             "access_key": {"type": "text", "value": "key"}, "secret_key": {"type": "text", "value": "secret"},
         });
-        let config = Config::new("full").s3(payloads);
+        // Both ends of all that the agent itself says, and nothing else of a busy host.
+        let this_program = std::env::current_exe().expect("own path");
+        let include = json!({"include": [
+            {"port": nginx.port}, {"port": sink.port()}, {"port": store.port}, {"exe": this_program},
+        ]});
+        let config = Config::new("full").s3(payloads).tap("filters", include);
         let config = match grpc {
             true => config.grpc(&sink.grpc_endpoint()),
             false => config.http(&sink.http_endpoint()),

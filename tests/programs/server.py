@@ -138,6 +138,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(pattern(int(size)))
+        # Without a length, close_notify alone says that the body is whole (RFC 9112, 9.8).
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.unwrap()
         self.close_connection = True
 
 

@@ -190,6 +190,13 @@ pub fn wait_for_targets(agent: &Agent, sink: &OtlpSink, calls: &[Call], spans: u
 /// Method, target, status, sizes and headers.
 fn verify_message(span: &SeenSpan, call: &Call, answer: &Answer, server_header: &str) {
     let target = &call.target;
+    assert_eq!(
+        span.attr("plainspan.capture.complete"),
+        Some(Value::Bool(true)),
+        "{} {target}: {:?}",
+        span.span.kind().as_str_name(),
+        span.attr("plainspan.marks")
+    );
     assert_eq!(span.span.name, call.method, "{target}");
     assert_eq!(
         span.text("http.request.method").as_deref(),
@@ -204,11 +211,6 @@ fn verify_message(span: &SeenSpan, call: &Call, answer: &Answer, server_header: 
     assert_eq!(
         span.text("network.protocol.version").as_deref(),
         Some("1.1"),
-        "{target}"
-    );
-    assert_eq!(
-        span.attr("plainspan.capture.complete"),
-        Some(Value::Bool(true)),
         "{target}"
     );
     let sent = call.body.as_ref().map_or(0, Vec::len) as i64;
