@@ -11,7 +11,10 @@ use std::time::{Duration, SystemTime};
 
 /// How long a process that is gone keeps its identity: its last transactions may still be on their way.
 const KEEP: Duration = Duration::from_secs(60);
-/// Processes kept at the most; above it those that are gone go first.
+/// A process whose end was not seen is looked at again after this: its exit may have been lost, and the kernel gives
+/// numbers out again.
+const CONFIRM: Duration = Duration::from_secs(1);
+/// Processes kept at the most; above it those that are gone go first, then those that were used longest ago.
 const MAX: usize = 16_384;
 
 /// Processes seen so far, by process id.
@@ -28,6 +31,8 @@ struct Entry {
     process: Arc<Process>,
     start_boottime_ns: Option<u64>,
     exited: Option<KernelTime>,
+    /// When `/proc` was asked last whether this is still the process of the number.
+    confirmed: KernelTime,
 }
 
 impl Processes {
@@ -50,15 +55,33 @@ impl Processes {
     /// A process has a new program: it is read at once, for it may be gone in a moment.
     pub fn exec(&mut self, exec: &Exec<'_>) {
         self.prune(exec.time);
-        let facts = procfs::read(&self.proc, exec.pid).unwrap_or_else(|| Facts {
-            // Gone already: the event itself says this much.
+        let facts = procfs::read(&self.proc, exec.pid).unwrap_or_else(|| self.departed(exec));
+        self.insert(exec.pid, facts, exec.time);
+    }
+
+    /// A process that is gone already: what the event says, and what a new program does not change.
+    fn departed(&self, exec: &Exec<'_>) -> Facts {
+        let ticks = |ns: u64| ns / procfs::TICK_NS;
+        let before = self
+            .known
+            .get(&exec.pid)
+            .filter(|entry| entry.exited.is_none())
+            .filter(|entry| {
+                let start = entry.start_boottime_ns;
+                start.is_some_and(|start| ticks(start) == ticks(exec.start_boottime_ns))
+            })
+            .map(|entry| &entry.process);
+        Facts {
             exe: Some(String::from_utf8_lossy(exec.path).into_owned())
                 .filter(|path| path.starts_with('/')),
             comm: Some(String::from_utf8_lossy(exec.comm).into_owned()),
-            start_boottime_ns: Some(exec.start_boottime_ns),
+            start_boottime_ns: Some(ticks(exec.start_boottime_ns) * procfs::TICK_NS),
+            parent_pid: before.and_then(|p| p.parent_pid),
+            uid: before.and_then(|p| p.uid),
+            netns: before.and_then(|p| p.netns),
+            container_id: before.and_then(|p| p.container_id.clone()),
             ..Facts::default()
-        });
-        self.insert(exec.pid, facts);
+        }
     }
 
     /// The process is gone.
@@ -70,21 +93,26 @@ impl Processes {
 
     /// The process that had the id `pid` at kernel time `at`.
     pub fn get(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
-        if let Some(entry) = self.known.get(&pid) {
-            // After its exit the number may be another process's, one that forked and made no exec.
-            let reused = entry.exited.is_some_and(|exited| at > exited)
+        if let Some(entry) = self.known.get_mut(&pid) {
+            // After its exit the number may be another process's, one that forked and made no exec. An exit can be lost.
+            let doubtful = match entry.exited {
+                Some(exited) => at > exited,
+                None => u128::from(at.since(entry.confirmed)) >= CONFIRM.as_nanos(),
+            };
+            let reused = doubtful
                 && procfs::start(&self.proc, pid)
                     .is_some_and(|start| Some(start) != entry.start_boottime_ns);
             if !reused {
+                entry.confirmed = entry.confirmed.max(at);
                 return entry.process.clone();
             }
         }
         self.prune(at);
         let facts = procfs::read(&self.proc, pid).unwrap_or_default();
-        self.insert(pid, facts)
+        self.insert(pid, facts, at)
     }
 
-    fn insert(&mut self, pid: u32, facts: Facts) -> Arc<Process> {
+    fn insert(&mut self, pid: u32, facts: Facts, at: KernelTime) -> Arc<Process> {
         let process = Arc::new(self.process(pid, &facts));
         self.known.insert(
             pid,
@@ -92,6 +120,7 @@ impl Processes {
                 process: process.clone(),
                 start_boottime_ns: facts.start_boottime_ns,
                 exited: None,
+                confirmed: at,
             },
         );
         process
@@ -153,6 +182,23 @@ impl Processes {
             let proc = self.proc.clone();
             self.known
                 .retain(|pid, _| procfs::start(&proc, *pid).is_some());
+        }
+        self.make_room();
+    }
+
+    /// Forgets the eighth that was confirmed longest ago. They are read anew when they talk again.
+    fn make_room(&mut self) {
+        if self.known.len() < MAX {
+            return;
+        }
+        let mut times: Vec<_> = self
+            .known
+            .iter()
+            .map(|(pid, e)| (e.confirmed, *pid))
+            .collect();
+        let (old, _, _) = times.select_nth_unstable(MAX / 8);
+        for (_, pid) in old {
+            self.known.remove(pid);
         }
     }
 }
@@ -229,6 +275,51 @@ mod tests {
         later.time = KernelTime(100 * SECOND);
         processes.exec(&later);
         assert_eq!(processes.known.len(), 1);
+    }
+
+    #[test]
+    fn a_number_used_again_is_found_out_when_the_exit_was_lost() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put(proc.path(), 9, "/bin/first", 100);
+        let mut processes = at(proc.path());
+        assert_eq!(processes.get(9, KernelTime(SECOND)).name, "first");
+        std::fs::remove_dir_all(proc.path().join("9")).expect("removed");
+        put(proc.path(), 9, "/bin/second", 300);
+        assert_eq!(processes.get(9, KernelTime(3 * SECOND)).name, "second");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_at_its_exec_keeps_what_a_new_program_does_not_change() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put(proc.path(), 9, "/bin/sh", 100);
+        let mut processes = at(proc.path());
+        processes.get(9, KernelTime(SECOND / 2));
+        std::fs::remove_dir_all(proc.path().join("9")).expect("removed");
+        let mut gone = exec(9, b"/usr/bin/curl");
+        // In the middle of the tick that `/proc` told.
+        gone.start_boottime_ns = SECOND + 5_000_000;
+        processes.exec(&gone);
+        let process = processes.get(9, KernelTime(SECOND));
+        assert_eq!((&*process.name, process.parent_pid), ("curl", Some(1)));
+        // Another process of the number: nothing is taken over.
+        gone.start_boottime_ns = 2 * SECOND;
+        processes.exec(&gone);
+        assert_eq!(processes.get(9, KernelTime(SECOND)).parent_pid, None);
+    }
+
+    #[test]
+    fn the_number_of_live_processes_is_bounded_too() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let mut processes = at(proc.path());
+        for pid in 0..MAX as u32 {
+            let facts = Facts::default();
+            processes.insert(pid, facts, KernelTime(pid.into()));
+        }
+        processes.make_room();
+        assert!(processes.known.len() < MAX);
+        // The oldest went.
+        assert!(!processes.known.contains_key(&0));
+        assert!(processes.known.contains_key(&(MAX as u32 - 1)));
     }
 
     #[test]

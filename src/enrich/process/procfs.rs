@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// Bytes read of one file at the most.
 const FILE_MAX: u64 = 256 << 10;
-/// Clock ticks of `/proc/PID/stat` in a second: `USER_HZ`, 100 on every architecture that Linux runs on.
-const TICKS_PER_SECOND: u64 = 100;
+/// Clock tick of `/proc/PID/stat`, in nanoseconds: `USER_HZ` is 100 on every architecture that Linux runs on.
+pub(super) const TICK_NS: u64 = 1_000_000_000 / 100;
 
 /// What was found; each part can be absent on its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn parse_stat(stat: &[u8], facts: &mut Facts) {
     facts.start_boottime_ns = fields
         .nth(17)
         .and_then(|field| field.parse::<u64>().ok())
-        .and_then(|ticks| ticks.checked_mul(1_000_000_000 / TICKS_PER_SECOND));
+        .and_then(|ticks| ticks.checked_mul(TICK_NS));
 }
 
 fn parse_uid(status: &[u8]) -> Option<u32> {

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// Items taken from the queue at once.
 const TAKE: usize = 256;
+/// Between attempts while the agent stops.
+const STOPPING_WAIT: Duration = Duration::from_millis(500);
 
 /// Says when to stop: None while running, then the moment by which all must be over.
 pub type Stop = watch::Receiver<Option<Instant>>;
@@ -204,16 +206,21 @@ impl Exporter {
             };
             failures += 1;
             self.report.failed(&error);
+            let stopping = stop.borrow().is_some();
             let own = self.retry.wait(failures, fastrand::f64());
-            let wait = after.map_or(own, |after| after.max(self.retry.first / 5));
+            let wait = match after {
+                // Not even a server that says 0 is asked without a pause.
+                Some(after) => after.max(self.retry.first / 5),
+                None if stopping => own.min(STOPPING_WAIT),
+                None => own,
+            };
             if started.elapsed() + wait > self.retry.budget {
                 return End::Lost(Lost::RetryExhausted, error);
             }
-            let stopping = stop.borrow().is_some();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                // One more attempt at once; after that only the deadline ends it.
-                () = stopped(&mut stop), if !stopping => {}
+                // There is little time left: one more attempt at once, unless the server itself asked to wait.
+                () = stopped(&mut stop), if !stopping && after.is_none() => {}
             }
         }
     }

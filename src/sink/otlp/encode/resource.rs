@@ -13,7 +13,10 @@ pub fn resource(process: &Process) -> Resource {
         key: key.clone(),
         value: Some(AnyValue {
             value: Some(match value {
-                ResourceValue::Str(text) => Value::StringValue(text.clone()),
+                // What a process says of itself may be of any length.
+                ResourceValue::Str(text) => Value::StringValue(
+                    text[..text.floor_char_boundary(names::MAX_VALUE)].to_owned(),
+                ),
                 ResourceValue::Int(number) => Value::IntValue(*number),
             }),
         }),
