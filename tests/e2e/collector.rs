@@ -30,7 +30,7 @@ fn what_happens_while_the_collector_is_down_arrives_when_it_comes_up() {
     let calls: Vec<Call> = (0..50)
         .map(|n| Call::get(work.url_path(&format!("get/down/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
     let up = Instant::now() + down_time();
     while Instant::now() < up {
         // Each reading checks the balance.
