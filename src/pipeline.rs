@@ -49,6 +49,8 @@ pub struct Stage {
 #[derive(Debug, Default)]
 pub struct Policies {
     ignored: HashSet<u32>,
+    /// Processes with TLS sessions in the kernel's map, which outlive a process that does not free them.
+    with_sessions: HashSet<u32>,
     changes: Vec<Policy>,
 }
 
@@ -96,6 +98,10 @@ impl Pipeline {
         }
         self.witness(Ring::Control, record);
         match event {
+            Event::TlsBind(tls) => {
+                self.stage.policies.with_sessions.insert(tls.pid);
+                self.table.handle(&event, &mut self.stage);
+            }
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
                 self.table.handle(&event, &mut self.stage);
@@ -117,6 +123,12 @@ impl Pipeline {
     pub fn data(&mut self, record: &[u8]) {
         if let Some(event) = self.decode(record) {
             self.witness(Ring::Data, record);
+            if let Event::Data(data) = &event
+                && data.tls.is_some()
+                && data.conn.is_none()
+            {
+                self.stage.policies.with_sessions.insert(data.pid);
+            }
             self.table.handle(&event, &mut self.stage);
         }
     }
@@ -132,8 +144,11 @@ impl Pipeline {
             self.table.handle(&event, &mut self.stage);
             if let Event::Exit { pid, time } = event {
                 self.stage.processes.exit(pid, time);
-                self.stage.policies.ignored.remove(&pid);
-                self.stage.policies.changes.push(Policy::Forget(pid));
+                let policies = &mut self.stage.policies;
+                // To forget walks all sessions of the host: only for those who have any.
+                if policies.ignored.remove(&pid) | policies.with_sessions.remove(&pid) {
+                    policies.changes.push(Policy::Forget(pid));
+                }
             }
         }
         ends.clear();
