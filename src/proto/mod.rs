@@ -7,6 +7,7 @@ use crate::transaction::Stamp;
 
 pub mod detect;
 pub mod http1;
+pub mod http2;
 
 /// Bytes of one direction, in order, all moved by one operation.
 #[derive(Debug, Clone, Copy)]
