@@ -116,8 +116,13 @@ pub fn node_http2(work: &Work) -> Server {
     script(work, "node", "http2_server.js", "https")
 }
 
-/// `nghttpd`, which serves files, pushes `/pushed.css` with `/page`, and takes `Upgrade: h2c` without TLS.
-pub fn nghttpd(work: &Work, scheme: &'static str) -> Server {
+/// `tests/programs/h2c_server.py`, without TLS.
+pub fn h2c(work: &Work) -> Server {
+    script(work, PYTHON, "h2c_server.py", "http")
+}
+
+/// `nghttpd` over TLS, which serves files, and pushes `/pushed.css` with `/page`.
+pub fn nghttpd(work: &Work) -> Server {
     let port = free_port();
     let www = work.folder("nghttpd");
     std::fs::write(www.join("page"), pattern(20_000)).expect("write a file to serve");
@@ -129,17 +134,13 @@ pub fn nghttpd(work: &Work, scheme: &'static str) -> Server {
         "--trailer=x-end: yes",
     ]);
     command.arg("-d").arg(&www);
-    if scheme == "http" {
-        command.arg("--no-tls").arg(port.to_string());
-    } else {
-        command.arg(port.to_string());
-        command.arg(work.path("key.pem")).arg(work.path("cert.pem"));
-    }
-    let running = Running::start(&mut command, work.dir(), &format!("nghttpd-{scheme}"));
+    command.arg(port.to_string());
+    command.arg(work.path("key.pem")).arg(work.path("cert.pem"));
+    let running = Running::start(&mut command, work.dir(), "nghttpd");
     wait_for_port(&running, "127.0.0.1", port);
     Server {
         running,
-        scheme,
+        scheme: "https",
         address: "127.0.0.1".into(),
         port,
     }
