@@ -190,6 +190,35 @@ fn cut(record: &[u8], keep: usize) -> Vec<u8> {
     }))
 }
 
+#[test]
+fn a_connection_of_http_2_that_is_met_late_gives_what_is_right_or_marked() {
+    let fixtures = http_support::frames::fixtures();
+    for fixture in fixtures.into_iter().filter(|f| f.name != "h2_upgrade") {
+        let skip = any::<prop::sample::Index>();
+        run((views(), cuttings(), skip), |(view, cutting, skip)| {
+            let truth = truth(&fixture, view);
+            let mut recording = record(&fixture, view, &sensible(&fixture, cutting));
+            let late = skip.index(recording.data.len());
+            recording.data.drain(..late);
+            for (_, record) in &mut recording.data {
+                *record = without_beginning(record);
+            }
+            check_right_or_marked(&fixture, &recording, truth)
+        });
+    }
+}
+
+/// The record as it is where the stream was not seen from its first byte.
+fn without_beginning(record: &[u8]) -> Vec<u8> {
+    let Ok(Event::Data(data)) = decode(record) else {
+        panic!("not data")
+    };
+    encode(&Event::Data(Data {
+        flags: data.flags & !flag::WHOLE,
+        ..data
+    }))
+}
+
 fn check_right_or_marked(
     fixture: &Fixture,
     recording: &Recording,

@@ -39,6 +39,8 @@ pub struct Session {
     streams: BTreeMap<u32, Stream>,
     /// Streams with a deadline.
     pending: Vec<u32>,
+    /// It was not seen from its beginning.
+    late: bool,
     /// The newest stream that the client opened; streams open in the order of their numbers.
     newest: u32,
     /// The last streams that were broken off.
@@ -64,6 +66,7 @@ impl Session {
             requests: None,
             streams: BTreeMap::new(),
             pending: Vec::new(),
+            late,
             newest: 0,
             reset: VecDeque::new(),
             last_accepted: u32::MAX,
@@ -349,9 +352,11 @@ impl Session {
     fn begins(&self, id: u32, kind: Kind, block: &Block) -> bool {
         let head = block.head.as_ref();
         match kind {
+            Kind::Request if id <= self.newest => false,
             Kind::Request => {
-                let new = id > self.newest;
-                new && (head.is_none_or(|h| h.is_request()) || !self.lanes.iter().any(|l| l.lossy))
+                // Without a request's fields it is one only where no stream was missed.
+                let all_seen = !self.late && !self.lanes.iter().any(|l| l.lossy);
+                all_seen || head.is_none_or(|h| h.is_request())
             }
             Kind::Response => head.is_some_and(|h| h.status.is_some()) && !self.reset.contains(&id),
         }
