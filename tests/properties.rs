@@ -8,6 +8,7 @@ use plainspan::event::build::encode;
 use plainspan::event::layout::flag;
 use plainspan::event::{Bound, Data, Dir, Event, Role, Source, decode};
 use plainspan::event::{ConnId, KernelTime, TlsId};
+use plainspan::transaction::Protocol;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
@@ -59,8 +60,17 @@ fn truth(fixture: &Fixture, view: View) -> Vec<Value> {
     dumps(&seen)
 }
 
+/// In the order in which they came out; those of HTTP/2, which end in any order, sorted.
 fn dumps(seen: &http_support::Seen) -> Vec<Value> {
-    seen.transactions.iter().map(|t| dump(t, false)).collect()
+    let mut all: Vec<Value> = seen.transactions.iter().map(|t| dump(t, false)).collect();
+    if seen
+        .transactions
+        .iter()
+        .any(|t| t.protocol == Protocol::Http2)
+    {
+        all.sort_by_key(Value::to_string);
+    }
+    all
 }
 
 /// Both directions in their own order, mixed as `choices` says: an event may be seen long after the answer to it.
@@ -180,6 +190,35 @@ fn cut(record: &[u8], keep: usize) -> Vec<u8> {
     }))
 }
 
+#[test]
+fn a_connection_of_http_2_that_is_met_late_gives_what_is_right_or_marked() {
+    let fixtures = http_support::frames::fixtures();
+    for fixture in fixtures.into_iter().filter(|f| f.name != "h2_upgrade") {
+        let skip = any::<prop::sample::Index>();
+        run((views(), cuttings(), skip), |(view, cutting, skip)| {
+            let truth = truth(&fixture, view);
+            let mut recording = record(&fixture, view, &sensible(&fixture, cutting));
+            let late = skip.index(recording.data.len());
+            recording.data.drain(..late);
+            for (_, record) in &mut recording.data {
+                *record = without_beginning(record);
+            }
+            check_right_or_marked(&fixture, &recording, truth)
+        });
+    }
+}
+
+/// The record as it is where the stream was not seen from its first byte.
+fn without_beginning(record: &[u8]) -> Vec<u8> {
+    let Ok(Event::Data(data)) = decode(record) else {
+        panic!("not data")
+    };
+    encode(&Event::Data(Data {
+        flags: data.flags & !flag::WHOLE,
+        ..data
+    }))
+}
+
 fn check_right_or_marked(
     fixture: &Fixture,
     recording: &Recording,
@@ -248,6 +287,16 @@ fn words() -> Vec<&'static [u8]> {
         b"0\r\n\r\n",
         b"\x16\x03\x01\x00\x20\x01\x00\x00\x1c\x03\x03",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\x04\x01\x05\0\0\0\x01\x82\x86\x84\xbe",
+        b"\0\0\x01\x01\x04\0\0\0\x01\x88",
+        b"\0\0\x06\x05\x04\0\0\0\x01\0\0\0\x02\x82\x84",
+        b"\0\0\x03\0\x08\0\0\0\x01\x09ab",
+        b"\0\0\x05\0\x01\0\0\0\x01hello",
+        b"\0\xff\xff\0\0\0\0\0\x03",
+        b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08",
+        b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\0\0\x01\x09\0\0\0\0\x01\x82",
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Output, socket};
 use crate::event::{ConnId, Dir, KernelTime, Role, TlsId};
-use crate::proto::http1::Sink;
+use crate::proto::Sink;
 use crate::redact::Raw;
 use crate::telemetry::ledger::Lost;
 use crate::transaction::pairing::Exchange;

@@ -3,7 +3,9 @@
 use super::assemble::Assembly;
 use crate::event::layout::flag;
 use crate::event::{ConnId, Data, Dir, KernelTime, TlsId};
-use crate::proto::http1::{Ending, Session, Sink};
+use crate::proto::Piece;
+use crate::proto::{Ending, Sink, http1, http2};
+use crate::telemetry::ledger::Lost;
 use crate::transaction::{BodyLimits, Stamp};
 
 /// Where the plaintext of a stream comes from: what tells one stream from another.
@@ -29,10 +31,67 @@ impl Key {
 
 /// What a stream speaks.
 enum Protocol {
-    /// HTTP/1, or nothing that is known yet.
-    Http1(Box<Session>),
-    /// Seen by its preface, and not read.
-    Http2,
+    /// Not known yet: both look, and the first that is certain is right.
+    Unknown(Box<http1::Session>, Box<http2::Session>),
+    Http1(Box<http1::Session>),
+    Http2(Box<http2::Session>),
+}
+
+impl Protocol {
+    fn new(limits: BodyLimits, late: bool) -> Self {
+        Protocol::Unknown(
+            Box::new(http1::Session::new(limits, late)),
+            Box::new(http2::Session::new(limits, late)),
+        )
+    }
+
+    fn sessions(&mut self) -> (Option<&mut http1::Session>, Option<&mut http2::Session>) {
+        match self {
+            Protocol::Unknown(one, two) => (Some(one), Some(two)),
+            Protocol::Http1(one) => (Some(one), None),
+            Protocol::Http2(two) => (None, Some(two)),
+        }
+    }
+
+    fn bytes(&mut self, dir: Dir, piece: Piece<'_>, sink: &mut impl Sink) {
+        let (one, two) = self.sessions();
+        if let Some(session) = two {
+            session.bytes(dir, piece, sink);
+        }
+        if let Some(session) = one {
+            session.bytes(dir, piece, sink);
+        }
+    }
+
+    fn gap(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        let (one, two) = self.sessions();
+        if let Some(session) = two {
+            session.gap(dir, len, stamp, sink);
+        }
+        if let Some(session) = one {
+            session.gap(dir, len, stamp, sink);
+        }
+    }
+
+    /// Keeps the session that is certain, and goes from HTTP/1 to HTTP/2 where the connection does.
+    fn settle(self, limits: BodyLimits, sink: &mut impl Sink) -> Self {
+        let mut one = match self {
+            Protocol::Unknown(_, two) if two.is_certain() => return Protocol::Http2(two),
+            Protocol::Unknown(one, two) if !one.is_certain() => {
+                return Protocol::Unknown(one, two);
+            }
+            Protocol::Unknown(one, _) | Protocol::Http1(one) => one,
+            Protocol::Http2(two) => return Protocol::Http2(two),
+        };
+        let Some(upgrade) = one.take_upgrade() else {
+            return Protocol::Http1(one);
+        };
+        let (mut two, lanes) = http2::Session::upgraded(limits, upgrade);
+        for (dir, held) in [Dir::Read, Dir::Write].into_iter().zip(&lanes) {
+            two.held(dir, held, sink);
+        }
+        Protocol::Http2(Box::new(two))
+    }
 }
 
 /// Both directions of one stream.
@@ -59,7 +118,7 @@ impl Pair {
         let late = data.flags & flag::WHOLE == 0;
         Pair {
             assemblies: Default::default(),
-            protocol: Protocol::Http1(Box::new(Session::new(limits, late))),
+            protocol: Protocol::new(limits, late),
             limits,
             whole: !late,
             conn: data.conn,
@@ -74,32 +133,39 @@ impl Pair {
     pub fn data(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
         self.active = data.time;
         self.pid = data.pid;
-        let Protocol::Http1(session) = &mut self.protocol else {
-            return;
-        };
         let Some(ordered) = self.assemblies[data.dir as usize].place(data) else {
             return;
         };
         let stamp = ordered.piece.stamp;
         if let Some((len, last)) = ordered.before {
-            session.gap(data.dir, len, last, sink);
+            self.protocol.gap(data.dir, len, last, sink);
         }
         if !ordered.piece.is_empty() {
-            session.bytes(data.dir, ordered.piece, sink);
+            self.protocol.bytes(data.dir, ordered.piece, sink);
         }
         if ordered.after > 0 {
-            session.gap(data.dir, ordered.after, stamp, sink);
+            self.protocol.gap(data.dir, ordered.after, stamp, sink);
         }
-        if session.is_http2() {
-            self.protocol = Protocol::Http2;
+        self.settle(sink);
+    }
+
+    fn settle(&mut self, sink: &mut impl Sink) {
+        let changes = match &self.protocol {
+            Protocol::Unknown(one, two) => one.is_certain() || two.is_certain(),
+            Protocol::Http1(session) => session.has_upgrade(),
+            Protocol::Http2(_) => false,
+        };
+        if !changes {
+            return;
         }
+        // Stands in for the moment.
+        let late = Protocol::new(self.limits, true);
+        let protocol = std::mem::replace(&mut self.protocol, late);
+        self.protocol = protocol.settle(self.limits, sink);
     }
 
     /// A direction of a plain socket ends after `total` bytes: what was not seen of them is a gap.
     pub fn ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
-        let Protocol::Http1(session) = &mut self.protocol else {
-            return;
-        };
         if !self.whole {
             return;
         }
@@ -110,43 +176,87 @@ impl Pair {
                 tid: self.pid,
                 turn: 0,
             };
-            session.gap(dir, len, last.unwrap_or(unknown), sink);
+            self.protocol.gap(dir, len, last.unwrap_or(unknown), sink);
         }
     }
 
-    /// The session, while the stream may be HTTP/1.
-    pub fn session(&mut self) -> Option<&mut Session> {
+    /// Nothing more comes in this direction.
+    pub fn end_of(&mut self, dir: Dir, sink: &mut impl Sink) {
+        // A stream of HTTP/2 says itself where it ends.
+        if let (Some(session), _) = self.protocol.sessions() {
+            session.end_of(dir, sink);
+        }
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now: KernelTime, sink: &mut impl Sink) {
         match &mut self.protocol {
-            Protocol::Http1(session) => Some(session),
-            Protocol::Http2 => None,
+            Protocol::Unknown(..) => {}
+            Protocol::Http1(session) => session.tick(now, sink),
+            Protocol::Http2(session) => session.tick(now, sink),
         }
     }
 
+    /// Something waits for the other direction: [`Pair::tick`] is needed.
+    pub fn is_waiting(&self) -> bool {
+        match &self.protocol {
+            Protocol::Unknown(..) => false,
+            Protocol::Http1(session) => session.is_waiting(),
+            Protocol::Http2(session) => session.is_waiting(),
+        }
+    }
+
+    /// Frames of HTTP/2 were found.
     pub fn is_http2(&self) -> bool {
-        matches!(self.protocol, Protocol::Http2)
+        matches!(self.protocol, Protocol::Http2(_))
     }
 
     /// The stream ends, or the agent does.
     pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
-        if let Some(session) = self.session() {
+        let (one, two) = self.protocol.sessions();
+        if let Some(session) = two {
             session.end(ending, sink);
+        }
+        if let Some(session) = one {
+            session.end(ending, sink);
+        }
+    }
+
+    /// Keeps within its bounds, at the cost of transactions that are in progress.
+    pub fn bound(&mut self, memory: usize, sink: &mut impl Sink) {
+        let over = match &self.protocol {
+            Protocol::Http1(session) => session.is_over(),
+            Protocol::Unknown(..) | Protocol::Http2(_) => false,
+        };
+        if !over && self.memory() <= memory {
+            return;
+        }
+        if let Protocol::Http2(session) = &mut self.protocol
+            && session.shrink(memory / 4 * 3, sink)
+        {
+            return;
+        }
+        let lost = self.give_up();
+        if lost > 0 {
+            sink.lost(Lost::Evicted, lost);
         }
     }
 
     /// Forgets what was read: the stream goes on as one that is met late. Transactions that were in progress.
     pub fn give_up(&mut self) -> u64 {
-        let in_progress = self.session().map_or(0, |s| s.in_progress());
-        if !self.is_http2() {
-            self.protocol = Protocol::Http1(Box::new(Session::new(self.limits, true)));
+        let late = Protocol::new(self.limits, true);
+        match std::mem::replace(&mut self.protocol, late) {
+            Protocol::Unknown(session, _) | Protocol::Http1(session) => session.in_progress(),
+            Protocol::Http2(session) => session.in_progress(),
         }
-        in_progress
     }
 
     /// Approximate memory, in bytes.
     pub fn memory(&self) -> usize {
         let protocol = match &self.protocol {
+            Protocol::Unknown(one, two) => one.memory() + two.memory(),
             Protocol::Http1(session) => session.memory(),
-            Protocol::Http2 => 0,
+            Protocol::Http2(session) => session.memory(),
         };
         size_of::<Self>() + size_of::<Key>() + protocol
     }

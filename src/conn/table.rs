@@ -5,7 +5,7 @@ use super::pair::{Key, Pair};
 use super::socket::{self, Socket};
 use super::{ConnectionFate, Limits, Output};
 use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Dir, Event, KernelTime, Source, TlsId};
-use crate::proto::http1::Ending;
+use crate::proto::Ending;
 use crate::telemetry::ledger::Lost;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -81,11 +81,7 @@ impl Table {
                 continue;
             };
             pair.listed = false;
-            self.with(key, now, out, |pair, sink| {
-                if let Some(session) = pair.session() {
-                    session.tick(now, sink);
-                }
-            });
+            self.with(key, now, out, |pair, sink| pair.tick(now, sink));
         }
     }
 
@@ -189,7 +185,7 @@ impl Table {
         }
     }
 
-    /// Lets a stream work, and does the accounting of it.
+    /// Lets a stream work within its bounds, and does the accounting of it.
     fn with<O: Output>(
         &mut self,
         key: Key,
@@ -209,8 +205,9 @@ impl Table {
             out,
         };
         work(pair, &mut finisher);
+        pair.bound(self.limits.connection_memory, &mut finisher);
         let given = finisher.given;
-        if !pair.listed && pair.session().is_some_and(|s| s.is_waiting()) {
+        if !pair.listed && pair.is_waiting() {
             pair.listed = true;
             self.waiting.push(key);
         }
@@ -221,23 +218,7 @@ impl Table {
                 out.connection(ConnectionFate::Captured);
             }
         }
-        self.bound_pair(key, out);
-    }
-
-    /// Keeps a stream within its bounds, and counts its memory.
-    fn bound_pair(&mut self, key: Key, out: &mut impl Output) {
-        let Some(pair) = self.pairs.get_mut(&key) else {
-            return;
-        };
-        let too_many = pair.session().is_some_and(|s| s.is_over());
-        let mut memory = pair.memory();
-        if too_many || memory > self.limits.connection_memory {
-            let lost = pair.give_up();
-            if lost > 0 {
-                out.lost(Lost::Evicted, lost);
-            }
-            memory = pair.memory();
-        }
+        let memory = pair.memory();
         let before = std::mem::replace(&mut pair.counted, memory);
         self.recount(before, memory);
     }
@@ -250,9 +231,7 @@ impl Table {
         // Over TLS the application may not have read yet what came before.
         self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
             pair.ends_at(Dir::Read, end.received, end.time, sink);
-            if let Some(session) = pair.session() {
-                session.end_of(Dir::Read, sink);
-            }
+            pair.end_of(Dir::Read, sink);
         });
     }
 

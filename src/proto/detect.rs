@@ -2,9 +2,6 @@
 
 /// Longest method that is believed before any HTTP was seen.
 const METHOD_MAX: usize = 32;
-/// The client's connection preface of HTTP/2 (RFC 9113 §3.4) up to the point that no HTTP/1 request shares.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-
 /// Methods that are registered and in use (IANA HTTP Method Registry).
 const METHODS: [&[u8]; 17] = [
     b"GET",
@@ -49,7 +46,6 @@ pub enum Start {
     Line(Kind),
     /// The line is not whole, and may become a start line.
     Partial,
-    Http2,
     No,
 }
 
@@ -64,9 +60,6 @@ pub fn start(bytes: &[u8]) -> Start {
 
 /// Judges a line with its LF.
 fn whole(line: &[u8]) -> Start {
-    if line == HTTP2_PREFACE {
-        return Start::Http2;
-    }
     let line = line.trim_ascii_end();
     if status_line(line) {
         Start::Line(Kind::Response)
@@ -161,7 +154,7 @@ mod tests {
             (b"HTTP/1.0 404\n", response),
             (b"HTTP/1.1 20\r\n", Start::No),
             (b"HTTP/1.1 2000 x\r\n", Start::No),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Start::Http2),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Start::No),
             (b"GET / HTTP/2.0\r\n", Start::No),
             (b"GET / a HTTP/1.1\r\n", Start::No),
             (b"EHLO example.com\r\n", Start::No),
@@ -196,11 +189,7 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_start_line_stays_possible() {
-        for line in [
-            &b"DELETE /a/b?c HTTP/1.1\r\n"[..],
-            b"HTTP/1.1 200 OK\r\n",
-            HTTP2_PREFACE,
-        ] {
+        for line in [&b"DELETE /a/b?c HTTP/1.1\r\n"[..], b"HTTP/1.1 200 OK\r\n"] {
             for cut in 0..line.len() {
                 assert_eq!(start(&line[..cut]), Start::Partial, "{cut}");
             }

@@ -3,10 +3,37 @@
 //! Enters: pieces of bytes in order, and gaps of known length. Leaves: exchanges.
 //! Holds: nothing is copied but heads that are cut in two, and what of bodies is to be kept; any input is taken.
 
+use crate::event::Dir;
+use crate::telemetry::ledger::Lost;
 use crate::transaction::Stamp;
+use crate::transaction::pairing::Exchange;
 
+mod backlog;
 pub mod detect;
 pub mod http1;
+pub mod http2;
+
+pub use backlog::{Backlog, Held};
+
+/// How long a response waits for its request, in nanoseconds of event time.
+const WAIT_NS: u64 = 1_000_000_000;
+
+/// How a direction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Closed,
+    Reset,
+    /// The agent stops.
+    Unfinished,
+}
+
+/// Takes what a session gives.
+pub trait Sink {
+    /// An exchange ended. `requests`: the direction that requests went; `ordinal`: its number, from 0.
+    fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64);
+    /// Transactions that can't be told.
+    fn lost(&mut self, reason: Lost, transactions: u64);
+}
 
 /// Bytes of one direction, in order, all moved by one operation.
 #[derive(Debug, Clone, Copy)]
@@ -36,5 +63,21 @@ impl<'a> Piece<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+fn other(dir: Dir) -> Dir {
+    match dir {
+        Dir::Read => Dir::Write,
+        Dir::Write => Dir::Read,
+    }
+}
+
+/// Why something can't be told.
+fn reason(gap: bool) -> Lost {
+    if gap {
+        Lost::RingFull
+    } else {
+        Lost::Unparsable
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn transaction(
             body: body(b"question"),
             wire_size: 100,
             offset: Some(0),
+            h2_stream: None,
         }),
         response: Some(Response {
             status: 200,

@@ -39,14 +39,16 @@ pub enum Mark {
     ResponseMissing = 4,
     /// The connection ended before the response was whole.
     ResponseCut = 5,
-    /// The request breaks RFC 9112 in a way that leaves its meaning or end in doubt.
+    /// The request breaks RFC 9112 or 9113 in a way that leaves its meaning or end in doubt.
     RequestMalformed = 6,
-    /// The response breaks RFC 9112 in a way that leaves its meaning or end in doubt.
+    /// The response breaks RFC 9112 or 9113 in a way that leaves its meaning or end in doubt.
     ResponseMalformed = 7,
     /// The agent stopped, or gave the connection up, before the transaction ended.
     Unfinished = 8,
-    /// The connection was reset (ECONNRESET, EPIPE).
+    /// The connection was reset (ECONNRESET, EPIPE), or the stream (RST_STREAM, or a GOAWAY that refuses it).
     Reset = 9,
+    /// Header fields refer to what was sent before the agent saw the connection, or in what it lost: they are left out.
+    HeadersUnknown = 10,
 }
 
 impl Mark {
@@ -63,11 +65,12 @@ impl Mark {
             Mark::ResponseMalformed => "response_malformed",
             Mark::Unfinished => "unfinished",
             Mark::Reset => "reset",
+            Mark::HeadersUnknown => "headers_unknown",
         }
     }
 
     /// All marks, in the order of their numbers.
-    pub const ALL: [Mark; 10] = [
+    pub const ALL: [Mark; 11] = [
         Mark::RequestGap,
         Mark::ResponseGap,
         Mark::RequestMissing,
@@ -78,6 +81,7 @@ impl Mark {
         Mark::ResponseMalformed,
         Mark::Unfinished,
         Mark::Reset,
+        Mark::HeadersUnknown,
     ];
 }
 
@@ -148,10 +152,12 @@ pub struct Request {
     pub headers: Headers,
     pub trailers: Headers,
     pub body: Body,
-    /// Bytes on the wire: start line, headers, framing, content, trailers.
+    /// Bytes on the wire: start line, headers, framing, content, trailers. HTTP/2: the stream's frames that carry these.
     pub wire_size: u64,
-    /// Offset of the first byte in the plaintext from client to server, where counted from its beginning.
+    /// Offset of the first byte in the plaintext from client to server, where counted from its beginning; HTTP/1 only.
     pub offset: Option<u64>,
+    /// Stream identifier (RFC 9113 §5.1.1); HTTP/2 only.
+    pub h2_stream: Option<u32>,
 }
 
 /// A response as it was on the wire.

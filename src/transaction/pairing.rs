@@ -50,6 +50,26 @@ impl Exchange {
         }
     }
 
+    /// Joins what a protocol has matched itself, each message whole or not. `marks`: what the messages don't say.
+    pub fn join(
+        first: Stamp,
+        protocol: Protocol,
+        (request, response): (Option<Message>, Option<Message>),
+        interim: Vec<u16>,
+        marks: Marks,
+    ) -> Self {
+        let mut exchange = Exchange::begin(first, protocol, Asked::default());
+        exchange.interim = interim;
+        exchange.marks = marks;
+        if let Some(message) = request {
+            exchange.set_request(message);
+        }
+        if let Some(message) = response {
+            exchange.set_response(message);
+        }
+        exchange
+    }
+
     /// First byte of the request; of the response where there is no request.
     pub fn first(&self) -> Stamp {
         self.first
@@ -272,6 +292,16 @@ impl Pairing {
         if let Some(exchange) = self.open.back_mut() {
             exchange.asked.switches = false;
         }
+    }
+
+    /// Takes the newest request out, with its interim responses, because another protocol answers it. None: it is not
+    /// whole, or others wait too.
+    pub fn hand_over(&mut self) -> Option<(Message, Vec<u16>)> {
+        if self.open.len() != 1 || !self.may_switch() {
+            return None;
+        }
+        let exchange = self.open.pop_back()?;
+        Some((exchange.request?, exchange.interim))
     }
 
     /// A request that began before `time` has no response yet.

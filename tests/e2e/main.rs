@@ -16,6 +16,7 @@ mod check;
 mod collector;
 mod curl_nginx;
 mod guide;
+mod http2;
 mod late_library;
 mod node;
 mod odd_connections;

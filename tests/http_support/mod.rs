@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod frames;
+
 use plainspan::conn::{ConnectionFate, Limits, Output, Table};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, Role, decode};
@@ -51,6 +53,7 @@ pub fn fixtures() -> Vec<Fixture> {
     let mut all = simple();
     all.extend(framing());
     all.extend(unusual());
+    all.extend(frames::fixtures());
     all
 }
 
@@ -428,6 +431,7 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
             "body": body(&r.body),
             "wire_size": r.wire_size,
             "offset": r.offset,
+            "h2_stream": r.h2_stream,
         })),
         "response": t.response.as_ref().map(|r| json!({
             "status": r.status,

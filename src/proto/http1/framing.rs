@@ -1,7 +1,7 @@
 //! How long a body is (RFC 9112 §6.3).
 
 use crate::transaction::pairing::Asked;
-use crate::transaction::{Content, Headers, Protocol, Request, Response};
+use crate::transaction::{Content, Headers, Message, Protocol, Request, Response};
 
 /// Where a message ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,17 @@ pub fn asked(request: &Request) -> Asked {
         connect,
         switches: connect || request.headers.get(b"upgrade").is_some(),
     }
+}
+
+/// The response switches to HTTP/2 without TLS (RFC 7540 §3.2).
+pub fn switches_to_http2(response: &Message) -> bool {
+    let Some(Content::Response(response)) = &response.content else {
+        return false;
+    };
+    response
+        .headers
+        .get_all(b"upgrade")
+        .any(|v| v.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 #[cfg(test)]

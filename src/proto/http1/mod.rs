@@ -6,23 +6,18 @@
 //! Holds: what breaks the grammar is a marked message, and its direction is read on only from a clean start line at the
 //! beginning of an operation; memory is bounded by the constants here and the limits of bodies.
 
-mod backlog;
 mod chunked;
 mod framing;
 mod head;
 mod reader;
 mod session;
 
-pub use reader::Ending;
-pub use session::{Session, Sink};
+pub use super::{Ending, Sink};
+pub use session::{Session, Upgrade};
 
 /// Longest head, trailer section or line of the chunked coding, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
 /// Most header fields of a message.
 const FIELDS_MAX: usize = 256;
-/// Most memory for bytes that wait for the other direction, in bytes.
-const BACKLOG_MAX: usize = 256 * 1024;
-/// How long a response waits for its request, in nanoseconds of event time.
-const WAIT_NS: u64 = 1_000_000_000;
 /// Most requests without a response on one connection.
 const PIPELINE_MAX: usize = 1024;

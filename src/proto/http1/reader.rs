@@ -4,7 +4,7 @@ use super::super::Piece;
 use super::super::detect::{self, Kind, Start};
 use super::chunked::{self, Chunked};
 use super::framing::{self, Framing};
-use super::{HEAD_MAX, head};
+use super::{Ending, HEAD_MAX, head};
 use crate::transaction::pairing::Asked;
 use crate::transaction::{BodyLimits, Content, Message, Stamp};
 
@@ -23,8 +23,6 @@ pub enum Step {
     Done(Message),
     /// The direction is out of step; what was read of a message.
     Lost(Option<Message>),
-    /// The stream begins with the preface of HTTP/2.
-    Http2,
 }
 
 /// What a gap did.
@@ -35,15 +33,6 @@ pub enum Gap {
     Done(Message, bool),
     /// The direction is out of step; what was read of a message.
     Lost(Option<Message>),
-}
-
-/// How a direction ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    Closed,
-    Reset,
-    /// The agent stops.
-    Unfinished,
 }
 
 #[derive(Clone, Copy)]
@@ -124,7 +113,6 @@ impl Reader {
         match detect::start(bytes) {
             Start::Line(kind) if self.expect.is_some_and(|e| e != kind) => Start::No,
             Start::Partial if bytes.len() > HEAD_MAX => Start::No,
-            Start::Http2 if self.proven || self.expect.is_some() => Start::No,
             start => start,
         }
     }
@@ -168,7 +156,6 @@ impl Reader {
         };
         match start {
             Start::Line(kind) => self.begin(kind),
-            Start::Http2 => Step::Http2,
             Start::Partial => {
                 self.text.extend_from_slice(piece.take_all());
                 Step::More
@@ -216,7 +203,6 @@ impl Reader {
         self.mark_first(piece);
         match alone {
             Start::Line(kind) => return self.begin(kind),
-            Start::Http2 => return Step::Http2,
             Start::Partial => self.text.extend_from_slice(piece.bytes),
             Start::No => {}
         }

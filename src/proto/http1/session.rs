@@ -1,22 +1,13 @@
 //! Both directions of a connection that speaks HTTP/1.
 
-use super::super::Piece;
+use super::super::backlog::{Backlog, Held};
 use super::super::detect::Kind;
-use super::backlog::{Backlog, Held};
-use super::reader::{Ending, Gap, Reader, Step};
-use super::{PIPELINE_MAX, WAIT_NS, framing};
+use super::super::{Ending, Piece, Sink, WAIT_NS, other, reason};
+use super::reader::{Gap, Reader, Step};
+use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
-use crate::telemetry::ledger::Lost;
 use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
 use crate::transaction::{BodyLimits, Content, Message, Stamp};
-
-/// Takes what a session gives.
-pub trait Sink {
-    /// An exchange ended. `requests`: the direction that requests went; `ordinal`: its number, from 0.
-    fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64);
-    /// Transactions that can't be told.
-    fn lost(&mut self, reason: Lost, transactions: u64);
-}
 
 /// One direction.
 struct Lane {
@@ -38,6 +29,8 @@ enum Waiting {
     Request,
     /// Bytes after a request that asks to leave HTTP, for its response.
     Switch,
+    /// Bytes of HTTP/2, for [`Session::take_upgrade`].
+    Upgrade,
 }
 
 impl Lane {
@@ -65,8 +58,21 @@ pub struct Session {
     /// The direction of requests, once it is known.
     requests: Option<Dir>,
     pairing: Pairing,
-    http2: bool,
+    /// The request that HTTP/2 answers, and its interim responses.
+    upgrade: Option<(Message, Vec<u16>)>,
     ordinal: u64,
+}
+
+/// What a connection goes on with in HTTP/2 (RFC 7540 §3.2).
+pub struct Upgrade {
+    pub requests: Dir,
+    /// The request that stream 1 answers.
+    pub request: Message,
+    pub interim: Vec<u16>,
+    /// Number of the next transaction on the connection.
+    pub ordinal: u64,
+    /// What came after HTTP/1, by [`Dir`].
+    pub lanes: [Backlog; 2],
 }
 
 impl Session {
@@ -76,7 +82,7 @@ impl Session {
             lanes: [Lane::new(limits, late), Lane::new(limits, late)],
             requests: None,
             pairing: Pairing::default(),
-            http2: false,
+            upgrade: None,
             ordinal: 0,
         }
     }
@@ -196,10 +202,6 @@ impl Session {
                 Step::Head => self.head(dir),
                 Step::Done(message) => self.done(dir, message, sink),
                 Step::Lost(message) => self.lost(dir, message, sink),
-                Step::Http2 => {
-                    self.http2 = true;
-                    return;
-                }
             }
         }
     }
@@ -295,6 +297,9 @@ impl Session {
             self.pairing.interim(status);
             return;
         }
+        if status == 101 && framing::switches_to_http2(&message) && self.upgrade(status) {
+            return;
+        }
         let tunnel = self.pairing.asked().connect && matches!(status, 200..=299);
         self.response_ends(message, sink);
         if status == 101 || tunnel {
@@ -302,6 +307,39 @@ impl Session {
             self.lane(dir).reader.leave_http();
             self.lane(other(dir)).reader.leave_http();
         }
+    }
+
+    /// Both directions go on in HTTP/2. False: nothing was asked that HTTP/2 could answer.
+    fn upgrade(&mut self, status: u16) -> bool {
+        let Some((request, mut interim)) = self.pairing.hand_over() else {
+            return false;
+        };
+        interim.push(status);
+        self.upgrade = Some((request, interim));
+        for lane in &mut self.lanes {
+            lane.waiting = Waiting::Upgrade;
+        }
+        true
+    }
+
+    /// The server has switched to HTTP/2.
+    pub fn has_upgrade(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
+    /// What HTTP/2 goes on with, once the server has switched to it. The session has nothing left then.
+    pub fn take_upgrade(&mut self) -> Option<Upgrade> {
+        let (request, interim) = self.upgrade.take()?;
+        Some(Upgrade {
+            requests: self.requests?,
+            request,
+            interim,
+            ordinal: self.ordinal,
+            lanes: self
+                .lanes
+                .each_mut()
+                .map(|l| std::mem::take(&mut l.backlog)),
+        })
     }
 
     fn response_ends(&mut self, message: Message, sink: &mut impl Sink) {
@@ -343,7 +381,7 @@ impl Session {
     fn go_on(&mut self, dir: Dir, sink: &mut impl Sink) -> bool {
         let may_switch = self.pairing.may_switch();
         match self.lane(dir).waiting {
-            Waiting::No => return false,
+            Waiting::No | Waiting::Upgrade => return false,
             Waiting::Request => self.match_response(dir, false),
             Waiting::Switch if may_switch => {}
             Waiting::Switch => self.lane(dir).waiting = Waiting::No,
@@ -375,7 +413,7 @@ impl Session {
             return;
         }
         match self.lane(dir).waiting {
-            Waiting::No => {}
+            Waiting::No | Waiting::Upgrade => {}
             Waiting::Request => self.match_response(dir, true),
             Waiting::Switch => {
                 self.pairing.stay();
@@ -398,9 +436,9 @@ impl Session {
         self.ordinal += 1;
     }
 
-    /// The stream is HTTP/2.
-    pub fn is_http2(&self) -> bool {
-        self.http2
+    /// A message was seen: the stream is HTTP/1.
+    pub fn is_certain(&self) -> bool {
+        self.requests.is_some()
     }
 
     /// A response waits for its request: [`Session::tick`] is needed.
@@ -422,21 +460,5 @@ impl Session {
     pub fn memory(&self) -> usize {
         let lane = |l: &Lane| l.reader.memory() + l.backlog.memory();
         size_of::<Self>() + lane(&self.lanes[0]) + lane(&self.lanes[1]) + self.pairing.memory()
-    }
-}
-
-fn other(dir: Dir) -> Dir {
-    match dir {
-        Dir::Read => Dir::Write,
-        Dir::Write => Dir::Read,
-    }
-}
-
-/// Why something can't be told.
-fn reason(gap: bool) -> Lost {
-    if gap {
-        Lost::RingFull
-    } else {
-        Lost::Unparsable
     }
 }

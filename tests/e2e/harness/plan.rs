@@ -56,6 +56,10 @@ pub struct Answer {
 #[derive(Debug, Clone, Copy)]
 pub enum Client {
     Curl,
+    /// HTTP/2 by ALPN; without TLS by `Upgrade: h2c`.
+    CurlHttp2,
+    /// HTTP/2 from the first byte.
+    CurlPriorKnowledge,
     /// `requests`: a session a connection.
     PythonRequests,
     /// `urllib`: a connection a call.
@@ -73,11 +77,23 @@ impl Client {
     pub fn perform(self, work: &Work, base: &str, connections: &[Vec<Call>]) -> Vec<Answer> {
         let plan = Plan::new(work, base, connections);
         match self {
-            Client::Curl => plan.curl(),
+            Client::Curl => plan.curl("http1.1"),
+            Client::CurlHttp2 => plan.curl("http2"),
+            Client::CurlPriorKnowledge => plan.curl("http2-prior-knowledge"),
             Client::PythonRequests => plan.script(PYTHON, "client.py", &["requests"], 0),
             Client::PythonUrllib => plan.script(PYTHON, "client.py", &["urllib"], 0),
             Client::PythonPausing(seconds) => plan.script(PYTHON, "client.py", &["raw"], seconds),
             Client::Node => plan.script("node", "client.js", &[], 0),
+        }
+    }
+}
+
+impl Client {
+    /// `network.protocol.version` of what it speaks.
+    pub fn version(self) -> &'static str {
+        match self {
+            Client::CurlHttp2 | Client::CurlPriorKnowledge => "2",
+            _ => "1.1",
         }
     }
 }
@@ -148,13 +164,13 @@ impl<'a> Plan<'a> {
     }
 
     /// One curl a connection.
-    fn curl(&self) -> Vec<Answer> {
+    fn curl(&self, version: &str) -> Vec<Answer> {
         let mut reports = Vec::new();
         let mut index = 0;
         for (number, calls) in self.connections.iter().enumerate() {
             let first = index;
             let file = self.dir.join(format!("{number}.curl"));
-            std::fs::write(&file, self.curl_config(calls, first))
+            std::fs::write(&file, self.curl_config(calls, first, version))
                 .expect("write curl's configuration");
             let mut command = Command::new("curl");
             command.arg("-q").arg("-K").arg(&file).env("no_proxy", "*");
@@ -178,7 +194,7 @@ impl<'a> Plan<'a> {
         self.answers(&reports)
     }
 
-    fn curl_config(&self, calls: &[Call], first: usize) -> String {
+    fn curl_config(&self, calls: &[Call], first: usize, version: &str) -> String {
         let mut lines = Vec::new();
         for (offset, call) in calls.iter().enumerate() {
             if offset > 0 {
@@ -204,7 +220,7 @@ impl<'a> Plan<'a> {
                     &format!("@{}", path_text(&self.body_file(index))),
                 );
             }
-            lines.extend(["silent", "show-error", "http1.1"].map(str::to_owned));
+            lines.extend(["silent", "show-error", version].map(str::to_owned));
         }
         lines.join("\n") + "\n"
     }

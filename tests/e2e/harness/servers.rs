@@ -47,7 +47,16 @@ pub fn nginx_at(work: &Work, address: &str) -> Server {
     start_nginx(work, "https", address)
 }
 
+/// nginx on loopback with HTTP/2: over TLS by ALPN, else from the first byte.
+pub fn nginx_http2(work: &Work, scheme: &'static str) -> Server {
+    start_nginx_with(work, scheme, "127.0.0.1", " http2")
+}
+
 fn start_nginx(work: &Work, scheme: &'static str, address: &str) -> Server {
+    start_nginx_with(work, scheme, address, "")
+}
+
+fn start_nginx_with(work: &Work, scheme: &'static str, address: &str, more: &str) -> Server {
     let port = free_port();
     let dir = work.folder("nginx");
     for name in ["cert.pem", "key.pem"] {
@@ -66,7 +75,7 @@ fn start_nginx(work: &Work, scheme: &'static str, address: &str) -> Server {
     let template =
         std::fs::read_to_string(repository("tests/programs/nginx.conf")).expect("nginx.conf");
     let conf = template
-        .replace("@LISTEN@", &format!("listen {address}:{port}{tls};"))
+        .replace("@LISTEN@", &format!("listen {address}:{port}{tls}{more};"))
         .replace("@DIR@", dir.to_str().expect("a path in UTF-8"));
     let path = dir.join("nginx.conf");
     std::fs::write(&path, conf).expect("write nginx.conf");
@@ -100,6 +109,41 @@ pub fn asyncio(work: &Work) -> Server {
 /// `tests/programs/server.js`, over TLS.
 pub fn node(work: &Work) -> Server {
     script(work, "node", "server.js", "https")
+}
+
+/// `tests/programs/http2_server.js`, over TLS.
+pub fn node_http2(work: &Work) -> Server {
+    script(work, "node", "http2_server.js", "https")
+}
+
+/// `tests/programs/h2c_server.py`, without TLS.
+pub fn h2c(work: &Work) -> Server {
+    script(work, PYTHON, "h2c_server.py", "http")
+}
+
+/// `nghttpd` over TLS, which serves files, and pushes `/pushed.css` with `/page`.
+pub fn nghttpd(work: &Work) -> Server {
+    let port = free_port();
+    let www = work.folder("nghttpd");
+    std::fs::write(www.join("page"), pattern(20_000)).expect("write a file to serve");
+    std::fs::write(www.join("pushed.css"), pattern(3000)).expect("write a file to serve");
+    let mut command = Command::new("nghttpd");
+    command.args([
+        "--address=127.0.0.1",
+        "--push=/page=/pushed.css",
+        "--trailer=x-end: yes",
+    ]);
+    command.arg("-d").arg(&www);
+    command.arg(port.to_string());
+    command.arg(work.path("key.pem")).arg(work.path("cert.pem"));
+    let running = Running::start(&mut command, work.dir(), "nghttpd");
+    wait_for_port(&running, "127.0.0.1", port);
+    Server {
+        running,
+        scheme: "https",
+        address: "127.0.0.1".into(),
+        port,
+    }
 }
 
 fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> Server {

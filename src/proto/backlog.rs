@@ -1,8 +1,10 @@
-//! Bytes of one direction that wait for the other direction.
+//! Bytes of one direction that are kept until it is known how to read them.
 
-use super::super::Piece;
-use super::BACKLOG_MAX;
+use super::Piece;
 use crate::transaction::Stamp;
+
+/// Most memory of a backlog, in bytes.
+const BACKLOG_MAX: usize = 256 * 1024;
 
 /// Pieces and gaps in order, copied.
 #[derive(Default)]
@@ -59,6 +61,15 @@ impl Backlog {
     /// It holds as much as it may.
     pub fn is_full(&self) -> bool {
         self.bytes.len() + self.items.len() * size_of::<Item>() >= BACKLOG_MAX
+    }
+
+    /// The bytes of all pieces.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     /// All that was held, in order.

@@ -1,0 +1,31 @@
+//! HTTP/2 for an observer (RFC 9113): frames, header blocks, streams.
+//!
+//! Enters: pieces and gaps of both directions. Leaves: exchanges.
+//! Layers: [`frame`] finds the frames of one direction, [`block`] joins header blocks and decodes them with [`hpack`],
+//! [`head`] makes messages of their fields, [`stream`] is one request with its response, [`session`] joins both
+//! directions. No layer knows the one above.
+//! Holds: streams pair by their number, so the order of the directions against each other does not matter; what was
+//! lost marks the streams that it may have touched, and no others; memory is bounded by the constants here and the
+//! limits of bodies.
+
+mod block;
+mod frame;
+mod head;
+pub mod hpack;
+mod session;
+mod stream;
+
+pub use session::Session;
+
+/// Streams that are followed at once; one more gives up the oldest.
+const STREAMS_MAX: usize = 1024;
+/// Longest payload of a frame that is kept to be read, other than header blocks, in bytes.
+const FRAME_MAX: usize = 16 << 10;
+/// Longest header block, in bytes as sent.
+const BLOCK_MAX: usize = 80 << 10;
+/// Streams that were ended by a reset, whose last frames may still come.
+const RESET_KEPT: usize = 256;
+/// Interim responses of one stream that are kept.
+const INTERIM_MAX: usize = 32;
+/// How long a stream that may have ended in lost bytes is kept without news, in nanoseconds of event time.
+const LOST_NS: u64 = 10_000_000_000;

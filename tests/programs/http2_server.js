@@ -1,0 +1,28 @@
+// HTTP/2 server of Node over TLS.
+//   http2_server.js ADDRESS PORT CERT KEY      prints "ready" when it listens
+// GET answers with what was asked; POST reads the body and answers with its length and SHA-256.
+'use strict';
+const http2 = require('http2');
+const fs = require('fs');
+const crypto = require('crypto');
+
+const [address, port, cert, key] = process.argv.slice(2);
+const options = { cert: fs.readFileSync(cert), key: fs.readFileSync(key) };
+
+const server = http2.createSecureServer(options);
+server.on('stream', (stream, headers) => {
+  const hash = crypto.createHash('sha256');
+  let length = 0;
+  stream.on('data', (piece) => {
+    length += piece.length;
+    hash.update(piece);
+  });
+  stream.on('end', () => {
+    const text = headers[':method'] === 'POST'
+      ? `${length} ${hash.digest('hex')}\n`
+      : `asked ${headers[':method']} ${headers[':path']}\n`;
+    stream.respond({ ':status': 200, 'x-server': 'node', 'content-length': Buffer.byteLength(text) });
+    stream.end(text);
+  });
+});
+server.listen(Number(port), address, () => console.log('ready'));
