@@ -5,6 +5,7 @@
 //! Holds: nothing here does I/O or reads a clock; everything a sink may say about a transaction is a field here.
 
 mod body;
+pub mod content;
 mod context;
 mod headers;
 mod message;
