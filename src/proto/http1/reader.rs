@@ -406,10 +406,10 @@ impl Reader {
             return Line::Whole(Chunked::Trailer);
         }
         if self.searched > 0 {
-            let trailers = head::trailers(&self.text);
+            let (trailers, malformed) = head::trailers(&self.text);
             if let Some(message) = self.message.as_mut() {
-                message.malformed |= trailers.is_none();
-                message.set_trailers(trailers.unwrap_or_default());
+                message.malformed |= malformed;
+                message.set_trailers(trailers);
             }
         }
         Line::End
