@@ -139,6 +139,7 @@ fn capture(number: usize) -> Arc<Redacted> {
         },
         marks: Marks::default(),
         context: None,
+        websocket: None,
     };
     redacted(transaction, number)
 }

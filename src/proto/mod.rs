@@ -7,6 +7,7 @@ use crate::transaction::Stamp;
 
 pub mod detect;
 pub mod http1;
+pub mod websocket;
 
 /// Bytes of one direction, in order, all moved by one operation.
 #[derive(Debug, Clone, Copy)]

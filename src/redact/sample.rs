@@ -123,6 +123,7 @@ pub(crate) fn transaction(
         },
         marks: Marks::default(),
         context: None,
+        websocket: None,
     }
 }
 

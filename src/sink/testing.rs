@@ -132,5 +132,6 @@ fn transaction(role: Role) -> Transaction {
         },
         marks: Marks::default(),
         context: None,
+        websocket: None,
     }
 }

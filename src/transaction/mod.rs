@@ -11,6 +11,7 @@ mod headers;
 mod message;
 mod model;
 pub mod pairing;
+pub mod websocket;
 
 pub use body::{Body, BodyLimits};
 pub use context::{TraceContext, TraceContextSource};

@@ -524,6 +524,19 @@ impl Reader {
         self.forget_text();
     }
 
+    /// Whether it was told so.
+    pub fn has_left_http(&self) -> bool {
+        matches!(self.state, State::Opaque)
+    }
+
+    /// Bytes are missing here: the next message begins at a start line at the beginning of an operation.
+    pub fn lose_step(&mut self) {
+        if matches!(self.state, State::Between) {
+            self.state = State::Seek;
+            self.forget_text();
+        }
+    }
+
     /// The next byte is the first of a message.
     pub fn is_between(&self) -> bool {
         matches!(self.state, State::Between) && self.text.is_empty()
