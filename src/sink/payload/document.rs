@@ -8,6 +8,7 @@
 //! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
 
 use super::target::Target;
+use super::websocket;
 use crate::enrich::rfc3339;
 use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
@@ -41,6 +42,9 @@ pub fn encode(capture: &Capture) -> Vec<u8> {
         j.key("direction").string(direction(capture));
         ours(j, capture);
         connection(j, capture);
+        if let Some(w) = &capture.transaction.websocket {
+            websocket::write(j.key("websocket"), capture, w);
+        }
     });
     json.finish()
 }
@@ -56,7 +60,8 @@ pub(super) fn size_hint(capture: &Capture) -> usize {
     let response = t.response.as_ref().map_or(0, |r| {
         3 * (r.headers.memory() + r.trailers.memory()) + body_hint(capture, &r.headers, &r.body)
     });
-    2048 + request + response
+    let websocket = t.websocket.as_ref().map_or(0, |w| 1024 + 2 * w.memory());
+    2048 + request + response + websocket
 }
 
 /// How often longer coded content is taken to be when decoded.

@@ -363,3 +363,43 @@ fn a_bomb_is_cut_and_marked_and_so_is_a_body_cut_by_capturing() {
     assert_eq!(response["body_is_text"], false);
     assert!(response["body_encoding"].is_null());
 }
+
+#[test]
+fn the_messages_of_a_websocket_stand_in_the_order_of_time_at_level_full_alone() {
+    use crate::event::KernelTime;
+    use crate::transaction::websocket::{WebSocket, WebSocketMessage};
+    let mut t = usual();
+    let message = |text: bool, after: u64, bytes: &[u8]| WebSocketMessage {
+        text,
+        compressed: false,
+        whole: true,
+        time: KernelTime(t.timing.start.0 + after),
+        size: 5,
+        bytes: bytes.to_vec(),
+    };
+    let mut websocket = WebSocket::default();
+    websocket.from_client.text = 1;
+    websocket.from_client.messages = 1;
+    websocket.from_client.kept = vec![message(true, 20, b"hello")];
+    websocket.from_server.kept = vec![message(false, 10, &[255]), message(true, 30, b"bye..")];
+    websocket.from_server.close_code = Some(1000);
+    t.websocket = Some(websocket);
+    let doc = at(Level::Full, t.clone())["websocket"].clone();
+    assert_eq!(doc["from_client"]["text"], 1);
+    assert_eq!(doc["close_code"], 1000);
+    assert_eq!(
+        doc["messages"],
+        json!([
+            {"from": "server", "type": "binary", "time_ns": 10, "size": 5, "truncated": true,
+             "compressed": false, "base64": "/w=="},
+            {"from": "client", "type": "text", "time_ns": 20, "size": 5, "truncated": false,
+             "compressed": false, "text": "hello"},
+            {"from": "server", "type": "text", "time_ns": 30, "size": 5, "truncated": false,
+             "compressed": false, "text": "bye.."},
+        ])
+    );
+    let doc = at(Level::Headers, t)["websocket"].clone();
+    assert_eq!(doc["from_client"]["messages"], 1);
+    assert!(doc.get("messages").is_none(), "{doc}");
+    assert!(at(Level::Full, usual()).get("websocket").is_none());
+}
