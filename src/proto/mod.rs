@@ -6,6 +6,7 @@
 use crate::transaction::Stamp;
 
 pub mod detect;
+pub mod grpc;
 pub mod http1;
 pub mod websocket;
 

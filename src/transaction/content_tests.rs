@@ -108,7 +108,7 @@ fn an_unknown_coding_stops_there() {
     assert_eq!(decoded.stop, Some(Stop::Unknown));
     assert!(!decoded.is_plain());
     assert!(one("gzip, aes", &coded, LIMIT).undone.is_empty());
-    let many = vec!["gzip"; CODINGS_MAX + 1].join(",");
+    let many = ["gzip"; CODINGS_MAX + 1].join(",");
     assert_eq!(one(&many, &coded, LIMIT).stop, Some(Stop::Unknown));
 }
 

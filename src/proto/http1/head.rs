@@ -317,7 +317,7 @@ mod tests {
             (r.headers.get(b"a"), malformed),
             (Some(&b"1\x01\x1b2"[..]), false)
         );
-        for value in ["1\02", "1\r2"] {
+        for value in ["1\x002", "1\r2"] {
             let text = format!("GET / HTTP/1.1\r\nA: {value}\r\nB: 3\r\n\r\n");
             let (r, malformed) = request(text.as_bytes());
             assert_eq!(
