@@ -126,3 +126,7 @@ impl Socket {
         size_of::<Self>() + self.reader.memory() + exchange
     }
 }
+
+#[cfg(test)]
+#[path = "switch_tests.rs"]
+mod tests;
