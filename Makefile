@@ -10,7 +10,7 @@ BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev
 
 # libelf and zlib are linked statically; where they lie differs between distributions.
 CARGO := LIBBPF_SYS_LIBRARY_PATH="$$(pkg-config --variable=libdir libelf)" cargo
-BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h)
+BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h bpf/parts/*.h)
 # Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
 ROOT_TESTS := kernel finder e2e
 ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))

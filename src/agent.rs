@@ -1,10 +1,10 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
-use crate::capture::{Capture, Shared};
+use crate::capture::{self, Capture, Shared};
 use crate::config::{Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
-use crate::pipeline::{Audience, Pipeline, Policies, Stage};
+use crate::pipeline::{Audience, Pipeline, Policies, Stage, Witness};
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
@@ -19,7 +19,7 @@ use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -98,12 +98,11 @@ impl Agent {
         let tier = kernel.tier();
         let finder = Finder::start(kernel.attacher(), finder::Options::default())?;
         let shared = Arc::new(Shared::default());
-        let record = options.record.as_deref().map(record_file).transpose()?;
+        let witness = options.record.as_deref().map(recorder).transpose()?;
         let capture = Capture::start(
             kernel,
-            Pipeline::new(table, stage),
+            Pipeline::new(table, stage, witness),
             ledger.clone(),
-            record,
             shared.clone(),
         )?;
 
@@ -332,8 +331,8 @@ fn otlp_options(config: &Config) -> OtlpOptions {
     }
 }
 
-/// The file of `--record`: for its owner alone, and never one that is there already.
-fn record_file(path: &Path) -> anyhow::Result<File> {
+/// Writes the file of `--record`: for its owner alone, and never one that is there already.
+fn recorder(path: &Path) -> anyhow::Result<Witness> {
     tracing::warn!(
         path = %path.display(),
         "recording raw kernel events: the file holds all traffic in the clear, secrets included"
@@ -343,6 +342,7 @@ fn record_file(path: &Path) -> anyhow::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+        .and_then(capture::recorder)
         .with_context(|| format!("cannot make the recording {}", path.display()))
 }
 

@@ -4,14 +4,14 @@
 //! Holds: one thread owns the pipeline; it never waits for a sink. A round reads control records first, then all data
 //! records, then applies the ends that the control records brought.
 
-use crate::event::record::{Ring, Writer};
-use crate::pipeline::{Pipeline, Policy};
+use crate::event::record::Writer;
+use crate::pipeline::{Pipeline, Policy, Witness};
 use crate::probe::kernel::{Kernel, KernelError};
-use crate::probe::ring::{self as kernel_ring, Rings};
+use crate::probe::ring::Rings;
 use crate::probe::time;
 use crate::telemetry::Ledger;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -42,31 +42,26 @@ pub struct Capture {
 pub enum CaptureError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    #[error("cannot write the recording: {0}")]
-    Record(io::Error),
     #[error("cannot start the capture thread: {0}")]
     Thread(io::Error),
 }
 
 impl Capture {
-    /// Starts the thread. `record`: every record goes to this file too, in the order in which it is used.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// When the rings cannot be mapped, the recording cannot be begun, or no thread can be had.
+    /// When the rings cannot be mapped, or no thread can be had.
     pub fn start(
         kernel: Kernel,
         pipeline: Pipeline,
         ledger: Ledger,
-        record: Option<File>,
         shared: Arc<Shared>,
     ) -> Result<Capture, CaptureError> {
-        let record = record.map(Recorder::new).transpose();
         let worker = Worker {
             rings: kernel.rings()?,
             kernel,
             pipeline,
             ledger,
-            record: record.map_err(CaptureError::Record)?,
             shared: shared.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -93,7 +88,6 @@ struct Worker {
     rings: Rings,
     pipeline: Pipeline,
     ledger: Ledger,
-    record: Option<Recorder>,
     shared: Arc<Shared>,
 }
 
@@ -113,28 +107,19 @@ impl Worker {
         while self.round() > 0 {}
         self.pipeline.finish(time::now());
         self.tick();
-        if let Some(recorder) = self.record.take() {
-            recorder.finish();
-        }
     }
 
     /// Reads what is there; returns the number of records.
     fn round(&mut self) -> usize {
         let Worker {
-            rings,
-            pipeline,
-            record,
-            ..
+            rings, pipeline, ..
         } = self;
         let Rings { data, control, .. } = rings;
-        let control_records = read_control(control, pipeline, record);
+        let control_records = control.consume(|bytes| pipeline.control(bytes));
         let mut late_records = 0;
         let data_records = data.consume(|bytes| {
             if pipeline.wants_control_first(bytes) {
-                late_records += read_control(control, pipeline, record);
-            }
-            if let Some(recorder) = record {
-                recorder.write(Ring::Data, bytes);
+                late_records += control.consume(|bytes| pipeline.control(bytes));
             }
             pipeline.data(bytes);
         });
@@ -173,45 +158,19 @@ impl Worker {
     }
 }
 
-fn read_control(
-    control: &mut kernel_ring::Ring,
-    pipeline: &mut Pipeline,
-    record: &mut Option<Recorder>,
-) -> usize {
-    control.consume(|bytes| {
-        if let Some(recorder) = record {
-            recorder.write(Ring::Control, bytes);
-        }
-        pipeline.control(bytes);
-    })
-}
-
-/// Writes records to a file until that fails.
-struct Recorder {
-    writer: Option<Writer<BufWriter<File>>>,
-}
-
-impl Recorder {
-    fn new(file: File) -> io::Result<Recorder> {
-        Ok(Recorder {
-            writer: Some(Writer::new(BufWriter::new(file))?),
-        })
-    }
-
-    fn write(&mut self, ring: Ring, record: &[u8]) {
-        if let Some(writer) = &mut self.writer
-            && let Err(error) = writer.write(ring, record)
+/// Writes every record to a file, in the order in which it is used, until that fails.
+///
+/// # Errors
+/// When the file cannot be begun.
+pub fn recorder(file: File) -> io::Result<Witness> {
+    // Unbuffered: what was used is in the file, however the agent ends.
+    let mut writer = Some(Writer::new(file)?);
+    Ok(Box::new(move |ring, record| {
+        if let Some(open) = &mut writer
+            && let Err(error) = open.write(ring, record)
         {
             tracing::error!(%error, "recording ends: the file cannot be written");
-            self.writer = None;
+            writer = None;
         }
-    }
-
-    fn finish(self) {
-        if let Some(writer) = self.writer
-            && let Err(error) = writer.finish()
-        {
-            tracing::error!(%error, "the end of the recording cannot be written");
-        }
-    }
+    }))
 }

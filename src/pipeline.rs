@@ -6,6 +6,7 @@
 
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Processes};
+use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::redact::{About, Raw, Redactor};
 use crate::rules::{Decision, Filter, Level};
@@ -22,7 +23,12 @@ pub struct Pipeline {
     table: Table,
     stage: Stage,
     ends: Ends,
+    /// Gets every record at the moment when it is used.
+    witness: Option<Witness>,
 }
+
+/// Takes records in the order in which the pipeline uses them, so that a replay needs no order of its own.
+pub type Witness = Box<dyn FnMut(Ring, &[u8]) + Send>;
 
 /// What becomes of a transaction once it is whole.
 pub struct Stage {
@@ -43,6 +49,8 @@ pub struct Stage {
 #[derive(Debug, Default)]
 pub struct Policies {
     ignored: HashSet<u32>,
+    /// Processes with TLS sessions in the kernel's map, which outlive a process that does not free them.
+    with_sessions: HashSet<u32>,
     changes: Vec<Policy>,
 }
 
@@ -65,11 +73,18 @@ pub struct Audience {
 }
 
 impl Pipeline {
-    pub fn new(table: Table, stage: Stage) -> Self {
+    pub fn new(table: Table, stage: Stage, witness: Option<Witness>) -> Self {
         Pipeline {
             table,
             stage,
             ends: Ends::default(),
+            witness,
+        }
+    }
+
+    fn witness(&mut self, ring: Ring, record: &[u8]) {
+        if let Some(witness) = &mut self.witness {
+            witness(ring, record);
         }
     }
 
@@ -78,9 +93,14 @@ impl Pipeline {
         let Some(event) = self.decode(record) else {
             return;
         };
+        if is_end(&event) {
+            return self.ends.push(record);
+        }
+        self.witness(Ring::Control, record);
         match event {
-            Event::ConnEof(_) | Event::ConnClose(_) | Event::TlsEnd(_) | Event::Exit { .. } => {
-                self.ends.push(record);
+            Event::TlsBind(tls) => {
+                self.stage.policies.with_sessions.insert(tls.pid);
+                self.table.handle(&event, &mut self.stage);
             }
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
@@ -102,6 +122,13 @@ impl Pipeline {
     /// Takes a data record.
     pub fn data(&mut self, record: &[u8]) {
         if let Some(event) = self.decode(record) {
+            self.witness(Ring::Data, record);
+            if let Event::Data(data) = &event
+                && data.tls.is_some()
+                && data.conn.is_none()
+            {
+                self.stage.policies.with_sessions.insert(data.pid);
+            }
             self.table.handle(&event, &mut self.stage);
         }
     }
@@ -113,11 +140,15 @@ impl Pipeline {
             let Some(event) = self.decode(record) else {
                 continue;
             };
+            self.witness(Ring::Control, record);
             self.table.handle(&event, &mut self.stage);
             if let Event::Exit { pid, time } = event {
                 self.stage.processes.exit(pid, time);
-                self.stage.policies.ignored.remove(&pid);
-                self.stage.policies.changes.push(Policy::Forget(pid));
+                let policies = &mut self.stage.policies;
+                // To forget walks all sessions of the host: only for those who have any.
+                if policies.ignored.remove(&pid) | policies.with_sessions.remove(&pid) {
+                    policies.changes.push(Policy::Forget(pid));
+                }
             }
         }
         ends.clear();
@@ -249,6 +280,14 @@ impl Audience {
             None => self.sinks.deliver(capture, None, ticket),
         }
     }
+}
+
+/// What must not overtake the bytes before it.
+fn is_end(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::ConnEof(_) | Event::ConnClose(_) | Event::TlsEnd(_) | Event::Exit { .. }
+    )
 }
 
 /// Records put off, one after another in one buffer.

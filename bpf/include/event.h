@@ -40,7 +40,7 @@ enum ps_source {
 #define PS_F_WHOLE 16	/* stream_off counts from the first byte of the stream */
 
 /* ps_conn_end.flags */
-#define PS_CONN_RESET 1 /* an operation failed with ECONNRESET or EPIPE */
+#define PS_CONN_RESET 1 /* ECONNRESET, or EPIPE before the peer had ended its direction */
 
 /* ps_conn_open.flags */
 #define PS_CONN_WHOLE 1 /* seen from its handshake on */

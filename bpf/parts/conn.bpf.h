@@ -135,6 +135,16 @@ static __noinline void ps_conn_end(const struct ps_conn *conn, __u16 kind)
 	bpf_ringbuf_submit(e, 0);
 }
 
+/*
+ * A reset ended the connection. EPIPE after the peer's orderly end does not say so: what was received is whole, and the
+ * peer has only refused what came later, such as the close_notify of a TLS client.
+ */
+static __always_inline void ps_conn_failed(struct ps_conn *conn, int error)
+{
+	if (error == ECONNRESET || (error == EPIPE && !(conn->flags & PS_C_EOF)))
+		__sync_fetch_and_or(&conn->flags, PS_C_RESET);
+}
+
 /* The connection as its far end numbers it. */
 static __always_inline __u64 ps_far_key(const struct ps_conn *conn)
 {
@@ -254,8 +264,7 @@ static __always_inline void ps_on_closed(struct sock *sk)
 
 	if (!conn)
 		return;
-	if (sk->sk_err == ECONNRESET || sk->sk_err == EPIPE)
-		__sync_fetch_and_or(&conn->flags, PS_C_RESET);
+	ps_conn_failed(conn, sk->sk_err);
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp && sk->sk_shutdown != SHUTDOWN_MASK && tp->rcv_nxt != tp->copied_seq && conn->flags & PS_C_ANNOUNCED)
 		return;

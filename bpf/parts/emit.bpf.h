@@ -10,14 +10,14 @@ static __always_inline void ps_fill_header(struct ps_header *h, __u16 kind, __u3
 }
 
 /* Room for one event in the control ring, its bytes zero; NULL and counted where there is none. */
-#define ps_control_reserve(type)                                                     \
-	({                                                                           \
-		type *room = bpf_ringbuf_reserve(&ps_control_ring, sizeof(type), 0); \
-		if (room)                                                            \
-			__builtin_memset(room, 0, sizeof(type));                     \
-		else                                                                 \
-			ps_count(PS_ST_CONTROL_RING_FULL, 1);                        \
-		room;                                                                \
+#define ps_control_reserve(type)                                                                                       \
+	({                                                                                                             \
+		type *room = bpf_ringbuf_reserve(&ps_control_ring, sizeof(type), 0);                                   \
+		if (room)                                                                                              \
+			__builtin_memset(room, 0, sizeof(type));                                                       \
+		else                                                                                                   \
+			ps_count(PS_ST_CONTROL_RING_FULL, 1);                                                          \
+		room;                                                                                                  \
 	})
 
 #define PS_CHUNK 16384
@@ -52,19 +52,19 @@ static __always_inline __u64 ps_wake(__u64 size)
 }
 
 /* The size of a reservation must be a constant: the smallest class that holds n bytes is taken. */
-#define PS_PUT_CLASS(class)                                                                                  \
-	if (n <= (class)) {                                                                                  \
-		struct ps_data *e = bpf_ringbuf_reserve(&ps_data_ring, sizeof(struct ps_data) + (class), 0); \
-		if (!e)                                                                                      \
-			return -1;                                                                           \
-		__builtin_memcpy(e, &op->d, sizeof(struct ps_data));                                         \
-		if (bpf_probe_read_user(e->data, n, (void *)op->piece)) {                                    \
-			e->cap_len = 0;                                                                      \
-			e->flags |= PS_F_FAULT | PS_F_LAST;                                                  \
-			fault = 1;                                                                           \
-		}                                                                                            \
-		bpf_ringbuf_submit(e, ps_wake(sizeof(struct ps_data) + (class)));                            \
-		return fault;                                                                                \
+#define PS_PUT_CLASS(class)                                                                                            \
+	if (n <= (class)) {                                                                                            \
+		struct ps_data *e = bpf_ringbuf_reserve(&ps_data_ring, sizeof(struct ps_data) + (class), 0);           \
+		if (!e)                                                                                                \
+			return -1;                                                                                     \
+		__builtin_memcpy(e, &op->d, sizeof(struct ps_data));                                                   \
+		if (bpf_probe_read_user(e->data, n, (void *)op->piece)) {                                              \
+			e->cap_len = 0;                                                                                \
+			e->flags |= PS_F_FAULT | PS_F_LAST;                                                            \
+			fault = 1;                                                                                     \
+		}                                                                                                      \
+		bpf_ringbuf_submit(e, ps_wake(sizeof(struct ps_data) + (class)));                                      \
+		return fault;                                                                                          \
 	}
 
 /*

@@ -122,7 +122,7 @@ static __always_inline struct ps_call *ps_current_call(struct ps_thread *t, __u6
 /* A send outside of any TLS call: the data of the TLS object that waits for one. */
 static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u32 tgid)
 {
-	struct ps_session_key key = { .obj = t->pend, .tgid = tgid };
+	struct ps_session_key key = {.obj = t->pend, .tgid = tgid};
 	struct ps_session *s = bpf_map_lookup_elem(&ps_tls, &key);
 
 	v->how = PS_BOUND_NEXT;
@@ -170,7 +170,7 @@ static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32
 		t->claim = 0;
 		t->pend = 0;
 	} else if (t->pend) {
-		struct ps_vote v = { .conn_id = conn->id, .sk = (__u64)sk, .fresh = fresh };
+		struct ps_vote v = {.conn_id = conn->id, .sk = (__u64)sk, .fresh = fresh};
 
 		ps_vote_next(t, &v, task->tgid);
 	}

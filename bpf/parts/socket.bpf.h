@@ -72,7 +72,7 @@ static __noinline void ps_io_ended(struct sock *sk, int ret)
 	if (!conn || conn->flags & PS_C_OWN)
 		return;
 	if (ret < 0)
-		__sync_fetch_and_or(&conn->flags, PS_C_RESET);
+		ps_conn_failed(conn, -ret);
 	else if (sk->sk_shutdown & RCV_SHUTDOWN && !(__sync_fetch_and_or(&conn->flags, PS_C_EOF) & PS_C_EOF))
 		ps_conn_end(conn, PS_CONN_EOF);
 }

@@ -26,7 +26,7 @@ static __always_inline bool ps_is_data(__u8 call)
 
 static __noinline void ps_tls_free(__u64 obj, __u32 tgid)
 {
-	struct ps_session_key key = { .obj = obj, .tgid = tgid };
+	struct ps_session_key key = {.obj = obj, .tgid = tgid};
 	struct ps_session *s = bpf_map_lookup_elem(&ps_tls, &key);
 
 	if (!s)
@@ -171,7 +171,7 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
-	struct ps_op op = { .plaintext = 1, .piece = call->buf, .piece_len = n };
+	struct ps_op op = {.plaintext = 1, .piece = call->buf, .piece_len = n};
 
 	op.d.stream_off = s->off[dir];
 	s->off[dir] += n;
@@ -198,7 +198,7 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct ps_session_key key = { .tgid = tgid };
+	struct ps_session_key key = {.tgid = tgid};
 	struct ps_session *s;
 	struct ps_thread *t;
 	struct ps_call *call;

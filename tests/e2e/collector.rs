@@ -9,6 +9,7 @@ use crate::harness::servers;
 use crate::harness::work::Work;
 use crate::harness::{free_port, turn};
 use crate::otlp_sink::{Fault, OtlpSink};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// How long the collector is away; `PLAINSPAN_TEST_DOWN_SECONDS` for the 20 s of the promise.
@@ -24,13 +25,17 @@ fn what_happens_while_the_collector_is_down_arrives_when_it_comes_up() {
     let work = Work::new();
     let port = free_port();
     let nginx = servers::nginx(&work);
-    let config = Config::new("headers").grpc(&format!("http://127.0.0.1:{port}"));
+    // Twenty seconds of a busy host would fill the queues with what is not this test's.
+    let only_nginx = json!({"include": [{"port": nginx.port}]});
+    let config = Config::new("headers")
+        .grpc(&format!("http://127.0.0.1:{port}"))
+        .tap("filters", only_nginx);
     let agent = Agent::start(&work, &config.yaml());
 
     let calls: Vec<Call> = (0..50)
         .map(|n| Call::get(work.url_path(&format!("get/down/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
     let up = Instant::now() + down_time();
     while Instant::now() < up {
         // Each reading checks the balance.
@@ -54,11 +59,7 @@ fn what_happens_while_the_collector_is_down_arrives_when_it_comes_up() {
         agent.ledger(),
         agent.log()
     );
-    // Other programs of the host go on: what was seen by now must have left.
-    let until_now = agent.ledger().seen();
-    let ledger = agent.wait_ledger("exported transactions", limit, |l| {
-        l.exported() >= until_now
-    });
+    let ledger = agent.wait_ledger("settled ledger", limit, |l| l.in_flight() == 0);
     ledger.assert_nothing_lost();
     agent.stop();
     let seen = Seen::of(&sink);

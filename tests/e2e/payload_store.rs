@@ -97,7 +97,7 @@ fn with_wrong_credentials_the_agent_says_so_spans_go_on_and_the_payloads_are_los
     let calls: Vec<Call> = (0..3)
         .map(|n| Call::get(work.url_path(&format!("get/denied/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
     wait_for_targets(&agent, &sink, &calls, 2);
     let ledger = agent.wait_ledger("lost payloads", Duration::from_secs(30), |ledger| {
         ledger.get(&["payloads", "lost", "store_failed"]) >= 6

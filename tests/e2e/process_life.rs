@@ -69,7 +69,7 @@ fn sigkill_leaves_nothing_behind_and_the_next_agent_sees_everything() {
     let calls: Vec<Call> = (0..10)
         .map(|n| Call::get(work.url_path(&format!("get/again/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
     crate::harness::exchange::wait_for_targets(&agent, &sink, &calls, 2);
     agent.stop();
     let seen = Seen::of(&sink);
@@ -91,7 +91,7 @@ fn sigterm_drains_all_that_was_seen_and_the_last_log_line_has_the_books() {
     let calls: Vec<Call> = (0..40)
         .map(|n| Call::get(work.url_path(&format!("get/drain/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), &[calls.clone()]);
+    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
     // At once: nothing of it may have left yet.
     let outputs = agent.stop();
     let seen = Seen::of(&sink);

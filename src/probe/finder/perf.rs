@@ -48,6 +48,9 @@ pub enum Record {
     Mapped { mapping: Mapping, generation: u64 },
     /// So many records found no room.
     Lost(u64),
+    /// There may have been no room for records since. The kernel tells how many only with its next record, which on a
+    /// quiet CPU can be long in coming.
+    Full,
 }
 
 /// Why the kernel does not report mappings.
@@ -118,6 +121,9 @@ struct Ring {
 // SAFETY: the mapping belongs to this value alone and is not bound to a thread.
 unsafe impl Send for Ring {}
 
+/// The longest record that is asked for: a mapping with the longest path there can be.
+const RECORD_MAX: u64 = 128 + 4096;
+
 impl Ring {
     const MAPPED: usize = (DATA_PAGES + 1) * PAGE;
 
@@ -187,6 +193,7 @@ impl Ring {
         // Acquire: the records before the head are read after it. Release: the tail moves after they were read.
         let head = self.counter(DATA_HEAD).load(Ordering::Acquire);
         let mut tail = self.counter(DATA_TAIL).load(Ordering::Relaxed);
+        let full = head.saturating_sub(tail) + RECORD_MAX > (DATA_PAGES * PAGE) as u64;
         while tail < head {
             let Some(size) = self.copy(tail, head - tail) else {
                 // No kernel writes such a record. What is left cannot be told apart: count it and go on behind it.
@@ -200,6 +207,9 @@ impl Ring {
             tail += size;
         }
         self.counter(DATA_TAIL).store(tail, Ordering::Release);
+        if full {
+            each(Record::Full);
+        }
     }
 
     /// Copies the record at `tail` to `buffer`; answers its size. `None` where it is not within `left` bytes.

@@ -103,7 +103,7 @@ impl<A: Attach> Watch<'_, A> {
                 &mut fds,
                 next_pass.saturating_duration_since(Instant::now()),
             );
-            if self.reported() > 0 {
+            if self.reported() {
                 next_pass = next_pass.min(self.last_pass + PASS_PAUSE);
             }
             if !self.stop.is_set() && Instant::now() >= next_pass {
@@ -125,16 +125,18 @@ impl<A: Attach> Watch<'_, A> {
             .collect()
     }
 
-    /// Handles what the kernel reported; answers how many records were lost.
-    fn reported(&mut self) -> u64 {
+    /// Handles what the kernel reported; true: some of it may be lost.
+    fn reported(&mut self) -> bool {
         let mut mapped = Vec::new();
         let mut lost = 0u64;
+        let mut full = false;
         self.rings.drain(|record| match record {
             Record::Mapped {
                 mapping,
                 generation,
             } => mapped.push((mapping, generation)),
             Record::Lost(count) => lost = lost.saturating_add(count),
+            Record::Full => full = true,
         });
         if lost > 0 {
             self.verdicts.count(|c| c.records_lost += lost);
@@ -150,7 +152,7 @@ impl<A: Attach> Watch<'_, A> {
             self.libraries
                 .mapped(&mapping, Look::Reported { generation });
         }
-        lost
+        full || lost > 0
     }
 
     /// Looks at the executable mappings of all processes, each file once.

@@ -52,7 +52,7 @@ impl Default for OtlpOptions {
     fn default() -> Self {
         OtlpOptions {
             known_methods: KnownMethods::default(),
-            queue_items: 4096,
+            queue_items: 16_384,
             queue_bytes: 32 << 20,
             batch: BatchLimits {
                 items: 512,
