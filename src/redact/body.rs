@@ -87,3 +87,71 @@ impl Content<'_> {
         self.as_sent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{body, policy, redact, transaction};
+    use crate::rules::Level;
+    use std::io::Write;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let level = flate2::Compression::default();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn codings_of_the_transfer_are_undone_before_those_of_the_content() {
+        let fields = [
+            ("Transfer-Encoding", "gzip, chunked"),
+            ("Content-Encoding", "deflate"),
+            ("content-encoding", "gzip"),
+            ("Content-Type", "text/plain"),
+        ];
+        let mut t = transaction("/", &[], &fields);
+        let level = flate2::Compression::default();
+        let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), level);
+        deflate.write_all(b"hello").unwrap();
+        let sent = gzip(&gzip(&deflate.finish().unwrap()));
+        t.response.as_mut().unwrap().body = body(&sent);
+        let (capture, _) = redact(&policy(), t, Level::Full);
+        let content = capture.response_content().unwrap();
+        assert_eq!(content.text(), Some(&b"hello"[..]));
+        assert_eq!(content.encoding(), "deflate, gzip, gzip");
+        assert!(content.stop().is_none() && content.as_sent().is_none());
+    }
+
+    #[test]
+    fn below_level_full_there_is_nothing_to_decode() {
+        let mut t = transaction("/", &[], &[("Content-Encoding", "gzip")]);
+        t.response.as_mut().unwrap().body = body(&gzip(b"hello"));
+        let (capture, _) = redact(&policy(), t, Level::Headers);
+        let content = capture.response_content().unwrap();
+        assert!(content.bytes().is_empty() && content.stop().is_none());
+    }
+
+    #[test]
+    fn messages_of_a_websocket_go_with_level_full() {
+        use crate::transaction::websocket::{WebSocket, WebSocketMessage};
+        let mut t = transaction("/", &[], &[]);
+        let mut websocket = WebSocket::default();
+        websocket.from_client.messages = 1;
+        websocket.from_client.kept.push(WebSocketMessage {
+            text: true,
+            compressed: false,
+            whole: true,
+            time: t.timing.start,
+            size: 6,
+            bytes: b"secret".to_vec(),
+        });
+        t.websocket = Some(websocket);
+        for level in [Level::Summary, Level::Headers, Level::Full] {
+            let (capture, _) = redact(&policy(), t.clone(), level);
+            let websocket = capture.transaction.websocket.as_ref().unwrap();
+            let kept = websocket.from_client.kept.len();
+            assert_eq!(kept, usize::from(level == Level::Full), "{level:?}");
+            assert_eq!(websocket.from_client.messages, 1);
+        }
+    }
+}

@@ -115,7 +115,8 @@ impl Exchange {
     /// Approximate memory that this holds, in bytes.
     pub fn memory(&self) -> usize {
         let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
-        size_of::<Self>() + message(&self.request) + message(&self.response)
+        let interim = self.interim.capacity() * size_of::<u16>();
+        size_of::<Self>() + message(&self.request) + message(&self.response) + interim
     }
 }
 
