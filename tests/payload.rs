@@ -139,6 +139,7 @@ fn capture(number: usize) -> Arc<Redacted> {
         },
         marks: Marks::default(),
         context: None,
+        websocket: None,
     };
     redacted(transaction, number)
 }
@@ -157,6 +158,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         headers_exclude: Vec::new(),
         redact: Vec::new(),
         body_max_bytes: 1 << 20,
+        body_as_sent: false,
     };
     let process = Process {
         pid: 1,

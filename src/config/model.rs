@@ -181,6 +181,8 @@ pub struct HttpCapture {
     pub redact: Vec<RedactRule>,
     /// Bytes of each body that level `full` keeps.
     pub body_max_bytes: usize,
+    /// Coded bodies are kept as sent too, beside what they decode to.
+    pub body_as_sent: bool,
 }
 
 impl Default for HttpCapture {
@@ -194,6 +196,7 @@ impl Default for HttpCapture {
             headers_exclude: Vec::new(),
             redact: Vec::new(),
             body_max_bytes: 1 << 20,
+            body_as_sent: false,
         }
     }
 }

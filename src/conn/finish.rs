@@ -33,7 +33,7 @@ impl<O: Output> Sink for Finisher<'_, O> {
 }
 
 fn transaction(
-    exchange: Exchange,
+    mut exchange: Exchange,
     requests: Dir,
     ordinal: u64,
     connection: ConnectionInfo,
@@ -42,6 +42,7 @@ fn transaction(
     let first = exchange.first();
     let timing = timing(&exchange, now);
     let (protocol, marks) = (exchange.protocol(), exchange.marks);
+    let websocket = exchange.websocket.take();
     let (request, response) = exchange.into_parts();
     let headers = request.as_ref().map(|r| &r.headers);
     Transaction {
@@ -59,6 +60,7 @@ fn transaction(
         response,
         timing,
         marks,
+        websocket,
     }
 }
 

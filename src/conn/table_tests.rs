@@ -299,9 +299,9 @@ fn a_bad_chunk_size_is_marked() {
 }
 
 #[test]
-fn what_follows_an_upgrade_is_not_read() {
-    let upgrade = b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
-    let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+fn what_follows_an_upgrade_to_something_unknown_is_not_read() {
+    let upgrade = b"GET /x HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
     let mut b = client();
     let mut bench = Bench::new();
     bench.feed_all([
@@ -313,6 +313,23 @@ fn what_follows_an_upgrade_is_not_read() {
         b.close(),
     ]);
     assert_eq!(bench.take(), [row("GET", 101, "")]);
+    assert!(bench.seen.lost.is_empty());
+}
+
+#[test]
+fn what_is_no_websocket_behind_an_upgrade_to_one_marks_it() {
+    let upgrade = b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    let mut b = client();
+    let mut bench = Bench::new();
+    bench.feed_all([
+        b.open(),
+        b.data(Write, upgrade),
+        b.data(Read, switched),
+        b.data(Write, GET),
+        b.close(),
+    ]);
+    assert_eq!(bench.take(), [row("GET", 101, "request_malformed")]);
     assert!(bench.seen.lost.is_empty());
 }
 
@@ -332,12 +349,12 @@ fn an_upgrade_that_is_declined_goes_on_as_http() {
 }
 
 #[test]
-fn a_tunnel_begins_with_a_successful_connect_only() {
+fn http_in_a_tunnel_and_after_a_refused_one_is_read() {
     let connect = b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n";
     for (answer, want) in [
         (
             &b"HTTP/1.1 200 Connected\r\n\r\n"[..],
-            vec![row("CONNECT", 200, "")],
+            vec![row("CONNECT", 200, ""), row("GET", 200, "")],
         ),
         (
             b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n",

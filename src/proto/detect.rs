@@ -121,7 +121,7 @@ fn plausible(bytes: &[u8]) -> bool {
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -10,8 +10,10 @@ use crate::transaction::pairing::Exchange;
 
 mod backlog;
 pub mod detect;
+pub mod grpc;
 pub mod http1;
 pub mod http2;
+pub mod websocket;
 
 pub use backlog::{Backlog, Held};
 

@@ -89,6 +89,13 @@ fn joined(slot: &mut Option<String>, value: &[u8]) {
 impl Redactor {
     /// Removes what `level` does not keep.
     pub(super) fn cut(&self, transaction: &mut Transaction, level: Level) {
+        if let Some(websocket) = transaction
+            .websocket
+            .as_mut()
+            .filter(|_| level < Level::Full)
+        {
+            websocket.discard();
+        }
         if let Some(request) = &mut transaction.request {
             if level < Level::Full {
                 request.body.discard();

@@ -9,14 +9,16 @@
 //! What is masked by default: values of headers that carry credentials, all cookies, user info of URLs, and parameters
 //! that carry credentials in the request target and in headers that are URLs. Rules of the configuration come first;
 //! `keep` in one of them is the only way to undo a default. Heads that break the grammar are masked where a secret could
-//! hide. Bodies are left as they are: level `full` keeps what was said, and form-urlencoded content is content too.
+//! hide. Bodies are kept as they were said, form-urlencoded content too; sinks get them decoded ([`Content`]).
 
+mod body;
 mod facts;
 mod head;
 mod hits;
 mod names;
 mod url;
 
+pub use body::{BodyPolicy, Content};
 pub use facts::Facts;
 pub use hits::Hits;
 
@@ -52,6 +54,7 @@ pub struct Redactor {
     /// Names that level `headers` keeps; empty: all.
     include: Vec<Regex>,
     exclude: Vec<Regex>,
+    bodies: BodyPolicy,
     /// Names of the matchers: the built-in ones, then the rules'.
     names: Arc<[Box<str>]>,
 }
@@ -92,6 +95,10 @@ impl Redactor {
                 false => globs("headers.include", &capture.headers_include)?,
             },
             exclude: globs("headers.exclude", &capture.headers_exclude)?,
+            bodies: BodyPolicy {
+                max_bytes: capture.body_max_bytes,
+                as_sent: capture.body_as_sent,
+            },
             names: names::BUILT_IN
                 .into_iter()
                 .chain(own)
@@ -123,6 +130,7 @@ impl Redactor {
             end: about.end,
             ids,
             facts,
+            bodies: self.bodies,
         };
         (Redacted(capture), hits)
     }
@@ -177,6 +185,8 @@ pub struct Capture {
     pub ids: SpanIds,
     /// What the attributes of every level need of the headers, taken before the level's cut.
     pub facts: Facts,
+    /// What of bodies leaves: [`Capture::request_content`], [`Capture::response_content`].
+    pub bodies: BodyPolicy,
 }
 
 /// Ids of a span, and its parent where the request named one.

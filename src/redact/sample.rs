@@ -21,6 +21,7 @@ pub(crate) fn policy() -> HttpCapture {
         headers_exclude: Vec::new(),
         redact: Vec::new(),
         body_max_bytes: 1 << 20,
+        body_as_sent: false,
     }
 }
 
@@ -123,6 +124,7 @@ pub(crate) fn transaction(
         },
         marks: Marks::default(),
         context: None,
+        websocket: None,
     }
 }
 

@@ -218,6 +218,7 @@ mod tests {
             timing: Timing::default(),
             marks: Marks::default(),
             context: None,
+            websocket: None,
         }
     }
 

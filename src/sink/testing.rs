@@ -2,7 +2,7 @@
 
 use crate::enrich::{Process, ResourceValue};
 use crate::event::{KernelTime, Role, TlsId};
-use crate::redact::{Capture, Facts, SpanIds};
+use crate::redact::{BodyPolicy, Capture, Facts, SpanIds};
 use crate::rules::{Decision, Level};
 use crate::transaction::{
     Body, BodyLimits, ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing, TlsInfo,
@@ -79,6 +79,10 @@ pub fn capture(role: Role) -> Capture {
             user_agent: Some("curl/8".into()),
             ..Facts::default()
         },
+        bodies: BodyPolicy {
+            max_bytes: 1 << 20,
+            as_sent: false,
+        },
     }
 }
 
@@ -128,5 +132,6 @@ fn transaction(role: Role) -> Transaction {
         },
         marks: Marks::default(),
         context: None,
+        websocket: None,
     }
 }

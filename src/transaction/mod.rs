@@ -5,11 +5,13 @@
 //! Holds: nothing here does I/O or reads a clock; everything a sink may say about a transaction is a field here.
 
 mod body;
+pub mod content;
 mod context;
 mod headers;
 mod message;
 mod model;
 pub mod pairing;
+pub mod websocket;
 
 pub use body::{Body, BodyLimits};
 pub use context::{TraceContext, TraceContextSource};

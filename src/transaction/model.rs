@@ -1,5 +1,6 @@
 //! The transaction and its parts.
 
+use super::websocket::WebSocket;
 use super::{Body, Headers, TraceContext};
 use crate::event::{ConnId, KernelTime, Role, TlsId};
 use std::net::SocketAddr;
@@ -206,6 +207,8 @@ pub struct Transaction {
     pub marks: Marks,
     /// Trace context found in the request's headers.
     pub context: Option<TraceContext>,
+    /// What followed a switch to WebSocket; the transaction ends with it.
+    pub websocket: Option<WebSocket>,
 }
 
 impl Transaction {
@@ -226,6 +229,7 @@ impl Transaction {
         let response = self.response.as_ref().map_or(0, |r| {
             r.headers.memory() + r.trailers.memory() + r.body.bytes().len()
         });
-        size_of::<Self>() + request + response
+        let websocket = self.websocket.as_ref().map_or(0, WebSocket::memory);
+        size_of::<Self>() + request + response + websocket
     }
 }

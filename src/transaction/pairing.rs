@@ -6,6 +6,7 @@
 //! returns: a response is paired only with a request that began before it. Where lost bytes leave the pair in doubt,
 //! it comes out marked.
 
+use super::websocket::WebSocket;
 use super::{Content, Mark, Marks, Message, Protocol, Stamp};
 use crate::event::KernelTime;
 use std::collections::VecDeque;
@@ -28,6 +29,8 @@ pub struct Exchange {
     /// Status codes of interim responses.
     pub interim: Vec<u16>,
     pub marks: Marks,
+    /// What followed a switch to WebSocket.
+    pub websocket: Option<WebSocket>,
     asked: Asked,
     first: Stamp,
     protocol: Protocol,
@@ -42,6 +45,7 @@ impl Exchange {
             response: None,
             interim: Vec::new(),
             marks: Marks::default(),
+            websocket: None,
             asked,
             first,
             protocol,
@@ -85,6 +89,11 @@ impl Exchange {
         seen(&self.request).unwrap_or(seen(&self.response).unwrap_or(self.protocol))
     }
 
+    /// Status code of the response.
+    pub fn status(&self) -> Option<u16> {
+        self.response.as_ref().and_then(Message::status)
+    }
+
     /// Neither message could be read.
     pub fn is_empty(&self) -> bool {
         let readable = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.content.is_some());
@@ -123,9 +132,11 @@ impl Exchange {
         }
     }
 
-    fn memory(&self) -> usize {
+    /// Approximate memory that this holds, in bytes.
+    pub fn memory(&self) -> usize {
         let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
-        size_of::<Self>() + message(&self.request) + message(&self.response)
+        let interim = self.interim.capacity() * size_of::<u16>();
+        size_of::<Self>() + message(&self.request) + message(&self.response) + interim
     }
 }
 

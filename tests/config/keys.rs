@@ -107,6 +107,7 @@ const CASES: &[Case] = &[
     ("http_capture.config.redact.rules", "key", Capture, "redact: {rules: [{in: header, match: glob, key: 'k*'}]}", "Glob(\"k*\")", "redact: {rules: [{in: header, match: glob, key: '['}]}", "is not a pattern"),
     ("http_capture.config.redact.rules", "mode", Capture, "redact: {rules: [{in: header, key: k, mode: keep}]}", "mode: Keep", "redact: {rules: [{in: header, key: k, mode: hash}]}", "not in this version"),
     ("http_capture.config.bodies", "max_bytes", Capture, "bodies: {max_bytes: 0B}", "body_max_bytes: 0", "bodies: {max_bytes: 2TiB}", "from 0B to 1GiB"),
+    ("http_capture.config.bodies", "as_sent", Capture, "bodies: {as_sent: true}", "body_as_sent: true", "bodies: {as_sent: 1}", "true or false"),
     ("access_logs.config", "mode", AccessLogs, "mode: details", "mode: Headers", "mode: detail", "did you mean `details`"),
     ("access_logs.config", "format", AccessLogs, "format: json", "json: true", "format: text", "one of console, json"),
 

@@ -9,6 +9,7 @@ use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, Role, decode};
 use plainspan::redact::Raw;
 use plainspan::telemetry::ledger::Lost;
+use plainspan::transaction::websocket::Frames;
 use plainspan::transaction::{Body, BodyLimits, Headers, Mark, Transaction};
 use serde_json::{Value, json};
 
@@ -46,6 +47,41 @@ fn big_body() -> String {
     (0..150_000)
         .map(|i| char::from(b'a' + (i % 23) as u8))
         .collect()
+}
+
+/// A frame of RFC 6455; the key is what the client's frames are masked with.
+fn frame(first: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let bit = if key.is_some() { 0x80 } else { 0 };
+    let mut out = vec![first];
+    match u8::try_from(payload.len()) {
+        Ok(len @ 0..126) => out.push(bit | len),
+        _ => {
+            out.push(bit | 126);
+            out.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        }
+    }
+    out.extend(key.into_iter().flatten());
+    let key = key.unwrap_or_default();
+    out.extend(payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
+    out
+}
+
+/// Frames follow the handshake at once; the server's first text comes with its response.
+fn websocket() -> Vec<Step> {
+    let key = Some([9, 8, 7, 6]);
+    let head =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\r\n";
+    vec![
+        q("GET /1 HTTP/1.1\nHost: x\n\n"),
+        a("HTTP/1.1 200 OK\nContent-Length: 1\n\n1"),
+        q("GET /ws HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: upgrade\n\n"),
+        Step::Response([head.as_bytes(), &frame(0x81, None, b"welcome")].concat()),
+        Step::Request(frame(0x01, key, b"hel")),
+        Step::Request([frame(0x89, key, b"ping"), frame(0x80, key, b"lo")].concat()),
+        Step::Response([frame(0x8a, None, b"ping"), frame(0x82, None, &[7; 400])].concat()),
+        Step::Request(frame(0x88, key, &[3, 232])),
+        Step::Response(frame(0x88, None, &[3, 232])),
+    ]
 }
 
 /// All fixtures.
@@ -200,10 +236,25 @@ fn unusual() -> Vec<Fixture> {
             vec![
                 q("GET /1 HTTP/1.1\nUpgrade: h2c\nConnection: upgrade\n\n"),
                 a("HTTP/1.1 200 OK\nContent-Length: 1\n\n1"),
-                q("GET /ws HTTP/1.1\nUpgrade: websocket\nConnection: upgrade\n\n"),
-                a("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: upgrade\n\n"),
+                q("GET /foo HTTP/1.1\nUpgrade: foo\nConnection: upgrade\n\n"),
+                a("HTTP/1.1 101 Switching Protocols\nUpgrade: foo\nConnection: upgrade\n\n"),
                 q("GET /not-http HTTP/1.1\n\n"),
                 a("HTTP/1.1 200 OK\n\n"),
+            ],
+        ),
+        fixture("websocket", 2, websocket()),
+        fixture(
+            "connect_with_http_inside",
+            4,
+            vec![
+                q("GET http://p/before HTTP/1.1\nHost: p\n\n"),
+                a("HTTP/1.1 200 OK\nContent-Length: 1\n\n1"),
+                q("CONNECT a:80 HTTP/1.1\nHost: a:80\n\n"),
+                a("HTTP/1.1 200 Connection established\n\n"),
+                q("GET /inside/1 HTTP/1.1\nHost: a\n\n"),
+                a("HTTP/1.1 200 OK\nContent-Length: 2\n\n21"),
+                q("POST /inside/2 HTTP/1.1\nHost: a\nContent-Length: 2\n\nab"),
+                a("HTTP/1.1 204 No Content\n\n"),
             ],
         ),
         fixture(
@@ -445,6 +496,20 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
         "marks": t.marks.iter().map(Mark::name).collect::<Vec<_>>(),
         "context": t.context.as_ref().map(|c| format!("{c:?}")),
     });
+    if let Some(w) = &t.websocket {
+        let frames = |f: &Frames| {
+            json!({
+                "continuation": f.continuation, "text": f.text, "binary": f.binary,
+                "close": f.close, "ping": f.ping, "pong": f.pong, "messages": f.messages,
+                "payload": f.payload, "wire_size": f.wire_size, "close_code": f.close_code,
+                "kept": f.kept.iter().map(|m| text(&m.bytes)).collect::<Vec<_>>(),
+            })
+        };
+        out["websocket"] = json!({
+            "client": frames(&w.from_client),
+            "server": frames(&w.from_server),
+        });
+    }
     if times {
         out["ordinal"] = json!(t.ordinal);
         out["tid"] = json!(t.tid);

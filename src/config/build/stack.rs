@@ -93,6 +93,10 @@ impl Builder<'_> {
                 .section("bodies")
                 .and_then(|b| b.size("max_bytes"))
                 .unwrap_or(1 << 20) as usize,
+            body_as_sent: config
+                .section("bodies")
+                .and_then(|b| b.bool("as_sent"))
+                .unwrap_or(false),
         }
     }
 

@@ -189,7 +189,7 @@ static BODIES: Section = Section {
     keys: &[
         key("max_bytes", Size(0, GIB)).default("1MiB"),
         key("content_types", List(&Text)).later().idle("[]"),
-        key("as_sent", Bool).later().idle("false"),
+        key("as_sent", Bool).default("false"),
     ],
 };
 

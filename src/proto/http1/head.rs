@@ -1,8 +1,9 @@
 //! Heads: start line and header fields.
 
-use super::super::detect::Kind;
+use super::super::detect::{self, Kind};
 use super::{FIELDS_MAX, HEAD_MAX};
 use crate::transaction::{Content, Headers, Protocol, Request, Response};
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 /// A head as it was read.
@@ -28,22 +29,9 @@ pub fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     })
 }
 
-/// Parses a whole head. What can't be parsed leaves a malformed head with what its start line says.
+/// Parses a whole head. What can't be parsed is left out, and the head is malformed.
 pub fn parse(kind: Kind, bytes: &[u8]) -> Head {
-    if let Some(head) = strict(kind, bytes) {
-        return head;
-    }
-    let mut unfolded = bytes.to_vec();
-    if unfold(&mut unfolded)
-        && let Some(head) = strict(kind, &unfolded)
-    {
-        return head;
-    }
-    let line_end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
-    Head {
-        malformed: true,
-        ..start_line(kind, &bytes[..line_end])
-    }
+    strict(kind, bytes).unwrap_or_else(|| lenient(kind, bytes))
 }
 
 /// Parses a head that breaks off in `bytes`: its whole lines. None where not even the start line is whole.
@@ -54,19 +42,82 @@ pub fn partial(kind: Kind, bytes: &[u8]) -> Option<Head> {
     Some(parse(kind, &lines))
 }
 
-/// Joins folded lines (obs-fold, RFC 9112 §5.2) in place. False where there are none.
-fn unfold(bytes: &mut [u8]) -> bool {
-    let mut found = false;
-    for at in 1..bytes.len() {
-        if bytes[at - 1] == b'\n' && matches!(bytes[at], b' ' | b'\t') {
-            found = true;
-            bytes[at - 1] = b' ';
-            if at >= 2 && bytes[at - 2] == b'\r' {
-                bytes[at - 2] = b' ';
-            }
+/// Takes what is old, or from a version to come, and not wrong: folded lines, control characters in values, other minor
+/// versions. Of what is wrong, the lines that are right.
+fn lenient(kind: Kind, bytes: &[u8]) -> Head {
+    let line_end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+    let (line, rest) = bytes.split_at(line_end);
+    let (mut headers, mut malformed) = fields(rest);
+    let head = strict(kind, &alone(kind, line)).unwrap_or_else(|| {
+        malformed = true;
+        start_line(kind, line)
+    });
+    let mut content = head.content;
+    let own = match &mut content {
+        Content::Request(r) => &mut r.headers,
+        Content::Response(r) => &mut r.headers,
+    };
+    std::mem::swap(own, &mut headers);
+    Head {
+        content,
+        protocol: head.protocol,
+        malformed,
+    }
+}
+
+/// The start line as a head of its own, in a version that is known: a higher minor version means the highest that the
+/// reader knows (RFC 9110 §2.5).
+fn alone(kind: Kind, line: &[u8]) -> Vec<u8> {
+    let mut out = line.trim_ascii_end().to_vec();
+    let minor = match kind {
+        Kind::Request => out.len().checked_sub(1),
+        Kind::Response => Some(b"HTTP/1.".len()),
+    };
+    if let Some(digit) = minor.and_then(|at| out.get_mut(at))
+        && matches!(digit, b'2'..=b'9')
+    {
+        *digit = b'1';
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+    out
+}
+
+/// Reads field lines leniently; true: some are wrong, and left out. An obsolete fold becomes one space, with the white
+/// space around it (RFC 9112 §5.2).
+fn fields(bytes: &[u8]) -> (Headers, bool) {
+    let mut headers = Headers::with_capacity(0, bytes.len());
+    let mut malformed = false;
+    let mut lines = bytes
+        .split(|b| *b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .take_while(|line| !line.is_empty())
+        .peekable();
+    while let Some(line) = lines.next() {
+        // White space that continues nothing is no field.
+        let mut whole = Cow::Borrowed(line);
+        while let Some(next) = lines.next_if(|next| matches!(next.first(), Some(b' ' | b'\t'))) {
+            let joined = whole.to_mut();
+            joined.truncate(joined.trim_ascii_end().len());
+            joined.push(b' ');
+            joined.extend_from_slice(next.trim_ascii());
+        }
+        match field(&whole).filter(|_| headers.len() < FIELDS_MAX) {
+            Some((name, value)) => headers.push(name, value),
+            None => malformed = true,
         }
     }
-    found
+    (headers, malformed)
+}
+
+/// Name and value of a line. Control characters in a value are kept, but for those that end a line or a string
+/// somewhere (RFC 9110 §5.5).
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let right = !name.is_empty()
+        && name.iter().all(|b| detect::is_token(*b))
+        && memchr::memchr2(b'\r', 0, value).is_none();
+    right.then_some((name, value))
 }
 
 fn strict(kind: Kind, bytes: &[u8]) -> Option<Head> {
@@ -74,8 +125,7 @@ fn strict(kind: Kind, bytes: &[u8]) -> Option<Head> {
     let mut config = httparse::ParserConfig::default();
     config
         .allow_multiple_spaces_in_request_line_delimiters(true)
-        .allow_multiple_spaces_in_response_status_delimiters(true)
-        .allow_obsolete_multiline_headers_in_responses(true);
+        .allow_multiple_spaces_in_response_status_delimiters(true);
     match kind {
         Kind::Request => {
             let mut r = httparse::Request::new(&mut []);
@@ -172,14 +222,10 @@ fn start_line(kind: Kind, line: &[u8]) -> Head {
     }
 }
 
-/// Parses a trailer section with its empty line (RFC 9112 §7.1.2). None where it breaks the grammar.
-pub fn trailers(bytes: &[u8]) -> Option<Headers> {
+/// Parses a trailer section with its empty line (RFC 9112 §7.1.2); true: some lines break the grammar, and are left out.
+pub fn trailers(bytes: &[u8]) -> (Headers, bool) {
     debug_assert!(bytes.len() <= HEAD_MAX);
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    match httparse::parse_headers(bytes, &mut fields) {
-        Ok(httparse::Status::Complete((_, fields))) => Some(copy(fields, bytes.len())),
-        _ => None,
-    }
+    fields(bytes)
 }
 
 #[cfg(test)]
@@ -234,14 +280,51 @@ mod tests {
     }
 
     #[test]
-    fn folded_lines_are_joined() {
-        let (r, malformed) = request(b"GET / HTTP/1.1\r\nA: 1\r\n  2\r\n\r\n");
+    fn folded_lines_are_joined_with_one_space() {
+        for fold in ["1\r\n  2", "1 \t\r\n\t2", "1\n 2", "\r\n 1\r\n 2 "] {
+            let (r, malformed) =
+                request(format!("GET / HTTP/1.1\r\nA: {fold}\r\nB: 3\r\n\r\n").as_bytes());
+            assert_eq!(
+                (r.headers.get(b"a"), r.headers.get(b"b"), malformed),
+                (Some(&b"1 2"[..]), Some(&b"3"[..]), false)
+            );
+            let (r, malformed) =
+                response(format!("HTTP/1.1 200 OK\r\nA: {fold}\r\n\r\n").as_bytes());
+            assert_eq!((r.headers.get(b"a"), malformed), (Some(&b"1 2"[..]), false));
+            let (t, malformed) = trailers(format!("A: {fold}\r\n\r\n").as_bytes());
+            assert_eq!((t.get(b"a"), malformed), (Some(&b"1 2"[..]), false));
+        }
+    }
+
+    #[test]
+    fn a_fold_of_nothing_is_malformed() {
+        let (r, malformed) = request(b"GET / HTTP/1.1\r\n A: 1\r\nB: 2\r\n\r\n");
+        assert_eq!((r.headers.len(), malformed), (1, true));
+    }
+
+    #[test]
+    fn a_higher_minor_version_is_the_highest_known() {
+        let (r, malformed) = request(b"GET / HTTP/1.7\r\nA: 1\r\n\r\n");
+        assert_eq!((r.headers.len(), malformed), (1, false));
+        let head = parse(Kind::Response, b"HTTP/1.2 200 OK\r\n\r\n");
+        assert_eq!((head.protocol, head.malformed), (Protocol::Http11, false));
+    }
+
+    #[test]
+    fn control_characters_in_values_are_kept_but_for_nul_and_cr() {
+        let (r, malformed) = request(b"GET / HTTP/1.1\r\nA: 1\x01\x1b2\r\n\r\n");
         assert_eq!(
             (r.headers.get(b"a"), malformed),
-            (Some(&b"1    2"[..]), false)
+            (Some(&b"1\x01\x1b2"[..]), false)
         );
-        let (r, malformed) = response(b"HTTP/1.1 200 OK\r\nA: 1\r\n\t2\r\n\r\n");
-        assert!(!malformed && r.headers.get(b"a").is_some_and(|v| v.ends_with(b"2")));
+        for value in ["1\x002", "1\r2"] {
+            let text = format!("GET / HTTP/1.1\r\nA: {value}\r\nB: 3\r\n\r\n");
+            let (r, malformed) = request(text.as_bytes());
+            assert_eq!(
+                (r.headers.get(b"a"), r.headers.len(), malformed),
+                (None, 1, true)
+            );
+        }
     }
 
     #[test]

@@ -392,10 +392,10 @@ impl Reader {
             return Line::Whole(Chunked::Trailer);
         }
         if self.searched > 0 {
-            let trailers = head::trailers(&self.text);
+            let (trailers, malformed) = head::trailers(&self.text);
             if let Some(message) = self.message.as_mut() {
-                message.malformed |= trailers.is_none();
-                message.set_trailers(trailers.unwrap_or_default());
+                message.malformed |= malformed;
+                message.set_trailers(trailers);
             }
         }
         Line::End
@@ -508,6 +508,19 @@ impl Reader {
     pub fn leave_http(&mut self) {
         self.state = State::Opaque;
         self.forget_text();
+    }
+
+    /// Whether it was told so.
+    pub fn has_left_http(&self) -> bool {
+        matches!(self.state, State::Opaque)
+    }
+
+    /// Bytes are missing here: the next message begins at a start line at the beginning of an operation.
+    pub fn lose_step(&mut self) {
+        if matches!(self.state, State::Between) {
+            self.state = State::Seek;
+            self.forget_text();
+        }
     }
 
     /// The next byte is the first of a message.

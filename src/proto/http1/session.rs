@@ -2,8 +2,10 @@
 
 use super::super::backlog::{Backlog, Held};
 use super::super::detect::Kind;
+use super::super::websocket::From;
 use super::super::{Ending, Piece, Sink, WAIT_NS, other, reason};
 use super::reader::{Gap, Reader, Step};
+use super::switch::{Socket, Switch};
 use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
 use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
@@ -60,6 +62,9 @@ pub struct Session {
     pairing: Pairing,
     /// The request that HTTP/2 answers, and its interim responses.
     upgrade: Option<(Message, Vec<u16>)>,
+    limits: BodyLimits,
+    /// What both directions are now.
+    websocket: Option<Box<Socket>>,
     ordinal: u64,
 }
 
@@ -83,6 +88,8 @@ impl Session {
             requests: None,
             pairing: Pairing::default(),
             upgrade: None,
+            limits,
+            websocket: None,
             ordinal: 0,
         }
     }
@@ -143,8 +150,9 @@ impl Session {
         }
         let (unfinished, reset) = (ending == Ending::Unfinished, ending == Ending::Reset);
         while let Some(exchange) = self.pairing.pop_rest(unfinished, reset) {
-            self.give(exchange, sink);
+            self.give_or_hold(exchange, sink);
         }
+        self.end_websocket(ending, sink);
     }
 
     fn end_requests(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
@@ -192,6 +200,9 @@ impl Session {
                 self.lane(dir).backlog.push(piece);
                 return;
             }
+            if self.lane(dir).reader.has_left_http() {
+                return self.follow(dir, piece);
+            }
             let asked = match self.requests {
                 Some(requests) if requests != dir => self.pairing.asked(),
                 _ => Asked::default(),
@@ -211,11 +222,17 @@ impl Session {
             self.lane(dir).backlog.push_gap(len, stamp);
             return;
         }
+        if self.lane(dir).reader.has_left_http() {
+            return self.follow_gap(dir, len);
+        }
         match self.lane(dir).reader.gap(len) {
             Gap::Covered => {}
             Gap::Done(message, beyond) => {
                 self.done(dir, message, sink);
-                if beyond {
+                if self.lane(dir).reader.has_left_http() {
+                    self.follow_gap(dir, u64::from(beyond));
+                } else if beyond {
+                    self.lane(dir).reader.lose_step();
                     self.lost(dir, None, sink);
                 }
             }
@@ -300,12 +317,60 @@ impl Session {
         if status == 101 && framing::switches_to_http2(&message) && self.upgrade(status) {
             return;
         }
-        let tunnel = self.pairing.asked().connect && matches!(status, 200..=299);
+        let switch = Switch::of(&message, self.pairing.asked().connect);
         self.response_ends(message, sink);
-        if status == 101 || tunnel {
-            // What follows is another protocol: here is where it would be handed on.
-            self.lane(dir).reader.leave_http();
-            self.lane(other(dir)).reader.leave_http();
+        match switch {
+            Switch::No => return,
+            Switch::Unknown => return self.look_again(sink),
+            Switch::WebSocket { deflate } => {
+                self.websocket = Some(Box::new(Socket::new(self.limits, deflate)));
+            }
+            Switch::Opaque => {}
+        }
+        self.lane(dir).reader.leave_http();
+        self.lane(other(dir)).reader.leave_http();
+    }
+
+    /// Both directions begin anew.
+    fn look_again(&mut self, sink: &mut impl Sink) {
+        self.give_ended(sink);
+        while let Some(exchange) = self.pairing.pop_rest(false, false) {
+            self.give(exchange, sink);
+        }
+        self.pairing = Pairing::default();
+        self.requests = None;
+        for lane in &mut self.lanes {
+            lane.reader = Reader::new(self.limits, false);
+            lane.broken = false;
+        }
+    }
+
+    /// Who sends in this direction.
+    fn from(&self, dir: Dir) -> From {
+        match self.requests == Some(dir) {
+            true => From::Client,
+            false => From::Server,
+        }
+    }
+
+    /// Takes bytes behind HTTP.
+    fn follow(&mut self, dir: Dir, piece: Piece<'_>) {
+        let from = self.from(dir);
+        if let Some(websocket) = &mut self.websocket {
+            websocket.feed(from, piece);
+        }
+    }
+
+    fn follow_gap(&mut self, dir: Dir, len: u64) {
+        let from = self.from(dir);
+        if let Some(websocket) = self.websocket.as_mut().filter(|_| len > 0) {
+            websocket.gap(from, len);
+        }
+    }
+
+    fn end_websocket(&mut self, ending: Ending, sink: &mut impl Sink) {
+        if let Some(exchange) = self.websocket.take().and_then(|w| w.finish(ending)) {
+            self.give(exchange, sink);
         }
     }
 
@@ -372,7 +437,25 @@ impl Session {
     /// Reads on what no longer has to wait, and gives the exchanges that ended.
     fn settle(&mut self, sink: &mut impl Sink) {
         while self.go_on(Dir::Read, sink) || self.go_on(Dir::Write, sink) {}
+        self.give_ended(sink);
+        if self.websocket.as_ref().is_some_and(|w| w.is_closed()) {
+            self.end_websocket(Ending::Closed, sink);
+        }
+    }
+
+    fn give_ended(&mut self, sink: &mut impl Sink) {
         while let Some(exchange) = self.pairing.pop_ended() {
+            self.give_or_hold(exchange, sink);
+        }
+    }
+
+    /// The exchange that began a WebSocket ends with that.
+    fn give_or_hold(&mut self, exchange: Exchange, sink: &mut impl Sink) {
+        let rest = match &mut self.websocket {
+            Some(websocket) if exchange.status() == Some(101) => websocket.hold(exchange),
+            _ => Some(exchange),
+        };
+        if let Some(exchange) = rest {
             self.give(exchange, sink);
         }
     }
@@ -453,12 +536,15 @@ impl Session {
 
     /// Transactions that have begun and not ended, as far as their requests were seen.
     pub fn in_progress(&self) -> u64 {
-        self.pairing.len() as u64 + u64::from(self.coming().is_some())
+        let websocket = self.websocket.as_ref().is_some_and(|w| w.is_open());
+        self.pairing.len() as u64 + u64::from(self.coming().is_some()) + u64::from(websocket)
     }
 
     /// Approximate memory, in bytes.
     pub fn memory(&self) -> usize {
         let lane = |l: &Lane| l.reader.memory() + l.backlog.memory();
-        size_of::<Self>() + lane(&self.lanes[0]) + lane(&self.lanes[1]) + self.pairing.memory()
+        let websocket = self.websocket.as_ref().map_or(0, |w| w.memory());
+        let lanes = lane(&self.lanes[0]) + lane(&self.lanes[1]);
+        size_of::<Self>() + lanes + self.pairing.memory() + websocket
     }
 }

@@ -8,10 +8,11 @@
 //! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
 
 use super::target::Target;
+use super::websocket;
 use crate::enrich::rfc3339;
 use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
-use crate::redact::Capture;
+use crate::redact::{Capture, Content};
 use crate::rules::Level;
 use crate::sink::json::Json;
 use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
@@ -41,6 +42,9 @@ pub fn encode(capture: &Capture) -> Vec<u8> {
         j.key("direction").string(direction(capture));
         ours(j, capture);
         connection(j, capture);
+        if let Some(w) = &capture.transaction.websocket {
+            websocket::write(j.key("websocket"), capture, w);
+        }
     });
     json.finish()
 }
@@ -49,16 +53,29 @@ pub fn encode(capture: &Capture) -> Vec<u8> {
 pub(super) fn size_hint(capture: &Capture) -> usize {
     let t = &capture.transaction;
     let request = t.request.as_ref().map_or(0, |r| {
-        4 * r.target.len() + 3 * (r.headers.memory() + r.trailers.memory()) + base64_len(&r.body)
+        4 * r.target.len()
+            + 3 * (r.headers.memory() + r.trailers.memory())
+            + body_hint(capture, &r.headers, &r.body)
     });
     let response = t.response.as_ref().map_or(0, |r| {
-        3 * (r.headers.memory() + r.trailers.memory()) + base64_len(&r.body)
+        3 * (r.headers.memory() + r.trailers.memory()) + body_hint(capture, &r.headers, &r.body)
     });
-    2048 + request + response
+    let websocket = t.websocket.as_ref().map_or(0, |w| 1024 + 2 * w.memory());
+    2048 + request + response + websocket
 }
 
-fn base64_len(body: &Body) -> usize {
-    body.bytes().len().div_ceil(3) * 4
+/// How often longer coded content is taken to be when decoded.
+const EXPANSION: usize = 5;
+
+fn body_hint(capture: &Capture, headers: &Headers, body: &Body) -> usize {
+    let base64 = |len: usize| len.div_ceil(3) * 4;
+    let sent = body.bytes().len();
+    if sent == 0 || headers.get(b"content-encoding").is_none() {
+        return base64(sent);
+    }
+    let limit = capture.bodies.max_bytes.max(sent);
+    let as_sent = if capture.bodies.as_sent { sent } else { 0 };
+    base64(sent.saturating_mul(EXPANSION).min(limit)) + base64(as_sent)
 }
 
 fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
@@ -140,7 +157,7 @@ fn request(j: &mut Json, capture: &Capture, request: &Request, target: &Target<'
             ];
             headers(j.key("headers"), &pseudo, &request.headers);
         }
-        body(j, &request.body, level);
+        body(j, &request.body, capture.request_content(), level);
         j.key("query")
             .string(target.query.as_deref().unwrap_or_default());
         j.key("protocol_version")
@@ -173,7 +190,7 @@ fn response(j: &mut Json, capture: &Capture, response: &Response) {
                 &response.headers,
             );
         }
-        body(j, &response.body, level);
+        body(j, &response.body, capture.response_content(), level);
         if level >= Level::Headers {
             j.key("reason").lossy(&response.reason);
         }
@@ -254,10 +271,28 @@ fn bytes(j: &mut Json, bytes: &[u8]) {
     }
 }
 
-fn body(j: &mut Json, body: &Body, level: Level) {
-    if level >= Level::Full {
-        j.key("body").base64(body.bytes());
+/// `body` is what was captured with its codings undone; all sizes are those on the wire.
+fn body(j: &mut Json, body: &Body, content: Option<Content<'_>>, level: Level) {
+    let Some(content) = content.filter(|_| level >= Level::Full) else {
+        return;
+    };
+    j.key("body").base64(content.bytes());
+    j.key("body_is_text").bool(content.text().is_some());
+    match content.encoding().as_str() {
+        "" => j.key("body_encoding").null(),
+        undone => j.key("body_encoding").string(undone),
     }
+    // Also where the coded bytes were cut by capturing.
+    j.key("body_decoded_truncated")
+        .bool(content.stop().is_some());
+    match content.stop() {
+        Some(stop) => j.key("body_decode_stop").string(stop.name()),
+        None => j.key("body_decode_stop").null(),
+    }
+    if let Some(as_sent) = content.as_sent() {
+        j.key("body_as_sent").base64(as_sent);
+    }
+    j.key("body_captured").number(body.bytes().len() as u64);
 }
 
 fn body_facts(j: &mut Json, body: &Body, wire_size: u64) {

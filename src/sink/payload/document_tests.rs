@@ -60,7 +60,8 @@ fn the_document_has_qtaps_shape_and_ours() {
                 "Authorization": "REDACTED", "Content-Type": "text/plain",
                 "Host": "shop.example:8443", "User-Agent": "curl/8", "X-User-Id": "17",
             },
-            "body": "cXVlc3Rpb24=",
+            "body": "cXVlc3Rpb24=", "body_is_text": true, "body_encoding": null,
+            "body_decoded_truncated": false, "body_decode_stop": null, "body_captured": 8,
             "query": "x=1&token=REDACTED", "protocol_version": "1.1",
             "header_list": [
                 ["Host", "shop.example:8443"], ["user-agent", "curl/8"], ["X-user-ID", "17"],
@@ -75,7 +76,9 @@ fn the_document_has_qtaps_shape_and_ours() {
         json!({
             "status": 200, "content_type": "application/json",
             "headers": { ":status": "200", "Content-Type": "application/json", "Via": "a" },
-            "body": STANDARD.encode(b"answer\xff"), "reason": "OK",
+            "body": STANDARD.encode(b"answer\xff"), "body_is_text": true, "body_encoding": null,
+            "body_decoded_truncated": false, "body_decode_stop": null, "body_captured": 7,
+            "reason": "OK",
             "header_list": [["Content-Type", "application/json"], ["Via", "a"], ["Via", "b"]],
             "trailer_list": [],
             "body_size": 7, "body_truncated": false, "body_missing": 0, "wire_size": 300,
@@ -292,4 +295,111 @@ proptest! {
         let stored = doc["request"]["body"].as_str().unwrap();
         prop_assert_eq!(STANDARD.decode(stored).unwrap(), content);
     }
+}
+
+/// The response part of a document whose response has this body in gzip.
+fn zipped(policy: &crate::config::HttpCapture, sent: &[u8]) -> Value {
+    let fields = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
+    let mut t = transaction("/", &[], &fields);
+    t.response.as_mut().unwrap().body = body(sent);
+    let doc = document(&redact(policy, t, Level::Full).0);
+    doc["response"].clone()
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_coded_body_is_stored_decoded_with_the_sizes_of_the_wire() {
+    let content = b"hello ".repeat(100);
+    let sent = gzip(&content);
+    let response = zipped(&policy(), &sent);
+    assert_eq!(response["body"], STANDARD.encode(&content));
+    assert_eq!(response["body_encoding"], "gzip");
+    assert_eq!(response["body_is_text"], true);
+    assert_eq!(response["body_decoded_truncated"], false);
+    assert_eq!(response["body_size"], sent.len());
+    assert_eq!(response["body_captured"], sent.len());
+    assert!(response.get("body_as_sent").is_none());
+}
+
+#[test]
+fn a_coded_body_is_stored_as_sent_too_where_asked() {
+    let with = crate::config::HttpCapture {
+        body_as_sent: true,
+        ..policy()
+    };
+    let sent = gzip(b"hello");
+    let response = zipped(&with, &sent);
+    assert_eq!(response["body"], STANDARD.encode("hello"));
+    assert_eq!(response["body_as_sent"], STANDARD.encode(&sent));
+    let plain = document(&redact(&with, usual(), Level::Full).0);
+    assert!(plain["response"].get("body_as_sent").is_none());
+    let headers = document(&redact(&with, usual(), Level::Headers).0);
+    assert!(headers["response"].get("body_as_sent").is_none());
+}
+
+#[test]
+fn a_bomb_is_cut_and_marked_and_so_is_a_body_cut_by_capturing() {
+    let small = crate::config::HttpCapture {
+        body_max_bytes: 10_000,
+        ..policy()
+    };
+    let sent = gzip(&vec![b'a'; 5_000_000]);
+    let response = zipped(&small, &sent);
+    assert_eq!(response["body"], STANDARD.encode(vec![b'a'; 10_000]));
+    assert_eq!(response["body_decoded_truncated"], true);
+    assert_eq!(response["body_decode_stop"], "limit");
+    let response = zipped(&policy(), &gzip(b"hello")[..13]);
+    assert_eq!(response["body_decode_stop"], "input_ends");
+    assert_eq!(response["body_decoded_truncated"], true);
+    let response = zipped(&policy(), b"not gzip at all");
+    assert_eq!(response["body"], STANDARD.encode("not gzip at all"));
+    assert_eq!(response["body_decode_stop"], "damaged");
+    assert_eq!(response["body_is_text"], false);
+    assert!(response["body_encoding"].is_null());
+}
+
+#[test]
+fn the_messages_of_a_websocket_stand_in_the_order_of_time_at_level_full_alone() {
+    use crate::event::KernelTime;
+    use crate::transaction::websocket::{WebSocket, WebSocketMessage};
+    let mut t = usual();
+    let message = |text: bool, after: u64, bytes: &[u8]| WebSocketMessage {
+        text,
+        compressed: false,
+        whole: true,
+        time: KernelTime(t.timing.start.0 + after),
+        size: 5,
+        bytes: bytes.to_vec(),
+    };
+    let mut websocket = WebSocket::default();
+    websocket.from_client.text = 1;
+    websocket.from_client.messages = 1;
+    websocket.from_client.kept = vec![message(true, 20, b"hello")];
+    websocket.from_server.kept = vec![message(false, 10, &[255]), message(true, 30, b"bye..")];
+    websocket.from_server.close_code = Some(1000);
+    t.websocket = Some(websocket);
+    let doc = at(Level::Full, t.clone())["websocket"].clone();
+    assert_eq!(doc["from_client"]["text"], 1);
+    assert_eq!(doc["close_code"], 1000);
+    assert_eq!(
+        doc["messages"],
+        json!([
+            {"from": "server", "type": "binary", "time_ns": 10, "size": 5, "truncated": true,
+             "compressed": false, "base64": "/w=="},
+            {"from": "client", "type": "text", "time_ns": 20, "size": 5, "truncated": false,
+             "compressed": false, "text": "hello"},
+            {"from": "server", "type": "text", "time_ns": 30, "size": 5, "truncated": false,
+             "compressed": false, "text": "bye.."},
+        ])
+    );
+    let doc = at(Level::Headers, t)["websocket"].clone();
+    assert_eq!(doc["from_client"]["messages"], 1);
+    assert!(doc.get("messages").is_none(), "{doc}");
+    assert!(at(Level::Full, usual()).get("websocket").is_none());
 }

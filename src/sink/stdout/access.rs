@@ -15,10 +15,9 @@
 //! not UTF-8 as `{"base64": "…"}`).
 //! What was not seen is null. A capture whose level kept no headers has none in any mode, likewise bodies.
 
-use super::body;
 use crate::enrich::rfc3339;
 use crate::event::Role;
-use crate::redact::Capture;
+use crate::redact::{Capture, Content};
 use crate::rules::Level;
 use crate::sink::PayloadLink;
 use crate::sink::json::Json;
@@ -107,28 +106,22 @@ fn meta(j: &mut Json, capture: &Capture) {
 }
 
 fn request(j: &mut Json, capture: &Capture, request: &Request, level: Level) {
-    let facts = &capture.facts;
     j.object(|j| {
         url(j, capture);
         j.key("method").lossy(&request.method);
         j.key("proto")
             .string(document::protocol(capture.transaction.protocol));
         j.key("qpoint_request_id").string(&capture.id);
-        let content_type = facts.request_content_type.as_deref();
-        let encoding = facts.request_content_encoding.as_deref();
         message(j, level, &request.headers, &request.trailers);
-        content(j, level, &request.body, content_type, encoding);
+        content(j, level, &request.body, capture.request_content());
     });
 }
 
 fn response(j: &mut Json, capture: &Capture, response: &Response, level: Level) {
-    let facts = &capture.facts;
     j.object(|j| {
         j.key("status").number(response.status);
-        let content_type = facts.response_content_type.as_deref();
-        let encoding = facts.response_content_encoding.as_deref();
         message(j, level, &response.headers, &response.trailers);
-        content(j, level, &response.body, content_type, encoding);
+        content(j, level, &response.body, capture.response_content());
     });
 }
 
@@ -141,22 +134,18 @@ fn message(j: &mut Json, level: Level, headers: &Headers, trailers: &Headers) {
     document::list(j.key("trailer_list"), trailers);
 }
 
-fn content(
-    j: &mut Json,
-    level: Level,
-    body: &Body,
-    content_type: Option<&str>,
-    encoding: Option<&str>,
-) {
+fn content(j: &mut Json, level: Level, body: &Body, content: Option<Content<'_>>) {
+    let mut cut = false;
     if level >= Level::Full {
-        match body::text(body, content_type, encoding) {
+        match content.as_ref().and_then(Content::text) {
             Some(text) => j.key("body").lossy(text),
             None if body.size() == 0 => j.key("body").string(""),
             None => j.key("body").string("<binary>"),
         }
+        cut = content.is_some_and(|c| c.stop().is_some());
     }
     j.key("body_size").number(body.size());
-    j.key("body_truncated").bool(body.truncated());
+    j.key("body_truncated").bool(body.truncated() || cut);
 }
 
 fn ours(j: &mut Json, capture: &Capture, link: Option<&PayloadLink>) {

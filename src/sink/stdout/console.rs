@@ -12,10 +12,10 @@
 //! Header and trailer lines stand behind `>` (request) and `<` (response), bodies four columns in; nothing captured
 //! can begin a line at the left edge. All captured text goes through [`escape`].
 
-use super::{body, escape};
+use super::escape;
 use crate::enrich::rfc3339_millis;
 use crate::event::Role;
-use crate::redact::Capture;
+use crate::redact::{Capture, Content};
 use crate::rules::Level;
 use crate::sink::otlp::encode::{self, REQUEST_NOT_SEEN};
 use crate::sink::{PayloadLink, PayloadStatus};
@@ -153,7 +153,9 @@ fn messages(out: &mut String, capture: &Capture, detail: Level) {
         if bodies {
             let content_type = facts.request_content_type.as_deref();
             let encoding = facts.request_content_encoding.as_deref();
-            content(out, &request.body, content_type, encoding);
+            if let Some(body) = capture.request_content() {
+                content(out, &request.body, &body, content_type, encoding);
+            }
         }
         headers(out, '>', &request.trailers);
     }
@@ -162,7 +164,9 @@ fn messages(out: &mut String, capture: &Capture, detail: Level) {
         if bodies {
             let content_type = facts.response_content_type.as_deref();
             let encoding = facts.response_content_encoding.as_deref();
-            content(out, &response.body, content_type, encoding);
+            if let Some(body) = capture.response_content() {
+                content(out, &response.body, &body, content_type, encoding);
+            }
         }
         headers(out, '<', &response.trailers);
     }
@@ -178,11 +182,17 @@ fn headers(out: &mut String, side: char, headers: &Headers) {
     }
 }
 
-fn content(out: &mut String, body: &Body, content_type: Option<&str>, encoding: Option<&str>) {
+fn content(
+    out: &mut String,
+    body: &Body,
+    content: &Content<'_>,
+    content_type: Option<&str>,
+    encoding: Option<&str>,
+) {
     if body.size() == 0 {
         return;
     }
-    let Some(text) = body::text(body, content_type, encoding) else {
+    let Some(text) = content.text() else {
         add(out, format_args!("    <{} bytes of ", body.size()));
         let content_type = content_type.unwrap_or("unknown type");
         escape::push(out, content_type.as_bytes());
@@ -202,9 +212,20 @@ fn content(out: &mut String, body: &Body, content_type: Option<&str>, encoding: 
             out.push('\n');
         }
     }
-    if (shown.len() as u64) < body.size() {
-        let (shown, size) = (shown.len(), body.size());
+    let cut = body.truncated() || content.stop().is_some();
+    // Of coded content nobody knows how much there is behind the cut.
+    let size = match content.encoding().as_str() {
+        "" => body.size(),
+        _ => text.len() as u64,
+    };
+    let shown = shown.len() as u64;
+    if shown < size {
         add(out, format_args!("    <{shown} of {size} bytes shown>\n"));
+    } else if cut {
+        add(
+            out,
+            format_args!("    <{shown} bytes shown, the rest is missing>\n"),
+        );
     }
 }
 

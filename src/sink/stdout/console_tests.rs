@@ -2,6 +2,7 @@ use super::*;
 use crate::sink::testing::{body, capture, headers};
 use crate::transaction::Mark;
 use proptest::prelude::*;
+use std::io::Write as _;
 
 const LINE: &str =
     "2023-11-14T22:13:20.000Z curl[42] → GET https://example.com/a/b?c=d 200 12.3 ms ↑0 B ↓5 B\n";
@@ -64,10 +65,33 @@ fn full_names_what_is_no_text() {
     };
     let png = end(|c| c.facts.response_content_type = Some("image/png".into()));
     assert_eq!(png, "    <5 bytes of image/png>");
-    let zipped = end(|c| c.facts.response_content_encoding = Some("gzip".into()));
-    assert_eq!(zipped, "    <5 bytes of text/plain, gzip>");
+    let coded = end(|c| {
+        c.facts.response_content_encoding = Some("aes128gcm".into());
+        answer(c).headers.push(b"Content-Encoding", b"aes128gcm");
+    });
+    assert_eq!(coded, "    <5 bytes of text/plain, aes128gcm>");
     let unknown = end(|c| c.facts.response_content_type = None);
     assert_eq!(unknown, "    <5 bytes of unknown type>");
+}
+
+#[test]
+fn coded_text_is_shown_decoded() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder
+        .write_all(b"one\ntwo\n")
+        .expect("a vector takes all");
+    let zipped = encoder.finish().expect("a vector takes all");
+    let mut capture = full();
+    answer(&mut capture)
+        .headers
+        .push(b"Content-Encoding", b"gzip");
+    answer(&mut capture).body = body(&zipped);
+    let out = shown(&capture, Level::Full);
+    assert!(out.ends_with("gzip\n    one\n    two\n"), "{out}");
+    answer(&mut capture).body = body(&zipped[..zipped.len() - 8]);
+    let out = shown(&capture, Level::Full);
+    let end = "    two\n    <8 bytes shown, the rest is missing>\n";
+    assert!(out.ends_with(end), "{out}");
 }
 
 #[test]

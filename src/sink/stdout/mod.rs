@@ -7,7 +7,6 @@
 //! reorders others, gets from a capture to stdout ([`escape`]).
 
 mod access;
-mod body;
 mod console;
 mod escape;
 mod form;

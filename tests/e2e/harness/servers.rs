@@ -2,7 +2,7 @@
 
 use super::process::{Running, wait_for_port};
 use super::work::Work;
-use super::{free_port, pattern, repository};
+use super::{free_port, pattern, repository, venv};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -144,6 +144,13 @@ pub fn nghttpd(work: &Work) -> Server {
         address: "127.0.0.1".into(),
         port,
     }
+}
+
+/// `tests/programs/websocket_server.py`, over TLS.
+pub fn websocket(work: &Work) -> Server {
+    let python = venv("bin/python");
+    let python = python.to_str().expect("a path in UTF-8");
+    script(work, python, "websocket_server.py", "https")
 }
 
 fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> Server {

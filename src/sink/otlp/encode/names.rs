@@ -53,6 +53,8 @@ pub const COMPLETE: &str = "plainspan.capture.complete";
 pub const MARKS: &str = "plainspan.capture.marks";
 /// Seconds from the first byte of the request to the first byte of the response.
 pub const TTFB: &str = "plainspan.ttfb";
+/// Followed by `from_client.` or `from_server.` and what is counted, or by `close_code`.
+pub const WEBSOCKET: &str = "plainspan.websocket.";
 pub const PAYLOAD_URL: &str = "plainspan.payload.url";
 pub const PAYLOAD_DIGEST: &str = "plainspan.payload.digest";
 pub const PAYLOAD_SIZE: &str = "plainspan.payload.size";

@@ -7,6 +7,7 @@ use crate::event::Role;
 use crate::redact::Capture;
 use crate::rules::Level;
 use crate::sink::PayloadLink;
+use crate::sink::payload::websocket::counts;
 use crate::transaction::{Headers, Request, Response};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::{
@@ -102,6 +103,7 @@ pub fn attributes(
     tls(&mut list, capture);
     headers(&mut list, capture, level);
     own(&mut list, capture);
+    websocket(&mut list, capture);
     payload(&mut list, link);
     list
 }
@@ -121,6 +123,7 @@ pub(super) fn log_attributes(
     response(&mut list, capture, &outcome);
     headers(&mut list, capture, capture.decision.level);
     own(&mut list, capture);
+    websocket(&mut list, capture);
     payload(&mut list, link);
     list.finish()
 }
@@ -252,6 +255,27 @@ fn own(list: &mut Attributes, capture: &Capture) {
     if let Some(first) = transaction.timing.response_start {
         let nanos = first.since(transaction.timing.start);
         list.double(names::TTFB, nanos as f64 / 1e9);
+    }
+}
+
+/// Counts of both directions; opcodes that did not occur are left out.
+fn websocket(list: &mut Attributes, capture: &Capture) {
+    let Some(websocket) = &capture.transaction.websocket else {
+        return;
+    };
+    let sides = [
+        ("from_client", &websocket.from_client),
+        ("from_server", &websocket.from_server),
+    ];
+    for (side, frames) in sides {
+        for (what, count) in counts(frames) {
+            if count > 0 || what == "messages" {
+                list.int(&format!("{}{side}.{what}", names::WEBSOCKET), count);
+            }
+        }
+    }
+    if let Some(code) = websocket.close_code() {
+        list.int(&format!("{}close_code", names::WEBSOCKET), code.into());
     }
 }
 

@@ -6,6 +6,7 @@ use crate::redact::Capture;
 use crate::rules::Level;
 use crate::sink::testing::{body, capture, headers};
 use crate::sink::{PayloadLink, PayloadStatus};
+use crate::transaction::websocket::WebSocket;
 use crate::transaction::{Mark, Protocol, Request, Response, TraceContext, TraceContextSource};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
@@ -729,6 +730,23 @@ fn half_a_transaction_is_still_a_span_and_a_log_record() {
             text("(request not seen) 200 12.3 ms")
         );
     }
+}
+
+#[test]
+fn what_went_over_a_websocket_is_counted() {
+    let c = with(Role::Client, |c| {
+        let mut websocket = WebSocket::default();
+        websocket.from_client.text = 3;
+        websocket.from_client.messages = 2;
+        websocket.from_client.close_code = Some(1001);
+        c.transaction.websocket = Some(websocket);
+    });
+    let of = |name: &str| attr(&c, &format!("plainspan.websocket.{name}"));
+    assert_eq!(of("from_client.text"), Some(json!(3)));
+    assert_eq!(of("from_client.messages"), Some(json!(2)));
+    assert_eq!(of("from_server.messages"), Some(json!(0)));
+    assert_eq!(of("from_server.text"), None);
+    assert_eq!(of("close_code"), Some(json!(1001)));
 }
 
 // Resource

@@ -1,0 +1,76 @@
+//! Brotli and Zstandard.
+
+use super::{Output, Stop};
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::DParameter;
+
+/// The largest window of a content coding is 8 MiB (RFC 9659 §3).
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Undoes brotli.
+pub(super) fn brotli(bytes: &[u8], out: &mut Output) -> Option<Stop> {
+    let alloc = StandardAlloc::default;
+    let mut state: BrotliState<StandardAlloc, StandardAlloc, StandardAlloc> =
+        BrotliState::new_strict(alloc(), alloc(), alloc());
+    let (mut left, mut at, mut total) = (bytes.len(), 0, 0);
+    loop {
+        let (wrote, result) = out.write(|room| {
+            let (mut free, mut written) = (room.len(), 0);
+            let result = BrotliDecompressStream(
+                &mut left,
+                &mut at,
+                bytes,
+                &mut free,
+                &mut written,
+                room,
+                &mut total,
+                &mut state,
+            );
+            (written, (written > 0, result))
+        });
+        if out.overflows() {
+            return Some(Stop::Limit);
+        }
+        match result {
+            BrotliResult::ResultSuccess if left > 0 => return Some(Stop::Damaged),
+            BrotliResult::ResultSuccess => return None,
+            // It may hold back what had no room.
+            BrotliResult::NeedsMoreInput if !wrote => return Some(Stop::InputEnds),
+            BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
+            BrotliResult::ResultFailure => return Some(Stop::Damaged),
+        }
+    }
+}
+
+/// Undoes Zstandard: one frame or several in a row.
+pub(super) fn zstd(bytes: &[u8], out: &mut Output) -> Option<Stop> {
+    let Ok(mut decoder) = Decoder::new() else {
+        return Some(Stop::Damaged);
+    };
+    if decoder
+        .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))
+        .is_err()
+    {
+        return Some(Stop::Damaged);
+    }
+    let mut input = InBuffer::around(bytes);
+    loop {
+        let used = input.pos();
+        let (wrote, hint) = out.write(|room| {
+            let mut output = OutBuffer::around(room);
+            let hint = decoder.run(&mut input, &mut output);
+            (output.pos(), (output.pos() > 0, hint))
+        });
+        if out.overflows() {
+            return Some(Stop::Limit);
+        }
+        match hint {
+            Err(_) => return Some(Stop::Damaged),
+            // A frame ended; another may follow.
+            Ok(0) if input.pos() == bytes.len() => return None,
+            Ok(_) if !wrote && input.pos() == used => return Some(Stop::InputEnds),
+            Ok(_) => {}
+        }
+    }
+}

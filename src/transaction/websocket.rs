@@ -1,0 +1,90 @@
+//! What went over a WebSocket (RFC 6455) that began with a transaction.
+
+use crate::event::KernelTime;
+
+/// Frames and messages of both directions.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct WebSocket {
+    pub from_client: Frames,
+    pub from_server: Frames,
+    /// Messages are compressed (permessage-deflate, RFC 7692): those marked so are kept as they were sent.
+    pub deflate: bool,
+}
+
+/// Frames of one direction.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Frames by opcode, whole ones.
+    pub continuation: u64,
+    pub text: u64,
+    pub binary: u64,
+    pub close: u64,
+    pub ping: u64,
+    pub pong: u64,
+    /// Messages, whole ones: text or binary, of one frame or several.
+    pub messages: u64,
+    /// Payload of text and binary messages, in bytes.
+    pub payload: u64,
+    /// Bytes of all frames, headers included, as far as seen or known to be missing.
+    pub wire_size: u64,
+    /// Status code of the close frame (RFC 6455 §7.4).
+    pub close_code: Option<u16>,
+    /// The first messages, as far as the limit of bodies goes.
+    pub kept: Vec<WebSocketMessage>,
+}
+
+impl Frames {
+    /// Text and binary messages that are not among those kept.
+    pub fn left_out(&self) -> u64 {
+        let kept = self.kept.iter().filter(|m| m.whole).count() as u64;
+        self.messages.saturating_sub(kept)
+    }
+
+    fn memory(&self) -> usize {
+        let bytes: usize = self.kept.iter().map(|m| m.bytes.capacity()).sum();
+        bytes + self.kept.capacity() * size_of::<WebSocketMessage>()
+    }
+}
+
+/// A text or binary message. Not `Debug`: it may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebSocketMessage {
+    pub text: bool,
+    /// The bytes are compressed.
+    pub compressed: bool,
+    /// Its last frame was seen to its end.
+    pub whole: bool,
+    /// When its first byte moved.
+    pub time: KernelTime,
+    /// Length of the payload on the wire, unmasked, in bytes.
+    pub size: u64,
+    /// A prefix of the payload.
+    pub bytes: Vec<u8>,
+}
+
+impl WebSocketMessage {
+    /// Some of the payload is not among the bytes.
+    pub fn truncated(&self) -> bool {
+        !self.whole || (self.bytes.len() as u64) < self.size
+    }
+}
+
+impl WebSocket {
+    /// The status code of the client's close frame, else of the server's: the second repeats the first (RFC 6455 §5.5.1).
+    pub fn close_code(&self) -> Option<u16> {
+        self.from_client.close_code.or(self.from_server.close_code)
+    }
+
+    /// Lets go of the messages, overwritten with zeros first. Counts stay.
+    pub fn discard(&mut self) {
+        for frames in [&mut self.from_client, &mut self.from_server] {
+            frames.kept.iter_mut().for_each(|m| m.bytes.fill(0));
+            frames.kept = Vec::new();
+        }
+    }
+
+    /// Bytes of memory that this holds beyond itself.
+    pub fn memory(&self) -> usize {
+        self.from_client.memory() + self.from_server.memory()
+    }
+}

@@ -1,0 +1,23 @@
+"""WebSocket client over TLS: a text in fragments, a binary message of 70,000 bytes, a ping, then closes with 1000.
+
+    websocket_client.py URL CA
+"""
+
+import asyncio
+import ssl
+import sys
+
+from websockets.asyncio.client import connect
+
+
+async def main(url, ca):
+    context = ssl.create_default_context(cafile=ca)
+    async with connect(url, ssl=context, compression=None) as connection:
+        for message in [["hel", "lo"], bytes(70000)]:
+            await connection.send(message)
+            print(await connection.recv())
+            print(len(await connection.recv()))
+        await (await connection.ping(b"there"))
+
+
+asyncio.run(main(*sys.argv[1:]))
