@@ -431,7 +431,6 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
             "body": body(&r.body),
             "wire_size": r.wire_size,
             "offset": r.offset,
-            "h2_stream": r.h2_stream,
         })),
         "response": t.response.as_ref().map(|r| json!({
             "status": r.status,
@@ -445,6 +444,9 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
         "marks": t.marks.iter().map(Mark::name).collect::<Vec<_>>(),
         "context": t.context.as_ref().map(|c| format!("{c:?}")),
     });
+    if let Some(stream) = t.request.as_ref().and_then(|r| r.h2_stream) {
+        out["request"]["h2_stream"] = json!(stream);
+    }
     if times {
         out["ordinal"] = json!(t.ordinal);
         out["tid"] = json!(t.tid);
