@@ -139,12 +139,19 @@ fn a_stream_that_is_broken_off_is_marked_by_what_is_missing() {
     let got = b.rows();
     assert_eq!(
         got[0],
-        want("/cancelled", 0, &["response_missing", "reset"])
+        want("/cancelled", 0, &["response_missing", "stream_reset"])
     );
-    assert_eq!(got[1], want("/half", 200, &["response_cut", "reset"]));
+    assert_eq!(
+        got[1],
+        want("/half", 200, &["response_cut", "stream_reset"])
+    );
     assert_eq!(
         got[2],
-        want("/upload", 0, &["request_cut", "response_missing", "reset"])
+        want(
+            "/upload",
+            0,
+            &["request_cut", "response_missing", "stream_reset"]
+        )
     );
 }
 
@@ -164,7 +171,10 @@ fn a_client_that_cancels_a_response_marks_it_and_what_still_comes_is_ignored() {
         .iter()
         .map(|t| t.response.as_ref().map(|r| r.body.size()));
     assert_eq!(sizes.collect::<Vec<_>>(), [Some(3), Some(0)]);
-    assert_eq!(b.rows()[0], want("/long", 200, &["response_cut", "reset"]));
+    assert_eq!(
+        b.rows()[0],
+        want("/long", 200, &["response_cut", "stream_reset"])
+    );
     b.close();
     assert!(b.rows().is_empty() && b.seen.lost.is_empty());
 }
@@ -180,7 +190,7 @@ fn streams_above_the_last_one_of_goaway_are_refused() {
     b.close();
     let mut got = b.rows();
     got.sort();
-    let refused = ["response_missing", "reset"];
+    let refused = ["response_missing", "stream_reset"];
     assert_eq!(
         got,
         [

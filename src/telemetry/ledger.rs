@@ -63,7 +63,7 @@ pub enum Uncaptured {
     Filtered,
     /// No HTTP in its first bytes.
     NotHttp,
-    /// HTTP/2, which this version does not read.
+    /// HTTP/2 of whose streams nothing could be told: none was opened, or their frames or fields were not understood.
     Http2,
 }
 

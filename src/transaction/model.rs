@@ -46,10 +46,12 @@ pub enum Mark {
     ResponseMalformed = 7,
     /// The agent stopped, or gave the connection up, before the transaction ended.
     Unfinished = 8,
-    /// The connection was reset (ECONNRESET, EPIPE), or the stream (RST_STREAM, or a GOAWAY that refuses it).
+    /// The connection was reset (ECONNRESET, EPIPE).
     Reset = 9,
     /// Header fields refer to what was sent before the agent saw the connection, or in what it lost: they are left out.
     HeadersUnknown = 10,
+    /// The stream was broken off on an HTTP/2 connection that went on (RST_STREAM, or a GOAWAY that refuses it).
+    StreamReset = 11,
 }
 
 impl Mark {
@@ -67,11 +69,12 @@ impl Mark {
             Mark::Unfinished => "unfinished",
             Mark::Reset => "reset",
             Mark::HeadersUnknown => "headers_unknown",
+            Mark::StreamReset => "stream_reset",
         }
     }
 
     /// All marks, in the order of their numbers.
-    pub const ALL: [Mark; 11] = [
+    pub const ALL: [Mark; 12] = [
         Mark::RequestGap,
         Mark::ResponseGap,
         Mark::RequestMissing,
@@ -83,6 +86,7 @@ impl Mark {
         Mark::Unfinished,
         Mark::Reset,
         Mark::HeadersUnknown,
+        Mark::StreamReset,
     ];
 }
 
@@ -146,10 +150,12 @@ pub struct ConnectionInfo {
 /// A request as it was on the wire.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Request {
-    /// Method token, any (RFC 9110 §9.1).
+    /// Method token, any (RFC 9110 §9.1); empty where it is not known.
     pub method: Vec<u8>,
-    /// Request target as sent: origin, absolute, authority or asterisk form (RFC 9112 §3.2).
+    /// Request target as sent: origin, absolute, authority or asterisk form (RFC 9112 §3.2); `:path`, or
+    /// `:authority` of CONNECT (RFC 9113 §8.3.1). Empty where it is not known.
     pub target: Vec<u8>,
+    /// In HTTP/2 without pseudo-header fields, but with `:authority` as `host` and `:protocol` as it is.
     pub headers: Headers,
     pub trailers: Headers,
     pub body: Body,
@@ -164,7 +170,7 @@ pub struct Request {
 /// A response as it was on the wire.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Response {
-    /// Status code, 100 to 999.
+    /// Status code, 100 to 999; 0 where it is not known.
     pub status: u16,
     pub reason: Vec<u8>,
     pub headers: Headers,

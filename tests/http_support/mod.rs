@@ -482,7 +482,6 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
             "body": body(&r.body),
             "wire_size": r.wire_size,
             "offset": r.offset,
-            "h2_stream": r.h2_stream,
         })),
         "response": t.response.as_ref().map(|r| json!({
             "status": r.status,
@@ -509,6 +508,9 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
             "client": frames(&w.from_client),
             "server": frames(&w.from_server),
         });
+    }
+    if let Some(stream) = t.request.as_ref().and_then(|r| r.h2_stream) {
+        out["request"]["h2_stream"] = json!(stream);
     }
     if times {
         out["ordinal"] = json!(t.ordinal);

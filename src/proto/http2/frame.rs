@@ -80,7 +80,7 @@ impl Header {
             kind::PRIORITY => on_stream && self.len == 5,
             kind::RST_STREAM => on_stream && self.len == 4,
             kind::SETTINGS => {
-                !on_stream && self.len % 6 == 0 && !(self.has(flag::ACK) && self.len > 0)
+                !on_stream && self.len.is_multiple_of(6) && !(self.has(flag::ACK) && self.len > 0)
             }
             kind::PUSH_PROMISE => on_stream && self.len >= 4 + padding,
             kind::PING => !on_stream && self.len == 8,
@@ -533,3 +533,7 @@ fn plausible_at(bytes: &[u8], at: usize, max: u32) -> Option<Header> {
     let (header, reserved) = Header::parse(bytes.try_into().ok()?);
     (!reserved && header.is_plausible(max)).then_some(header)
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -409,7 +409,7 @@ impl Session {
         let Some(by) = self.kind(dir) else { return };
         if !self.streams.contains_key(&id) {
             // A server's reset may be seen before the request; all else is of streams that are over.
-            if by == Kind::Request || id <= self.newest || id % 2 == 0 {
+            if by == Kind::Request || id <= self.newest || id.is_multiple_of(2) {
                 return;
             }
             self.open(id, Kind::Response, sink);
@@ -475,7 +475,7 @@ impl Session {
             return rest.done || self.lanes[dir as usize].now > reset.time;
         }
         // The request, or its end, was lost.
-        let passed = id % 2 == 0 || id < self.newest;
+        let passed = id.is_multiple_of(2) || id < self.newest;
         s.response.done && (s.request.lost || passed && s.request.message.is_none())
     }
 

@@ -232,11 +232,15 @@ impl Stream {
         }
         // A server that has answered may end the rest of the request without fault (RFC 9113 §8.1).
         let benign = self.response.done && self.reset.is_some_and(|r| r.code == NO_ERROR);
-        let broken_off = self.reset.is_some() && !benign;
+        let whole = self.request.done && self.response.done;
+        let broken_off = self.reset.is_some() && !benign && !whole;
+        if broken_off {
+            marks.set(Mark::StreamReset);
+        }
         for side in [&mut self.request, &mut self.response] {
             if let Some(message) = side.message.as_mut().filter(|_| !side.done) {
                 message.cut = broken_off || ending.is_some_and(|e| e != Ending::Unfinished);
-                message.reset = broken_off || ending == Some(Ending::Reset);
+                message.reset = ending == Some(Ending::Reset);
                 message.unfinished = ending == Some(Ending::Unfinished) && !broken_off;
             }
         }
@@ -248,7 +252,7 @@ impl Stream {
                 Some(Ending::Unfinished) if !broken_off => Mark::Unfinished,
                 _ => Mark::ResponseMissing,
             });
-            if broken_off || ending == Some(Ending::Reset) {
+            if ending == Some(Ending::Reset) {
                 marks.set(Mark::Reset);
             }
         }

@@ -29,7 +29,8 @@ impl<'a> Target<'a> {
                 let (authority, rest) = rest.split_at(end.unwrap_or(rest.len()));
                 (Some(authority), rest)
             }
-            (None, b"CONNECT") => (Some(rest), &b""[..]),
+            // An extended CONNECT has a path (RFC 8441 §4).
+            (None, b"CONNECT") if !rest.starts_with(b"/") => (Some(rest), &b""[..]),
             (None, _) => (None, rest),
         };
         let query = memchr::memchr(b'?', rest);

@@ -76,22 +76,29 @@ pub fn outcome(transaction: &Transaction) -> Outcome {
             severity: Severity::Error,
         };
     }
-    let Some(response) = &transaction.response else {
+    let Some(status) = status(transaction) else {
         return Outcome {
             error: None,
             severity: Severity::Info,
         };
     };
-    let (error, severity) = match (response.status, transaction.role) {
+    let (error, severity) = match (status, transaction.role) {
         (100..400, _) => (false, Severity::Info),
         (400..500, Role::Server) => (false, Severity::Warn),
         (400..500, Role::Client) => (true, Severity::Warn),
         _ => (true, Severity::Error),
     };
     Outcome {
-        error: error.then(|| Cow::Owned(response.status.to_string())),
+        error: error.then(|| Cow::Owned(status.to_string())),
         severity,
     }
+}
+
+/// Status code of the response. None: there is no response, or its status refers to what was not seen.
+pub fn status(transaction: &Transaction) -> Option<u16> {
+    let status = transaction.response.as_ref()?.status;
+    let unknown = status == 0 && transaction.marks.has(Mark::HeadersUnknown);
+    (!unknown).then_some(status)
 }
 
 /// The word for a transaction that broke off.
@@ -107,6 +114,8 @@ fn failure(transaction: &Transaction) -> Option<&'static str> {
         || (marks.has(Mark::RequestCut) && unanswered);
     if broken && marks.has(Mark::Reset) {
         Some("connection_reset")
+    } else if broken && marks.has(Mark::StreamReset) {
+        Some("stream_reset")
     } else if marks.has(Mark::ResponseMalformed) && unanswered {
         Some("parse_error")
     } else if broken {
@@ -159,6 +168,8 @@ pub fn web(capture: &Capture) -> Web {
     let (path, query) = target.path_and_query();
     let full = match (&target, &host) {
         (Target::Absolute { .. }, _) => Some(text.to_string()),
+        // A path that was not seen is not `/`.
+        (Target::Origin(""), _) => None,
         (Target::Origin(path), Some(host)) => Some(format!("{scheme}://{host}{path}")),
         (Target::Authority(_) | Target::Asterisk, Some(host)) => Some(format!("{scheme}://{host}")),
         (_, None) => None,

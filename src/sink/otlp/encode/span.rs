@@ -136,7 +136,7 @@ fn method(list: &mut Attributes, capture: &Capture, options: &EncodeOptions) {
     };
     let name = options.known_methods.name(&request.method);
     list.text(names::HTTP_REQUEST_METHOD, name);
-    if name.as_bytes() != request.method {
+    if name.as_bytes() != request.method && !request.method.is_empty() {
         let original = String::from_utf8_lossy(&request.method);
         list.text(names::HTTP_REQUEST_METHOD_ORIGINAL, original);
     }
@@ -191,8 +191,8 @@ fn peer_service(list: &mut Attributes, capture: &Capture, web: &Web) {
 }
 
 fn response(list: &mut Attributes, capture: &Capture, outcome: &Outcome) {
-    if let Some(response) = &capture.transaction.response {
-        list.int(names::HTTP_RESPONSE_STATUS_CODE, response.status.into());
+    if let Some(status) = http::status(&capture.transaction) {
+        list.int(names::HTTP_RESPONSE_STATUS_CODE, status.into());
     }
     list.maybe_text(names::ERROR_TYPE, outcome.error.clone());
 }

@@ -57,7 +57,7 @@ pub fn default_port(scheme: &str) -> Option<u16> {
 /// A request target, by its form (RFC 9112 §3.2).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `/path?query`
+    /// `/path?query`; empty: not known.
     Origin(&'a str),
     /// `scheme://authority/path?query`
     Absolute {
@@ -77,7 +77,8 @@ impl<'a> Target<'a> {
         if target == "*" {
             return Target::Asterisk;
         }
-        if method == b"CONNECT" {
+        // An extended CONNECT has a path (RFC 8441 §4).
+        if method == b"CONNECT" && !target.starts_with('/') {
             return Target::Authority(target);
         }
         match target.split_once("://") {
@@ -104,6 +105,7 @@ impl<'a> Target<'a> {
     /// Path, and query without `?` where there is one.
     pub fn path_and_query(&self) -> (Option<&'a str>, Option<&'a str>) {
         let whole = match self {
+            Target::Origin("") => return (None, None),
             Target::Origin(path) => path,
             Target::Absolute { path, .. } => path,
             Target::Asterisk => return (Some("*"), None),
@@ -216,6 +218,8 @@ mod tests {
         );
         assert_eq!(of("OPTIONS", "*"), (Some("*"), None));
         assert_eq!(of("CONNECT", "h:443"), (None, None));
+        assert_eq!(of("CONNECT", "/chat"), (Some("/chat"), None));
+        assert_eq!(of("GET", ""), (None, None));
     }
 
     #[test]

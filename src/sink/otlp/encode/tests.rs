@@ -423,6 +423,8 @@ fn a_transaction_that_broke_off_is_an_error_with_our_word() {
             (None, &[RequestCut, Reset], "connection_reset"),
             (Some(200), &[ResponseCut], "incomplete_response"),
             (Some(200), &[ResponseCut, Reset], "connection_reset"),
+            (None, &[ResponseMissing, StreamReset], "stream_reset"),
+            (Some(200), &[ResponseCut, StreamReset], "stream_reset"),
             (None, &[ResponseMalformed], "parse_error"),
             (None, &[RequestGap, ResponseMissing], "incomplete_response"),
         ] {
@@ -448,6 +450,7 @@ fn what_only_the_capture_lost_is_no_error() {
             (Some(200), &[RequestMalformed]),
             (Some(200), &[RequestCut]),
             (Some(200), &[Unfinished, ResponseCut]),
+            (Some(0), &[HeadersUnknown]),
             (Some(200), &[Reset]),
             (None, &[Unfinished]),
             (None, &[Unfinished, ResponseMissing]),
