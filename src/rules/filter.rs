@@ -155,9 +155,9 @@ fn is_loopback(connection: &ConnectionInfo) -> bool {
         .any(|address| address.ip().is_loopback())
 }
 
-/// Loopback, link-local and private addresses (RFC 1918, RFC 4193).
+/// Loopback, link-local and private addresses (RFC 1918, RFC 4193); an IPv4-mapped address is what it maps.
 pub fn is_internal(address: IpAddr) -> bool {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }

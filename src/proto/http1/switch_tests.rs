@@ -1,7 +1,7 @@
 use super::super::session::Session;
-use crate::proto::Sink;
 use super::*;
 use crate::event::{Dir, KernelTime};
+use crate::proto::Sink;
 use crate::telemetry::ledger::Lost;
 use crate::transaction::Stamp;
 use crate::transaction::websocket::WebSocket;

@@ -14,9 +14,9 @@ use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
 use crate::redact::{Capture, Content};
 use crate::rules::Level;
+use crate::rules::filter::is_internal;
 use crate::sink::json::Json;
 use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
-use std::net::IpAddr;
 
 /// Version of the document's shape. Grows when a key changes its meaning or goes away.
 pub const VERSION: u32 = 1;
@@ -397,16 +397,8 @@ pub(in crate::sink) fn direction(capture: &Capture) -> &'static str {
     let t = &capture.transaction;
     match (t.role, t.connection.remote) {
         (Role::Server, _) => "ingress",
-        (Role::Client, Some(remote)) if internal(remote.ip()) => "egress-internal",
+        (Role::Client, Some(remote)) if is_internal(remote.ip()) => "egress-internal",
         (Role::Client, _) => "egress-external",
-    }
-}
-
-/// Loopback, link-local or private (RFC 1918, RFC 4193).
-fn internal(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }
 
