@@ -8,6 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/ensure-packages.sh nginx curl openssl python3 python3-venv ca-certificates
+# rotel links to the Python library of the interpreter that it was built for.
+scripts/ensure-packages.sh "libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 scripts/ensure-venv.sh target/demo-venv rotel==0.0.1a15
 LIBBPF_SYS_LIBRARY_PATH=$(pkg-config --variable=libdir libelf) cargo build --locked --bin plainspan
 
