@@ -110,6 +110,12 @@ fn a_program_with_its_own_copy_is_found_by_its_symbols() {
     let scan = scan_file(&file).expect("scanned");
     eprintln!("node scanned in {:?}", began.elapsed());
     let symbols: Vec<&str> = scan.targets.iter().map(|t| t.symbol.as_str()).collect();
+    // Debian's own Node is a shared library that uses libssl, and then there is nothing to find in the program.
+    let program = std::fs::read(node).expect("node can be read");
+    if memchr::memmem::find(&program, b"\0libnode.so.").is_some() {
+        assert_eq!(symbols, Vec::<&str>::new());
+        return;
+    }
     for needed in [
         "SSL_read",
         "SSL_read_ex",
