@@ -51,6 +51,16 @@ impl Capture {
         self.with_file(LIBSSL)
     }
 
+    /// Probes the OpenSSL that Node uses: most builds carry their own, Debian's uses libssl.
+    pub fn with_node(self) -> Capture {
+        let bytes = std::fs::read(NODE).expect("read node");
+        let file = object::File::parse(&*bytes).expect("ELF");
+        let own = file
+            .dynamic_symbols()
+            .any(|s| s.name() == Ok("SSL_read") && s.is_definition());
+        self.with_file(if own { NODE } else { LIBSSL })
+    }
+
     /// Probes the functions that a file exports under OpenSSL's names.
     pub fn with_file(mut self, path: &str) -> Capture {
         let attacher = self.kernel.attacher();

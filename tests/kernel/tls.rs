@@ -216,7 +216,7 @@ asyncio.run(main())";
 fn node_that_does_its_own_socket_io_is_bound_right_at_both_ends() {
     let _alone = alone();
     let certificate = Certificate::new();
-    let mut capture = Capture::start(&KernelOptions::default()).with_file(NODE);
+    let mut capture = Capture::start(&KernelOptions::default()).with_node();
     let program = "const https=require('https'),fs=require('fs'),[c,k]=process.argv.slice(1);
 const s=https.createServer({cert:fs.readFileSync(c),key:fs.readFileSync(k)},(q,r)=>r.end('at '+q.socket.remotePort));
 s.listen(0,'127.0.0.1',()=>{let left=20;const port=s.address().port;console.log(port);
