@@ -20,6 +20,8 @@ pub struct Asked {
     pub connect: bool,
     /// It asks to leave HTTP: CONNECT, or `Upgrade`.
     pub switches: bool,
+    /// It waits for 100 (Continue) before it sends its body.
+    pub expects: bool,
 }
 
 /// A request with its response, each as far as it is known.
@@ -298,11 +300,31 @@ impl Pairing {
             .is_some_and(|e| e.asked.switches && e.request_done && !e.response_done)
     }
 
-    /// The newest request is not believed to leave HTTP.
+    /// The newest request is not believed to leave HTTP, or to keep its body back.
     pub fn stay(&mut self) {
         if let Some(exchange) = self.open.back_mut() {
             exchange.asked.switches = false;
+            exchange.asked.expects = false;
         }
+    }
+
+    /// The newest request is not whole, and waits for 100 (Continue).
+    pub fn may_refuse(&self) -> bool {
+        self.open
+            .back()
+            .is_some_and(|e| e.asked.expects && !e.request_done)
+    }
+
+    /// The final response to the newest request came without 100 (Continue) before it; false: 100 came. None: neither.
+    pub fn refused(&self) -> Option<bool> {
+        let newest = self.open.back()?;
+        let continued = newest.interim.contains(&100);
+        (continued || newest.response_done).then_some(!continued)
+    }
+
+    /// Requests without a whole response.
+    pub fn waiting(&self) -> usize {
+        self.open.iter().filter(|e| !e.response_done).count()
     }
 
     /// Takes the newest request out, with its interim responses, because another protocol answers it. None: it is not

@@ -1,9 +1,11 @@
 //! Both directions of a connection that speaks HTTP/1.
 //!
-//! Here is how bytes go on; [`ends`] has how directions end, [`leave`] how the connection leaves HTTP/1.
+//! Here is how bytes go on; [`ends`] has how directions end, [`leave`] how the connection leaves HTTP/1,
+//! [`refuse`] how a body stays away.
 
 mod ends;
 mod leave;
+mod refuse;
 
 pub use leave::Upgrade;
 
@@ -37,6 +39,8 @@ enum Waiting {
     Request,
     /// Bytes after a request that asks to leave HTTP, for its response.
     Switch,
+    /// A request where a body should begin, for the response that may have refused the body.
+    Refusal,
     /// Bytes of HTTP/2, for [`Session::take_upgrade`].
     Upgrade,
 }
@@ -130,7 +134,9 @@ impl Session {
 
     fn run(&mut self, dir: Dir, mut piece: Piece<'_>, sink: &mut impl Sink) {
         loop {
-            if self.must_wait(dir, piece.stamp, piece.is_empty()) {
+            if self.waits_for_refusal(dir, &piece)
+                || self.must_wait(dir, piece.stamp, piece.is_empty())
+            {
                 self.lane(dir).backlog.push(piece);
                 return;
             }
@@ -310,11 +316,13 @@ impl Session {
     /// True: the direction had to wait and no longer has to.
     fn go_on(&mut self, dir: Dir, sink: &mut impl Sink) -> bool {
         let may_switch = self.pairing.may_switch();
-        match self.lane(dir).waiting {
+        let waiting = self.lane(dir).waiting;
+        match waiting {
             Waiting::No | Waiting::Upgrade => return false,
             Waiting::Request => self.match_response(dir, false),
             Waiting::Switch if may_switch => {}
-            Waiting::Switch => self.lane(dir).waiting = Waiting::No,
+            Waiting::Refusal if !self.knows_refusal() => {}
+            Waiting::Switch | Waiting::Refusal => self.lane(dir).waiting = Waiting::No,
         }
         let free = self.lane(dir).waiting == Waiting::No;
         if free {
@@ -345,7 +353,7 @@ impl Session {
         match self.lane(dir).waiting {
             Waiting::No | Waiting::Upgrade => {}
             Waiting::Request => self.match_response(dir, true),
-            Waiting::Switch => {
+            Waiting::Switch | Waiting::Refusal => {
                 self.pairing.stay();
                 self.lane(dir).waiting = Waiting::No;
             }

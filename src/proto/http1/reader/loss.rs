@@ -3,7 +3,7 @@
 use super::super::chunked::Chunked;
 use super::super::{Ending, head};
 use super::{Reader, State, Step};
-use crate::transaction::Message;
+use crate::transaction::{Content, Message};
 
 /// What a gap did.
 pub enum Gap {
@@ -94,5 +94,27 @@ impl Reader {
             unfinished: ending == Ending::Unfinished,
             ..message
         })
+    }
+
+    /// Content is announced, and nothing of it came.
+    pub fn is_unsent(&self) -> bool {
+        let awaits = match self.state {
+            State::Length(rest) => rest > 0,
+            State::Chunked(Chunked::Size) => self.text.is_empty(),
+            _ => false,
+        };
+        let none = |m: &Message| match &m.content {
+            Some(Content::Request(request)) => request.body.size() == 0,
+            _ => false,
+        };
+        awaits && self.message().is_some_and(none)
+    }
+
+    /// The content will not come: the message is whole as it is.
+    pub fn end_unsent(&mut self) -> Option<Message> {
+        match self.done() {
+            Step::Done(message) => Some(message),
+            _ => None,
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Session {
             self.lane(dir).waiting = Waiting::No;
             self.drain(dir, sink);
         }
-        if let Some(message) = self.lane(dir).reader.end(ending) {
+        if let Some(message) = self.end_reader(dir, ending) {
             self.pairing.request_ends(message);
         }
     }
@@ -46,7 +46,7 @@ impl Session {
             self.match_response(dir, true);
             self.drain(dir, sink);
         }
-        if let Some(message) = self.lane(dir).reader.end(ending) {
+        if let Some(message) = self.end_reader(dir, ending) {
             self.response_ends(message, sink);
         }
     }
@@ -58,7 +58,7 @@ impl Session {
         let Some(ending) = lane.ending.filter(|_| lane.waiting == Waiting::No) else {
             return;
         };
-        match lane.reader.end(ending) {
+        match self.end_reader(dir, ending) {
             Some(message) if requests => self.pairing.request_ends(message),
             Some(message) => self.response_ends(message, sink),
             None => {}
