@@ -236,9 +236,14 @@ impl Pair {
         {
             return;
         }
+        let reason = if over {
+            Lost::PipelineFull
+        } else {
+            Lost::Evicted
+        };
         let lost = self.give_up();
         if lost > 0 {
-            sink.lost(Lost::Evicted, lost);
+            sink.lost(reason, lost);
         }
     }
 

@@ -11,6 +11,9 @@ use super::{Content, Mark, Marks, Message, Protocol, Stamp};
 use crate::event::KernelTime;
 use std::collections::VecDeque;
 
+/// Interim responses of one request that are kept.
+pub const INTERIM_MAX: usize = 32;
+
 /// What framing of a response has to know of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
@@ -124,6 +127,7 @@ impl Exchange {
         for (set, mark) in [
             (message.gap, gap),
             (message.malformed, malformed),
+            (message.headers_cut, Mark::HeadersCut),
             (message.cut, cut),
             (message.unfinished, Mark::Unfinished),
             (message.reset, Mark::Reset),
@@ -274,7 +278,8 @@ impl Pairing {
 
     /// An interim response (1xx) was read.
     pub fn interim(&mut self, status: u16) {
-        if let Some(exchange) = self.open.iter_mut().find(|e| !e.response_done) {
+        let next = self.open.iter_mut().find(|e| !e.response_done);
+        if let Some(exchange) = next.filter(|e| e.interim.len() < INTERIM_MAX) {
             exchange.interim.push(status);
         }
     }

@@ -245,6 +245,7 @@ impl Reader {
         self.forget_text();
         let malformed = head::Head {
             malformed: true,
+            cut: true,
             ..parsed
         };
         self.open(malformed, HEAD_MAX, stamp, asked)
@@ -277,6 +278,7 @@ impl Reader {
         Message {
             protocol: parsed.protocol,
             malformed: parsed.malformed,
+            headers_cut: parsed.cut,
             content: Some(parsed.content),
             last: stamp,
             ..Message::begin(self.first.unwrap_or(stamp))

@@ -77,12 +77,17 @@ impl Reader {
             message.add_wire(taken as u64);
         }
         if self.text.last() != Some(&b'\n') {
-            let fits = chunked::plausible(at, &self.text) && self.text.len() <= HEAD_MAX;
-            return if fits { Line::Partial } else { Line::Malformed };
+            return match self.is_trailer_too_long(at) {
+                true => self.cut_trailers(),
+                false if chunked::plausible(at, &self.text) => Line::Partial,
+                false => Line::Malformed,
+            };
         }
         let line = match at {
             Chunked::Size => chunked::after_size(&self.text).map_or(Line::Malformed, Line::Whole),
-            Chunked::DataEnd if self.text.trim_ascii().is_empty() => Line::Whole(Chunked::Size),
+            Chunked::DataEnd if matches!(&self.text[..], b"\n" | b"\r\n") => {
+                Line::Whole(Chunked::Size)
+            }
             Chunked::DataEnd | Chunked::Data(_) => Line::Malformed,
             Chunked::Trailer => return self.trailer_line(),
         };
@@ -90,21 +95,34 @@ impl Reader {
         line
     }
 
+    fn is_trailer_too_long(&self, at: Chunked) -> bool {
+        at == Chunked::Trailer && self.text.len() > HEAD_MAX
+    }
+
+    /// The trailer section is longer than is read: what follows it can't be found.
+    fn cut_trailers(&mut self) -> Line {
+        if let Some(message) = self.message.as_mut() {
+            message.headers_cut = true;
+        }
+        Line::Malformed
+    }
+
     /// The line that ends at the end of `text` is one of the trailer section, which `text` holds from its beginning.
     fn trailer_line(&mut self) -> Line {
         let empty = self.text[self.searched..].trim_ascii().is_empty();
-        if self.text.len() > HEAD_MAX {
-            return Line::Malformed;
+        if self.is_trailer_too_long(Chunked::Trailer) {
+            return self.cut_trailers();
         }
         if !empty {
             self.searched = self.text.len();
             return Line::Whole(Chunked::Trailer);
         }
         if self.searched > 0 {
-            let (trailers, malformed) = head::trailers(&self.text);
+            let trailers = head::trailers(&self.text);
             if let Some(message) = self.message.as_mut() {
-                message.malformed |= malformed;
-                message.set_trailers(trailers);
+                message.malformed |= trailers.malformed;
+                message.headers_cut |= trailers.cut;
+                message.set_trailers(trailers.headers);
             }
         }
         Line::End
