@@ -164,11 +164,15 @@ impl Pair {
         self.protocol = protocol.settle(self.limits, sink);
     }
 
-    /// A direction of a plain socket ends after `total` bytes: what was not seen of them is a gap.
-    pub fn ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
-        if !self.whole {
-            return;
+    /// A direction of a plain socket ends after `total` bytes, counted from its first one.
+    pub fn socket_ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
+        if self.whole {
+            self.ends_at(dir, total, time, sink);
         }
+    }
+
+    /// A direction ends at the offset `total`: what was not seen before that is a gap.
+    pub fn ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
         if let Some((len, last)) = self.assemblies[dir as usize].end_at(total) {
             let unknown = Stamp {
                 time,
