@@ -117,7 +117,7 @@ fn bodies_that_node_codes_over_http_2_are_stored_decoded() {
     let scene = Scene::new(servers::node_http2);
     let target = |coding: &str| scene.work.url_path(&format!("coded/{coding}/100000"));
     let targets = ["gzip", "deflate", "br"].map(target);
-    let calls = targets.each_ref().map(|target| Call::get(target));
+    let calls = targets.each_ref().map(Call::get);
     let answers = Client::CurlHttp2.perform(&scene.work, &scene.server.base(), &[calls.to_vec()]);
     let sizes: Vec<i64> = answers.iter().map(|a| a.body.len() as i64).collect();
     let all = targets.each_ref().map(String::as_str);

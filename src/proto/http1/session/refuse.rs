@@ -36,7 +36,7 @@ impl Session {
         let answered = reader
             .message()
             .is_some_and(|m| piece.stamp.turn.wrapping_sub(m.last.turn) > 1);
-        if !answered || detect::start(piece.bytes) != Start::Line(Kind::Request) {
+        if !answered || !begins_request(piece.bytes) {
             return false;
         }
         match self.refusal() {
@@ -66,6 +66,15 @@ impl Session {
             return self.lane(dir).reader.end_unsent();
         }
         self.lane(dir).reader.end(ending)
+    }
+}
+
+/// A request line, or what of a common one is there so far.
+fn begins_request(bytes: &[u8]) -> bool {
+    match detect::start(bytes) {
+        Start::Line(kind) => kind == Kind::Request,
+        Start::Partial => detect::may_be_common(bytes),
+        Start::No => false,
     }
 }
 

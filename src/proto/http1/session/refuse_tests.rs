@@ -108,6 +108,28 @@ fn a_request_behind_a_refused_body_is_one_of_its_own() {
 }
 
 #[test]
+fn a_request_behind_a_refused_body_may_come_in_two_operations() {
+    for cut in 1..NEXT.len() {
+        let (first, rest) = NEXT.split_at(cut);
+        let steps: [(Dir, &[u8]); 5] = [
+            (Dir::Write, ASK),
+            (Dir::Read, REFUSED),
+            (Dir::Write, first),
+            (Dir::Write, rest),
+            (Dir::Read, DONE),
+        ];
+        for order in orders(&steps) {
+            let told = see(&steps, &order, Ending::Closed).told();
+            let want = [
+                ("/1".to_owned(), Some(417), 0, true),
+                ("/2".to_owned(), Some(204), 0, true),
+            ];
+            assert_eq!(told, want, "{cut} {order:?}");
+        }
+    }
+}
+
+#[test]
 fn a_body_that_looks_like_a_request_is_a_body_where_100_came() {
     let steps: [(Dir, &[u8]); 4] = [
         (Dir::Write, ASK),
