@@ -14,7 +14,7 @@ use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
-use crate::transaction::Transaction;
+use crate::transaction::{Mark, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -211,6 +211,9 @@ impl Stage {
 impl Output for Stage {
     fn transaction(&mut self, raw: Raw<Transaction>) {
         let ticket = self.ledger.transaction_seen();
+        if raw.0.marks.has(Mark::HeadersCut) {
+            self.ledger.headers_cut();
+        }
         let process = self.processes.get(raw.0.pid, raw.0.timing.end);
         if process.is_agent || !self.filter.admits(&raw.0, &process) {
             // One that was there before the agent made no exec.

@@ -173,7 +173,8 @@ fn a_connection_event_written_by_c_decodes_field_by_field() {
 
 #[test]
 fn a_tls_event_written_by_c_decodes_field_by_field() {
-    let fill = "e->tls_id = 3; e->conn_id = 4; e->bound = PS_BOUND_NEXT;";
+    let fill = "e->tls_id = 3; e->conn_id = 4; e->bound = PS_BOUND_NEXT; e->moved[PS_READ] = 5; \
+        e->moved[PS_WRITE] = 6;";
     decoded("ps_tls", "PS_TLS_BIND", fill, |event| {
         let Event::TlsBind(tls) = event else {
             panic!("{event:?}")
@@ -183,6 +184,7 @@ fn a_tls_event_written_by_c_decodes_field_by_field() {
             (3, Some(4), 0x0102_0304)
         );
         assert_eq!(tls.bound, Bound::Next);
+        assert_eq!(tls.moved, Some([5, 6]));
     });
 }
 

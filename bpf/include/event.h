@@ -2,7 +2,8 @@
 /*
  * The wire format between the kernel programs and the agent: the one definition.
  * src/event/layout.rs mirrors it; a test compiles this header and compares every size and offset.
- * Recorded event files depend on it: a change of any structure raises PS_EVENT_VERSION.
+ * Recorded event files depend on it: a change of any structure raises PS_EVENT_VERSION, but for fields added at the end
+ * of one, which the decoder takes as unknown where a recording lacks them.
  * All structures are little-endian, 8-byte aligned, and have no implicit padding.
  */
 #ifndef PLAINSPAN_EVENT_H
@@ -128,6 +129,7 @@ struct ps_tls {
 	__u64 conn_id; /* 0: none */
 	__u8 bound;    /* enum ps_bound */
 	__u8 pad[7];
+	__u64 moved[2]; /* plaintext bytes so far, by enum ps_dir; since the session was first seen */
 };
 
 struct ps_exec {

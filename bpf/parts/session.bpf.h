@@ -29,6 +29,8 @@ static __noinline void ps_session_event(const struct ps_session *s, __u16 kind, 
 	e->tls_id = s->id;
 	e->conn_id = s->conn_id;
 	e->bound = s->how;
+	e->moved[PS_READ] = s->off[PS_READ];
+	e->moved[PS_WRITE] = s->off[PS_WRITE];
 	bpf_ringbuf_submit(e, 0);
 }
 

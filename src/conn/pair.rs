@@ -164,11 +164,15 @@ impl Pair {
         self.protocol = protocol.settle(self.limits, sink);
     }
 
-    /// A direction of a plain socket ends after `total` bytes: what was not seen of them is a gap.
-    pub fn ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
-        if !self.whole {
-            return;
+    /// A direction of a plain socket ends after `total` bytes, counted from its first one.
+    pub fn socket_ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
+        if self.whole {
+            self.ends_at(dir, total, time, sink);
         }
+    }
+
+    /// A direction ends at the offset `total`: what was not seen before that is a gap.
+    pub fn ends_at(&mut self, dir: Dir, total: u64, time: KernelTime, sink: &mut impl Sink) {
         if let Some((len, last)) = self.assemblies[dir as usize].end_at(total) {
             let unknown = Stamp {
                 time,
@@ -236,9 +240,14 @@ impl Pair {
         {
             return;
         }
+        let reason = if over {
+            Lost::PipelineFull
+        } else {
+            Lost::Evicted
+        };
         let lost = self.give_up();
         if lost > 0 {
-            sink.lost(Lost::Evicted, lost);
+            sink.lost(reason, lost);
         }
     }
 

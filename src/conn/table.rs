@@ -58,6 +58,12 @@ impl Table {
                 }
             }
             Event::TlsEnd(tls) => {
+                if let Some([read, written]) = tls.moved {
+                    self.with(Key::Tls(tls.tls), tls.time, out, |pair, sink| {
+                        pair.ends_at(Dir::Read, read, tls.time, sink);
+                        pair.ends_at(Dir::Write, written, tls.time, sink);
+                    });
+                }
                 self.end(Key::Tls(tls.tls), Ending::Closed, tls.time, out);
                 self.unbind(tls.tls);
             }
@@ -230,7 +236,7 @@ impl Table {
     fn eof(&mut self, end: &ConnEnd, out: &mut impl Output) {
         // Over TLS the application may not have read yet what came before.
         self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
-            pair.ends_at(Dir::Read, end.received, end.time, sink);
+            pair.socket_ends_at(Dir::Read, end.received, end.time, sink);
             pair.end_of(Dir::Read, sink);
         });
     }
@@ -247,8 +253,8 @@ impl Table {
             .map(|s| s.sessions.clone())
             .unwrap_or_default();
         self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
-            pair.ends_at(Dir::Read, end.received, end.time, sink);
-            pair.ends_at(Dir::Write, end.sent, end.time, sink);
+            pair.socket_ends_at(Dir::Read, end.received, end.time, sink);
+            pair.socket_ends_at(Dir::Write, end.sent, end.time, sink);
         });
         self.end(Key::Socket(end.conn), ending, end.time, out);
         for tls in sessions {

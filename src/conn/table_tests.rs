@@ -243,6 +243,23 @@ fn the_end_of_receiving_ends_a_response_on_a_plain_socket() {
 }
 
 #[test]
+fn the_last_bytes_of_a_tls_session_are_missed_where_it_ends_with_them() {
+    let until_close = b"HTTP/1.1 200 OK\r\n\r\nuntil";
+    for whole in [true, false] {
+        let mut b = client().over_tls(5);
+        b.whole = whole;
+        let mut bench = Bench::new();
+        bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, until_close)]);
+        b.data(Read, b" the end, which finds no room in the ring");
+        bench.feed_all([b.tls_end(), b.close()]);
+        let t = bench.last();
+        assert!(t.marks.has(Mark::ResponseGap), "{:?}", t.marks);
+        let body = &t.response.as_ref().expect("seen").body;
+        assert_eq!((body.bytes(), body.size()), (&b"until"[..], 46));
+    }
+}
+
+#[test]
 fn bytes_that_are_not_seen_are_stepped_over_inside_a_body() {
     let mut b = client();
     let mut bench = Bench::new();
@@ -445,6 +462,7 @@ fn a_tls_session_may_be_bound_late_and_anew() {
     };
     let bind = |conn: u64| {
         encode(&Event::TlsBind(Tls {
+            moved: None,
             time: KernelTime(1),
             pid: 7,
             tls: TlsId(9),

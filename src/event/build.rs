@@ -120,10 +120,18 @@ fn conn_end(kind: u16, e: &ConnEnd) -> Vec<u8> {
 }
 
 fn tls(kind: u16, t: &Tls) -> Vec<u8> {
-    let mut r = Record::new(kind, size::TLS, t.pid, t.time);
+    let size = match t.moved {
+        Some(_) => size::TLS,
+        None => size::TLS_SHORT,
+    };
+    let mut r = Record::new(kind, size, t.pid, t.time);
     r.put(16, &t.tls.0.to_le_bytes());
     r.put(24, &t.conn.map_or(0, |c| c.0).to_le_bytes());
     r.put(32, &[bound(t.bound)]);
+    if let Some([read, written]) = t.moved {
+        r.put(40, &read.to_le_bytes());
+        r.put(48, &written.to_le_bytes());
+    }
     r.0
 }
 
@@ -345,6 +353,7 @@ impl EventBuilder {
             tls: self.tls.unwrap_or(TlsId(0)),
             conn: Some(self.conn),
             bound: Bound::Exact,
+            moved: Some(self.offsets),
         }))
     }
 }
@@ -371,12 +380,15 @@ mod tests {
             tls: TlsId(6),
             conn: None,
             bound: Bound::Prev,
+            moved: Some([8, 1 << 40]),
         };
+        let short = Tls { moved: None, ..tls };
         let events = [
             Event::ConnEof(end),
             Event::ConnClose(end),
             Event::TlsBind(tls),
             Event::TlsEnd(tls),
+            Event::TlsEnd(short),
             Event::Exit { time, pid: 9 },
             Event::Exec(Exec {
                 time,

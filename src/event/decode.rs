@@ -42,8 +42,8 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, Error> {
         kind::CONN_OPEN => (size::CONN_OPEN, conn_open),
         kind::CONN_EOF => (size::CONN_END, |r| Ok(Event::ConnEof(conn_end(r)?))),
         kind::CONN_CLOSE => (size::CONN_END, |r| Ok(Event::ConnClose(conn_end(r)?))),
-        kind::TLS_BIND => (size::TLS, |r| Ok(Event::TlsBind(tls(r)?))),
-        kind::TLS_END => (size::TLS, |r| Ok(Event::TlsEnd(tls(r)?))),
+        kind::TLS_BIND => (size::TLS_SHORT, |r| Ok(Event::TlsBind(tls(r)?))),
+        kind::TLS_END => (size::TLS_SHORT, |r| Ok(Event::TlsEnd(tls(r)?))),
         kind::EXEC => (size::EXEC, exec),
         kind::EXIT => (size::EXIT, |r| {
             Ok(Event::Exit {
@@ -215,6 +215,7 @@ fn tls(r: Reader<'_>) -> Result<Tls, Error> {
         tls: r.tls(16).ok_or(Error::Value("tls_id", 0))?,
         conn: r.conn(24),
         bound: bound(r.u8(32))?,
+        moved: (r.record.len() >= size::TLS).then(|| [r.u64(40), r.u64(48)]),
     })
 }
 

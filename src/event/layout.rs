@@ -1,7 +1,7 @@
 //! Mirror of `bpf/include/event.h`: sizes, offsets and constants of the kernel's wire format.
 //!
 //! `tests/event_layout.rs` compiles the header and compares every number here with the compiler's.
-//! A change raises [`VERSION`], because recorded event files depend on it.
+//! A change raises [`VERSION`], because recorded event files depend on it; fields added at a structure's end do not.
 
 /// `PS_EVENT_VERSION`.
 pub const VERSION: u16 = 1;
@@ -38,7 +38,9 @@ pub mod size {
     pub const DATA: usize = 72;
     pub const CONN_OPEN: usize = 80;
     pub const CONN_END: usize = 48;
-    pub const TLS: usize = 40;
+    pub const TLS: usize = 56;
+    /// Of recordings that lack `moved`.
+    pub const TLS_SHORT: usize = 40;
     pub const EXEC: usize = 296;
     pub const EXIT: usize = 16;
 }

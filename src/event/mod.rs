@@ -154,6 +154,9 @@ pub struct Tls {
     pub tls: TlsId,
     pub conn: Option<ConnId>,
     pub bound: Bound,
+    /// Plaintext bytes so far, by [`Dir`], since the kernel programs met the session: what a data event's `offset`
+    /// counts. None: the recording does not say.
+    pub moved: Option<[u64; 2]>,
 }
 
 /// A process called `execve`.

@@ -24,8 +24,15 @@ pub enum LeftOut {
 pub enum Lost {
     /// The kernel's ring had no room: raise `limits.ring`.
     RingFull,
-    /// Connection state was given up to stay within `limits`.
+    /// Connection state was given up to stay within the memory of `limits`: raise `limits.memory` or
+    /// `limits.connection_memory`.
     Evicted,
+    /// More streams were open at once on an HTTP/2 connection than are followed: the oldest is given up. A peer that
+    /// opens that many does not mean well, or takes no limit from the other one.
+    StreamsFull,
+    /// More requests waited for their responses on one HTTP/1 connection than are followed. A client that pipelines that
+    /// many does not mean well.
+    PipelineFull,
     /// Not understood as HTTP in the middle of a connection.
     Unparsable,
     /// A destination's queue was full: it is too slow, or down for too long.
@@ -81,12 +88,21 @@ pub struct TransactionsLeftOut {
 pub struct TransactionsLost {
     pub ring_full: u64,
     pub evicted: u64,
+    pub streams_full: u64,
+    pub pipeline_full: u64,
     pub unparsable: u64,
     pub queue_full: u64,
     pub rejected: u64,
     pub retry_exhausted: u64,
     pub spool_full: u64,
     pub shutdown: u64,
+}
+
+/// Transactions among those seen of which a part was left out at a bound of the parsers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TransactionsMarked {
+    /// A header section held more bytes, more fields, or a larger HPACK string or table than is read.
+    pub headers_cut: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -96,6 +112,7 @@ pub struct Transactions {
     pub in_flight: u64,
     pub left_out: TransactionsLeftOut,
     pub lost: TransactionsLost,
+    pub marked: TransactionsMarked,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -211,6 +228,8 @@ impl Snapshot {
             o.unsampled,
             l.ring_full,
             l.evicted,
+            l.streams_full,
+            l.pipeline_full,
             l.unparsable,
             l.queue_full,
             l.rejected,
@@ -255,6 +274,11 @@ impl Ledger {
         }
     }
 
+    /// Of a transaction that was seen, a header section was larger than is read.
+    pub fn headers_cut(&self) {
+        self.lock().transactions.marked.headers_cut += 1;
+    }
+
     fn settle(&self, end: End) {
         let mut counts = self.lock();
         let t = &mut counts.transactions;
@@ -269,6 +293,8 @@ impl Ledger {
             End::LeftOut(LeftOut::Unsampled) => &mut t.left_out.unsampled,
             End::Lost(Lost::RingFull) => &mut t.lost.ring_full,
             End::Lost(Lost::Evicted) => &mut t.lost.evicted,
+            End::Lost(Lost::StreamsFull) => &mut t.lost.streams_full,
+            End::Lost(Lost::PipelineFull) => &mut t.lost.pipeline_full,
             End::Lost(Lost::Unparsable) => &mut t.lost.unparsable,
             End::Lost(Lost::QueueFull) => &mut t.lost.queue_full,
             End::Lost(Lost::Rejected) => &mut t.lost.rejected,
@@ -305,9 +331,12 @@ impl Ledger {
             Lost::RetryExhausted => &mut signal.lost.retry_exhausted,
             Lost::SpoolFull => &mut signal.lost.spool_full,
             // The others happen before a signal exists.
-            Lost::Shutdown | Lost::RingFull | Lost::Evicted | Lost::Unparsable => {
-                &mut signal.lost.shutdown
-            }
+            Lost::Shutdown
+            | Lost::RingFull
+            | Lost::Evicted
+            | Lost::StreamsFull
+            | Lost::PipelineFull
+            | Lost::Unparsable => &mut signal.lost.shutdown,
         } += count;
     }
 

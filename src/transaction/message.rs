@@ -35,6 +35,8 @@ pub struct Message {
     pub gap: bool,
     /// It breaks RFC 9112 in a way that leaves its meaning or end in doubt.
     pub malformed: bool,
+    /// A section of header fields was larger than is read.
+    pub headers_cut: bool,
     /// Its direction ended before it did.
     pub cut: bool,
     /// The agent stopped before it ended.
@@ -53,6 +55,7 @@ impl Message {
             last: first,
             gap: false,
             malformed: false,
+            headers_cut: false,
             cut: false,
             unfinished: false,
             reset: false,

@@ -52,6 +52,8 @@ pub enum Mark {
     HeadersUnknown = 10,
     /// The stream was broken off on an HTTP/2 connection that went on (RST_STREAM, or a GOAWAY that refuses it).
     StreamReset = 11,
+    /// A header or trailer section was larger than is read: fields are left out.
+    HeadersCut = 12,
 }
 
 impl Mark {
@@ -70,11 +72,12 @@ impl Mark {
             Mark::Reset => "reset",
             Mark::HeadersUnknown => "headers_unknown",
             Mark::StreamReset => "stream_reset",
+            Mark::HeadersCut => "headers_cut",
         }
     }
 
     /// All marks, in the order of their numbers.
-    pub const ALL: [Mark; 12] = [
+    pub const ALL: [Mark; 13] = [
         Mark::RequestGap,
         Mark::ResponseGap,
         Mark::RequestMissing,
@@ -87,6 +90,7 @@ impl Mark {
         Mark::Reset,
         Mark::HeadersUnknown,
         Mark::StreamReset,
+        Mark::HeadersCut,
     ];
 }
 

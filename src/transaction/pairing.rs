@@ -11,6 +11,9 @@ use super::{Content, Mark, Marks, Message, Protocol, Stamp};
 use crate::event::KernelTime;
 use std::collections::VecDeque;
 
+/// Interim responses of one request that are kept.
+pub const INTERIM_MAX: usize = 32;
+
 /// What framing of a response has to know of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
@@ -20,6 +23,8 @@ pub struct Asked {
     pub connect: bool,
     /// It asks to leave HTTP: CONNECT, or `Upgrade`.
     pub switches: bool,
+    /// It waits for 100 (Continue) before it sends its body.
+    pub expects: bool,
 }
 
 /// A request with its response, each as far as it is known.
@@ -122,6 +127,7 @@ impl Exchange {
         for (set, mark) in [
             (message.gap, gap),
             (message.malformed, malformed),
+            (message.headers_cut, Mark::HeadersCut),
             (message.cut, cut),
             (message.unfinished, Mark::Unfinished),
             (message.reset, Mark::Reset),
@@ -272,7 +278,8 @@ impl Pairing {
 
     /// An interim response (1xx) was read.
     pub fn interim(&mut self, status: u16) {
-        if let Some(exchange) = self.open.iter_mut().find(|e| !e.response_done) {
+        let next = self.open.iter_mut().find(|e| !e.response_done);
+        if let Some(exchange) = next.filter(|e| e.interim.len() < INTERIM_MAX) {
             exchange.interim.push(status);
         }
     }
@@ -298,11 +305,31 @@ impl Pairing {
             .is_some_and(|e| e.asked.switches && e.request_done && !e.response_done)
     }
 
-    /// The newest request is not believed to leave HTTP.
+    /// The newest request is not believed to leave HTTP, or to keep its body back.
     pub fn stay(&mut self) {
         if let Some(exchange) = self.open.back_mut() {
             exchange.asked.switches = false;
+            exchange.asked.expects = false;
         }
+    }
+
+    /// The newest request is not whole, and waits for 100 (Continue).
+    pub fn may_refuse(&self) -> bool {
+        self.open
+            .back()
+            .is_some_and(|e| e.asked.expects && !e.request_done)
+    }
+
+    /// The final response to the newest request came without 100 (Continue) before it; false: 100 came. None: neither.
+    pub fn refused(&self) -> Option<bool> {
+        let newest = self.open.back()?;
+        let continued = newest.interim.contains(&100);
+        (continued || newest.response_done).then_some(!continued)
+    }
+
+    /// Requests without a whole response.
+    pub fn waiting(&self) -> usize {
+        self.open.iter().filter(|e| !e.response_done).count()
     }
 
     /// Takes the newest request out, with its interim responses, because another protocol answers it. None: it is not

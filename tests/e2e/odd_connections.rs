@@ -1,91 +1,16 @@
 //! Large, slow, interim and broken: each gives a right or a rightly marked transaction.
 
-use crate::harness::agent::Agent;
-use crate::harness::config::Config;
-use crate::harness::exchange::{body_of, read_file_url, wait_for_targets};
+use crate::harness::exchange::{body_of, wait_for_targets};
 use crate::harness::plan::{Call, Client};
-use crate::harness::process::{Output, run};
-use crate::harness::seen::{Seen, header};
+use crate::harness::process::run;
+use crate::harness::scene::{Scene, complete, failed, payload, seconds};
+use crate::harness::seen::header;
 use crate::harness::servers::{self, Server};
 use crate::harness::work::Work;
 use crate::harness::{pattern, turn};
-use crate::otlp_sink::{OtlpSink, SeenSpan};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
-
-/// An agent at level full, a server, and where it all goes.
-struct Scene {
-    sink: OtlpSink,
-    server: Server,
-    agent: Agent,
-    work: Work,
-}
-
-impl Scene {
-    fn new(start: fn(&Work) -> Server) -> Scene {
-        let work = Work::new();
-        let sink = OtlpSink::start();
-        let server = start(&work);
-        let config = Config::new("full")
-            .grpc(&sink.grpc_endpoint())
-            .disk(&work.folder("payloads"));
-        let agent = Agent::start(&work, &config.yaml());
-        Scene {
-            sink,
-            server,
-            agent,
-            work,
-        }
-    }
-
-    /// curl with these options; its exit code is the test's business.
-    fn curl(&self, target: &str, options: &[&str]) -> Output {
-        let mut command = Command::new("curl");
-        command
-            .args(["-q", "-s", "-S", "--http1.1", "--cacert"])
-            .arg(self.work.path("cert.pem"));
-        command
-            .args(["-o", "/dev/null"])
-            .args(options)
-            .arg(format!("{}{target}", self.server.base()));
-        run(
-            &mut command,
-            self.work.dir(),
-            "curl",
-            Duration::from_secs(30),
-        )
-    }
-
-    /// Stops the agent once both sides of the target are there.
-    fn finish(self, target: &str) -> (Seen, Work) {
-        wait_for_targets(&self.agent, &self.sink, &[Call::get(target)], 2);
-        self.agent.stop();
-        (Seen::of(&self.sink), self.work)
-    }
-}
-
-fn complete(span: &SeenSpan) -> bool {
-    span.attr("plainspan.capture.complete") == Some(Value::Bool(true))
-}
-
-fn failed(span: &SeenSpan) -> bool {
-    span.span
-        .status
-        .as_ref()
-        .is_some_and(|status| status.code == StatusCode::Error as i32)
-}
-
-fn payload(span: &SeenSpan) -> Value {
-    let url = span.text("plainspan.payload.url").expect("a payload link");
-    serde_json::from_slice(&read_file_url(&url)).expect("a payload is JSON")
-}
-
-fn seconds(span: &SeenSpan) -> f64 {
-    (span.span.end_time_unix_nano - span.span.start_time_unix_nano) as f64 / 1e9
-}
 
 #[test]
 fn a_response_of_1_mib_is_whole() {

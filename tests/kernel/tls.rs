@@ -53,11 +53,12 @@ fn a_request_is_seen_in_the_clear(tier: Tier) {
         });
         assert!(bound);
     }
-    let ended = capture
-        .events()
-        .into_iter()
-        .any(|e| matches!(e, Event::TlsEnd(t) if Some(t.tls) == sent[0].tls));
-    assert!(ended, "curl frees its session");
+    let ended = capture.events().into_iter().find_map(|e| match e {
+        Event::TlsEnd(t) if Some(t.tls) == sent[0].tls => Some(t.moved),
+        _ => None,
+    });
+    let moved = [response.len() as u64, request.len() as u64];
+    assert_eq!(ended, Some(Some(moved)), "curl frees its session");
 }
 
 #[test]

@@ -1,16 +1,40 @@
 // HTTP/2 server of Node over TLS.
 //   http2_server.js ADDRESS PORT CERT KEY      prints "ready" when it listens
-// GET answers with what was asked; POST reads the body and answers with its length and SHA-256.
+// GET answers with what was asked, `.../coded/CODING/N` with N bytes in that content coding; POST reads the body and
+// answers with its length and SHA-256; an extended CONNECT (RFC 8441) gets back what it sends.
 'use strict';
 const http2 = require('http2');
 const fs = require('fs');
 const crypto = require('crypto');
+const zlib = require('zlib');
+
+const CODINGS = { gzip: zlib.gzipSync, deflate: zlib.deflateSync, br: zlib.brotliCompressSync };
+
+// The bytes 0..255, over and over.
+function pattern(size) {
+  return Buffer.from(Array.from({ length: size }, (_, at) => at % 256));
+}
 
 const [address, port, cert, key] = process.argv.slice(2);
-const options = { cert: fs.readFileSync(cert), key: fs.readFileSync(key) };
+const options = {
+  cert: fs.readFileSync(cert),
+  key: fs.readFileSync(key),
+  settings: { enableConnectProtocol: true },
+};
 
 const server = http2.createSecureServer(options);
 server.on('stream', (stream, headers) => {
+  if (headers[':method'] === 'CONNECT') {
+    stream.respond({ ':status': 200, 'x-server': 'node' });
+    stream.pipe(stream);
+    return;
+  }
+  const [, coding, size] = /\/coded\/(\w+)\/(\d+)$/.exec(headers[':path']) ?? [];
+  if (coding) {
+    stream.respond({ ':status': 200, 'x-server': 'node', 'content-type': 'application/octet-stream', 'content-encoding': coding });
+    stream.end(CODINGS[coding](pattern(Number(size))));
+    return;
+  }
   const hash = crypto.createHash('sha256');
   let length = 0;
   stream.on('data', (piece) => {

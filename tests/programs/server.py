@@ -12,7 +12,11 @@ Paths, whatever stands before the last but one part:
     .../die/N         the same, then the process ends
     .../chunked/N     N bytes in chunks of 1000, with a trailer
     .../close/N       N bytes, no length, ended by the end of the connection
-POST and PUT read the body and answer with its length.
+    .../fold/x        an answer with a header that is folded over two lines
+POST and PUT read the body and answer with its length, but:
+    .../refuse/N      gets status N where it expects 100 (Continue), before it sends a body; the
+                      connection stays open
+    .../early/N       gets status N after the first 1000 bytes of its body, and the connection closes
 """
 
 import hashlib
@@ -69,7 +73,21 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def handle_expect_100(self):
+        path = self.path.split("/")
+        if path[-2] != "refuse":
+            return super().handle_expect_100()
+        self.answer(int(path[-1]), b"no\n")
+        return False
+
     def do_POST(self):
+        path = self.path.split("/")
+        if path[-2] == "early":
+            self.rfile.read(1000)
+            self.close_connection = True
+            self.answer(int(path[-1]), b"enough\n", [("connection", "close")])
+            # Time for the client to take the answer: what it goes on sending makes the close a reset.
+            return time.sleep(0.3)
         length = int(self.headers.get("content-length", "0"))
         body = self.rfile.read(length)
         digest = hashlib.sha256(body).hexdigest()
@@ -131,6 +149,10 @@ class Handler(BaseHTTPRequestHandler):
             piece = body[start : start + 1000]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\nx-checksum: " + hashlib.sha256(body).hexdigest().encode() + b"\r\n\r\n")
+
+    def get_fold(self, _):
+        head = b"HTTP/1.1 200 OK\r\nx-server: python\r\nx-folded: one\r\n\t two\r\ncontent-length: 5\r\n\r\n"
+        self.wfile.write(head + b"here\n")
 
     def get_close(self, size):
         self.send_response(200)

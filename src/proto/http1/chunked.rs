@@ -18,6 +18,9 @@ pub enum Chunked {
 
 /// What follows a line with a chunk's size; None where the line is none. Extensions are passed over.
 pub fn after_size(line: &[u8]) -> Option<Chunked> {
+    if line.len() > LINE_MAX {
+        return None;
+    }
     let line = line.trim_ascii_end();
     let end = line.iter().position(|b| !b.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(end.unwrap_or(line.len()));

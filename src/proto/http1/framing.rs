@@ -109,6 +109,10 @@ pub fn asked(request: &Request) -> Asked {
         head: request.method == b"HEAD",
         connect,
         switches: connect || request.headers.get(b"upgrade").is_some(),
+        expects: request
+            .headers
+            .get_all(b"expect")
+            .any(|v| v.trim_ascii().eq_ignore_ascii_case(b"100-continue")),
     }
 }
 

@@ -12,6 +12,17 @@ pub struct Head {
     pub protocol: Protocol,
     /// Some of it could not be parsed, and is left out.
     pub malformed: bool,
+    /// It is larger than is read; malformed too, since where its message ends can't be told.
+    pub cut: bool,
+}
+
+/// Fields as they were read.
+pub struct Fields {
+    pub headers: Headers,
+    /// Some are wrong, and left out.
+    pub malformed: bool,
+    /// There are more than are read.
+    pub cut: bool,
 }
 
 /// Length of the head that `bytes` begins with, with its empty line; None where it does not end in `bytes`.
@@ -47,7 +58,11 @@ pub fn partial(kind: Kind, bytes: &[u8]) -> Option<Head> {
 fn lenient(kind: Kind, bytes: &[u8]) -> Head {
     let line_end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
     let (line, rest) = bytes.split_at(line_end);
-    let (mut headers, mut malformed) = fields(rest);
+    let Fields {
+        mut headers,
+        mut malformed,
+        cut,
+    } = fields(rest);
     let head = strict(kind, &alone(kind, line)).unwrap_or_else(|| {
         malformed = true;
         start_line(kind, line)
@@ -62,6 +77,7 @@ fn lenient(kind: Kind, bytes: &[u8]) -> Head {
         content,
         protocol: head.protocol,
         malformed,
+        cut,
     }
 }
 
@@ -82,11 +98,11 @@ fn alone(kind: Kind, line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads field lines leniently; true: some are wrong, and left out. An obsolete fold becomes one space, with the white
+/// Reads field lines leniently. An obsolete fold becomes one space, with the white
 /// space around it (RFC 9112 §5.2).
-fn fields(bytes: &[u8]) -> (Headers, bool) {
+fn fields(bytes: &[u8]) -> Fields {
     let mut headers = Headers::with_capacity(0, bytes.len());
-    let mut malformed = false;
+    let (mut malformed, mut cut) = (false, false);
     let mut lines = bytes
         .split(|b| *b == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -101,12 +117,17 @@ fn fields(bytes: &[u8]) -> (Headers, bool) {
             joined.push(b' ');
             joined.extend_from_slice(next.trim_ascii());
         }
-        match field(&whole).filter(|_| headers.len() < FIELDS_MAX) {
-            Some((name, value)) => headers.push(name, value),
+        match field(&whole) {
+            Some((name, value)) if headers.len() < FIELDS_MAX => headers.push(name, value),
+            Some(_) => cut = true,
             None => malformed = true,
         }
     }
-    (headers, malformed)
+    Fields {
+        headers,
+        malformed: malformed || cut,
+        cut,
+    }
 }
 
 /// Name and value of a line. Control characters in a value are kept, but for those that end a line or a string
@@ -140,6 +161,7 @@ fn strict(kind: Kind, bytes: &[u8]) -> Option<Head> {
                     ..Request::default()
                 }),
                 malformed: false,
+                cut: false,
             })
         }
         Kind::Response => {
@@ -155,6 +177,7 @@ fn strict(kind: Kind, bytes: &[u8]) -> Option<Head> {
                     ..Response::default()
                 }),
                 malformed: false,
+                cut: false,
             })
         }
     }
@@ -219,11 +242,12 @@ fn start_line(kind: Kind, line: &[u8]) -> Head {
         content,
         protocol,
         malformed: false,
+        cut: false,
     }
 }
 
-/// Parses a trailer section with its empty line (RFC 9112 §7.1.2); true: some lines break the grammar, and are left out.
-pub fn trailers(bytes: &[u8]) -> (Headers, bool) {
+/// Parses a trailer section with its empty line (RFC 9112 §7.1.2).
+pub fn trailers(bytes: &[u8]) -> Fields {
     debug_assert!(bytes.len() <= HEAD_MAX);
     fields(bytes)
 }
@@ -291,8 +315,11 @@ mod tests {
             let (r, malformed) =
                 response(format!("HTTP/1.1 200 OK\r\nA: {fold}\r\n\r\n").as_bytes());
             assert_eq!((r.headers.get(b"a"), malformed), (Some(&b"1 2"[..]), false));
-            let (t, malformed) = trailers(format!("A: {fold}\r\n\r\n").as_bytes());
-            assert_eq!((t.get(b"a"), malformed), (Some(&b"1 2"[..]), false));
+            let t = trailers(format!("A: {fold}\r\n\r\n").as_bytes());
+            assert_eq!(
+                (t.headers.get(b"a"), t.malformed),
+                (Some(&b"1 2"[..]), false)
+            );
         }
     }
 

@@ -1,10 +1,18 @@
 //! The messages of one direction.
+//!
+//! Here is how they begin, up to the end of a head; [`body`] reads content, [`loss`] has what is left of a message where
+//! bytes are missing or the direction ends.
+
+mod body;
+mod loss;
+
+pub use loss::Gap;
 
 use super::super::Piece;
 use super::super::detect::{self, Kind, Start};
-use super::chunked::{self, Chunked};
+use super::chunked::Chunked;
 use super::framing::{self, Framing};
-use super::{Ending, HEAD_MAX, head};
+use super::{HEAD_MAX, head};
 use crate::transaction::pairing::Asked;
 use crate::transaction::{BodyLimits, Content, Message, Stamp};
 
@@ -21,16 +29,6 @@ pub enum Step {
     Head,
     /// The message is whole.
     Done(Message),
-    /// The direction is out of step; what was read of a message.
-    Lost(Option<Message>),
-}
-
-/// What a gap did.
-pub enum Gap {
-    /// The framing covers it.
-    Covered,
-    /// It ended the message; with `true` it went on behind it.
-    Done(Message, bool),
     /// The direction is out of step; what was read of a message.
     Lost(Option<Message>),
 }
@@ -247,6 +245,7 @@ impl Reader {
         self.forget_text();
         let malformed = head::Head {
             malformed: true,
+            cut: true,
             ..parsed
         };
         self.open(malformed, HEAD_MAX, stamp, asked)
@@ -279,6 +278,7 @@ impl Reader {
         Message {
             protocol: parsed.protocol,
             malformed: parsed.malformed,
+            headers_cut: parsed.cut,
             content: Some(parsed.content),
             last: stamp,
             ..Message::begin(self.first.unwrap_or(stamp))
@@ -288,31 +288,6 @@ impl Reader {
     /// The message whose head was read last, until it ends.
     pub fn message(&self) -> Option<&Message> {
         self.message.as_ref()
-    }
-
-    /// Takes content of at most `most` bytes.
-    fn content(&mut self, piece: &mut Piece<'_>, most: u64) -> u64 {
-        let stamp = piece.stamp;
-        let bytes = piece.take(usize::try_from(most).unwrap_or(usize::MAX));
-        if let Some(message) = self.message.as_mut().filter(|_| !bytes.is_empty()) {
-            message.last = stamp;
-            message.add_wire(bytes.len() as u64);
-            if let Some(body) = message.body_mut() {
-                body.push(bytes, self.limits);
-            }
-        }
-        bytes.len() as u64
-    }
-
-    fn length(&mut self, rest: u64, piece: &mut Piece<'_>) -> Step {
-        let rest = rest - self.content(piece, rest);
-        self.state = State::Length(rest);
-        if rest > 0 { Step::More } else { self.done() }
-    }
-
-    fn until_close(&mut self, piece: &mut Piece<'_>) -> Step {
-        self.content(piece, u64::MAX);
-        Step::More
     }
 
     fn done(&mut self) -> Step {
@@ -329,76 +304,6 @@ impl Reader {
         self.state = State::Seek;
         self.forget_text();
         Step::Lost(self.message.take())
-    }
-
-    fn chunked(&mut self, mut at: Chunked, piece: &mut Piece<'_>) -> Step {
-        while !piece.is_empty() {
-            if let Chunked::Data(rest) = at {
-                let rest = rest - self.content(piece, rest);
-                at = match rest {
-                    0 => Chunked::DataEnd,
-                    rest => Chunked::Data(rest),
-                };
-            } else {
-                match self.coding_line(at, piece) {
-                    Line::Partial => {}
-                    Line::Whole(next) => at = next,
-                    Line::End => return self.done(),
-                    Line::Malformed => return self.malformed(piece),
-                }
-            }
-            self.state = State::Chunked(at);
-        }
-        Step::More
-    }
-
-    fn malformed(&mut self, piece: &mut Piece<'_>) -> Step {
-        if let Some(message) = self.message.as_mut() {
-            message.malformed = true;
-        }
-        self.lost(piece)
-    }
-
-    /// Reads a line of the chunked coding.
-    fn coding_line(&mut self, at: Chunked, piece: &mut Piece<'_>) -> Line {
-        let stamp = piece.stamp;
-        let taken = self.take_line(piece);
-        if let Some(message) = self.message.as_mut() {
-            message.last = stamp;
-            message.add_wire(taken as u64);
-        }
-        if self.text.last() != Some(&b'\n') {
-            let fits = chunked::plausible(at, &self.text) && self.text.len() <= HEAD_MAX;
-            return if fits { Line::Partial } else { Line::Malformed };
-        }
-        let line = match at {
-            Chunked::Size => chunked::after_size(&self.text).map_or(Line::Malformed, Line::Whole),
-            Chunked::DataEnd if self.text.trim_ascii().is_empty() => Line::Whole(Chunked::Size),
-            Chunked::DataEnd | Chunked::Data(_) => Line::Malformed,
-            Chunked::Trailer => return self.trailer_line(),
-        };
-        self.text.clear();
-        line
-    }
-
-    /// The line that ends at the end of `text` is one of the trailer section, which `text` holds from its beginning.
-    fn trailer_line(&mut self) -> Line {
-        let empty = self.text[self.searched..].trim_ascii().is_empty();
-        if self.text.len() > HEAD_MAX {
-            return Line::Malformed;
-        }
-        if !empty {
-            self.searched = self.text.len();
-            return Line::Whole(Chunked::Trailer);
-        }
-        if self.searched > 0 {
-            let (trailers, malformed) = head::trailers(&self.text);
-            if let Some(message) = self.message.as_mut() {
-                message.malformed |= malformed;
-                message.set_trailers(trailers);
-            }
-        }
-        Line::End
     }
 
     fn forget_text(&mut self) {
@@ -422,86 +327,6 @@ impl Reader {
             message.gap = true;
         }
         self.done()
-    }
-
-    /// Steps over `len` bytes that are not to be seen.
-    pub fn gap(&mut self, len: u64) -> Gap {
-        match self.state {
-            State::Opaque => {
-                self.opaque = self.opaque.saturating_add(len);
-                Gap::Covered
-            }
-            State::UntilClose => {
-                self.missing(len);
-                Gap::Covered
-            }
-            State::Length(rest) => {
-                self.missing(len.min(rest));
-                self.state = State::Length(rest - len.min(rest));
-                if len < rest {
-                    return Gap::Covered;
-                }
-                let Step::Done(message) = self.done() else {
-                    return Gap::Lost(None);
-                };
-                if len > rest {
-                    self.state = State::Seek;
-                }
-                Gap::Done(message, len > rest)
-            }
-            State::Chunked(Chunked::Data(rest)) if len <= rest => {
-                self.missing(len);
-                self.state = State::Chunked(match rest - len {
-                    0 => Chunked::DataEnd,
-                    rest => Chunked::Data(rest),
-                });
-                Gap::Covered
-            }
-            _ => Gap::Lost(self.abandon().map(|m| Message { gap: true, ..m })),
-        }
-    }
-
-    fn missing(&mut self, len: u64) {
-        if let Some(message) = self.message.as_mut() {
-            message.gap = true;
-            message.add_wire(len);
-            if let Some(body) = message.body_mut() {
-                body.push_missing(len);
-            }
-        }
-    }
-
-    /// Gives up the message that is being read: what there is of it. The direction is out of step then.
-    fn abandon(&mut self) -> Option<Message> {
-        let partial = match (self.state, self.first) {
-            (State::Head(kind), Some(first)) => Some(match head::partial(kind, &self.text) {
-                Some(parsed) => {
-                    let mut message = self.head_message(parsed, first);
-                    message.add_wire(self.text.len() as u64);
-                    message
-                }
-                None => Message::begin(first),
-            }),
-            (State::Between, Some(first)) if self.proven && !self.text.is_empty() => {
-                Some(Message::begin(first))
-            }
-            _ => self.message.take(),
-        };
-        self.state = State::Seek;
-        self.forget_text();
-        partial
-    }
-
-    /// The direction ends: the message that was being read. Only a body that ends with its direction is whole then.
-    pub fn end(&mut self, ending: Ending) -> Option<Message> {
-        let whole = matches!(self.state, State::UntilClose) && ending == Ending::Closed;
-        let message = self.abandon()?;
-        Some(Message {
-            cut: !whole && ending != Ending::Unfinished,
-            reset: ending == Ending::Reset,
-            unfinished: ending == Ending::Unfinished,
-            ..message
-        })
     }
 
     /// The direction is no longer HTTP.
@@ -547,13 +372,4 @@ impl Reader {
     pub fn memory(&self) -> usize {
         self.text.capacity() + self.message.as_ref().map_or(0, Message::memory)
     }
-}
-
-/// A line of the chunked coding.
-enum Line {
-    Partial,
-    Whole(Chunked),
-    /// The body's end.
-    End,
-    Malformed,
 }

@@ -1,8 +1,16 @@
 //! Both directions of a connection that speaks HTTP/1.
+//!
+//! Here is how bytes go on; [`ends`] has how directions end, [`leave`] how the connection leaves HTTP/1,
+//! [`refuse`] how a body stays away.
+
+mod ends;
+mod leave;
+mod refuse;
+
+pub use leave::Upgrade;
 
 use super::super::backlog::{Backlog, Held};
 use super::super::detect::Kind;
-use super::super::websocket::From;
 use super::super::{Ending, Piece, Sink, WAIT_NS, other, reason};
 use super::reader::{Gap, Reader, Step};
 use super::switch::{Socket, Switch};
@@ -31,6 +39,8 @@ enum Waiting {
     Request,
     /// Bytes after a request that asks to leave HTTP, for its response.
     Switch,
+    /// A request where a body should begin, for the response that may have refused the body.
+    Refusal,
     /// Bytes of HTTP/2, for [`Session::take_upgrade`].
     Upgrade,
 }
@@ -66,18 +76,6 @@ pub struct Session {
     /// What both directions are now.
     websocket: Option<Box<Socket>>,
     ordinal: u64,
-}
-
-/// What a connection goes on with in HTTP/2 (RFC 7540 §3.2).
-pub struct Upgrade {
-    pub requests: Dir,
-    /// The request that stream 1 answers.
-    pub request: Message,
-    pub interim: Vec<u16>,
-    /// Number of the next transaction on the connection.
-    pub ordinal: u64,
-    /// What came after HTTP/1, by [`Dir`].
-    pub lanes: [Backlog; 2],
 }
 
 impl Session {
@@ -120,13 +118,6 @@ impl Session {
         self.settle(sink);
     }
 
-    /// Nothing more comes in this direction.
-    pub fn end_of(&mut self, dir: Dir, sink: &mut impl Sink) {
-        self.lane(dir).ending = Some(Ending::Closed);
-        self.end_lane(dir, sink);
-        self.settle(sink);
-    }
-
     /// Time passes: a response whose request does not come is given up waiting for.
     pub fn tick(&mut self, now: KernelTime, sink: &mut impl Sink) {
         let Some(responses) = self.requests.map(other) else {
@@ -141,62 +132,11 @@ impl Session {
         }
     }
 
-    /// The connection ends, or the agent does.
-    pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
-        if let Some(requests) = self.requests {
-            self.end_requests(requests, ending, sink);
-            self.settle(sink);
-            self.end_responses(other(requests), ending, sink);
-        }
-        let (unfinished, reset) = (ending == Ending::Unfinished, ending == Ending::Reset);
-        while let Some(exchange) = self.pairing.pop_rest(unfinished, reset) {
-            self.give_or_hold(exchange, sink);
-        }
-        self.end_websocket(ending, sink);
-    }
-
-    fn end_requests(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
-        while self.lane(dir).waiting != Waiting::No {
-            if self.pairing.asked().connect {
-                // What was sent into a tunnel that nobody opened.
-                self.lane(dir).backlog = Backlog::default();
-            }
-            self.pairing.stay();
-            self.lane(dir).waiting = Waiting::No;
-            self.drain(dir, sink);
-        }
-        if let Some(message) = self.lane(dir).reader.end(ending) {
-            self.pairing.request_ends(message);
-        }
-    }
-
-    fn end_responses(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
-        while self.lane(dir).waiting != Waiting::No {
-            self.match_response(dir, true);
-            self.drain(dir, sink);
-        }
-        if let Some(message) = self.lane(dir).reader.end(ending) {
-            self.response_ends(message, sink);
-        }
-    }
-
-    /// Ends a direction, once its backlog is empty.
-    fn end_lane(&mut self, dir: Dir, sink: &mut impl Sink) {
-        let requests = self.requests == Some(dir);
-        let lane = self.lane(dir);
-        let Some(ending) = lane.ending.filter(|_| lane.waiting == Waiting::No) else {
-            return;
-        };
-        match lane.reader.end(ending) {
-            Some(message) if requests => self.pairing.request_ends(message),
-            Some(message) => self.response_ends(message, sink),
-            None => {}
-        }
-    }
-
     fn run(&mut self, dir: Dir, mut piece: Piece<'_>, sink: &mut impl Sink) {
         loop {
-            if self.must_wait(dir, piece.stamp, piece.is_empty()) {
+            if self.waits_for_refusal(dir, &piece)
+                || self.must_wait(dir, piece.stamp, piece.is_empty())
+            {
                 self.lane(dir).backlog.push(piece);
                 return;
             }
@@ -331,82 +271,6 @@ impl Session {
         self.lane(other(dir)).reader.leave_http();
     }
 
-    /// Both directions begin anew.
-    fn look_again(&mut self, sink: &mut impl Sink) {
-        self.give_ended(sink);
-        while let Some(exchange) = self.pairing.pop_rest(false, false) {
-            self.give(exchange, sink);
-        }
-        self.pairing = Pairing::default();
-        self.requests = None;
-        for lane in &mut self.lanes {
-            lane.reader = Reader::new(self.limits, false);
-            lane.broken = false;
-        }
-    }
-
-    /// Who sends in this direction.
-    fn from(&self, dir: Dir) -> From {
-        match self.requests == Some(dir) {
-            true => From::Client,
-            false => From::Server,
-        }
-    }
-
-    /// Takes bytes behind HTTP.
-    fn follow(&mut self, dir: Dir, piece: Piece<'_>) {
-        let from = self.from(dir);
-        if let Some(websocket) = &mut self.websocket {
-            websocket.feed(from, piece);
-        }
-    }
-
-    fn follow_gap(&mut self, dir: Dir, len: u64) {
-        let from = self.from(dir);
-        if let Some(websocket) = self.websocket.as_mut().filter(|_| len > 0) {
-            websocket.gap(from, len);
-        }
-    }
-
-    fn end_websocket(&mut self, ending: Ending, sink: &mut impl Sink) {
-        if let Some(exchange) = self.websocket.take().and_then(|w| w.finish(ending)) {
-            self.give(exchange, sink);
-        }
-    }
-
-    /// Both directions go on in HTTP/2. False: nothing was asked that HTTP/2 could answer.
-    fn upgrade(&mut self, status: u16) -> bool {
-        let Some((request, mut interim)) = self.pairing.hand_over() else {
-            return false;
-        };
-        interim.push(status);
-        self.upgrade = Some((request, interim));
-        for lane in &mut self.lanes {
-            lane.waiting = Waiting::Upgrade;
-        }
-        true
-    }
-
-    /// The server has switched to HTTP/2.
-    pub fn has_upgrade(&self) -> bool {
-        self.upgrade.is_some()
-    }
-
-    /// What HTTP/2 goes on with, once the server has switched to it. The session has nothing left then.
-    pub fn take_upgrade(&mut self) -> Option<Upgrade> {
-        let (request, interim) = self.upgrade.take()?;
-        Some(Upgrade {
-            requests: self.requests?,
-            request,
-            interim,
-            ordinal: self.ordinal,
-            lanes: self
-                .lanes
-                .each_mut()
-                .map(|l| std::mem::take(&mut l.backlog)),
-        })
-    }
-
     fn response_ends(&mut self, message: Message, sink: &mut impl Sink) {
         let gap = message.gap;
         // A message without a head was not matched when it began.
@@ -449,25 +313,16 @@ impl Session {
         }
     }
 
-    /// The exchange that began a WebSocket ends with that.
-    fn give_or_hold(&mut self, exchange: Exchange, sink: &mut impl Sink) {
-        let rest = match &mut self.websocket {
-            Some(websocket) if exchange.status() == Some(101) => websocket.hold(exchange),
-            _ => Some(exchange),
-        };
-        if let Some(exchange) = rest {
-            self.give(exchange, sink);
-        }
-    }
-
     /// True: the direction had to wait and no longer has to.
     fn go_on(&mut self, dir: Dir, sink: &mut impl Sink) -> bool {
         let may_switch = self.pairing.may_switch();
-        match self.lane(dir).waiting {
+        let waiting = self.lane(dir).waiting;
+        match waiting {
             Waiting::No | Waiting::Upgrade => return false,
             Waiting::Request => self.match_response(dir, false),
             Waiting::Switch if may_switch => {}
-            Waiting::Switch => self.lane(dir).waiting = Waiting::No,
+            Waiting::Refusal if !self.knows_refusal() => {}
+            Waiting::Switch | Waiting::Refusal => self.lane(dir).waiting = Waiting::No,
         }
         let free = self.lane(dir).waiting == Waiting::No;
         if free {
@@ -498,7 +353,7 @@ impl Session {
         match self.lane(dir).waiting {
             Waiting::No | Waiting::Upgrade => {}
             Waiting::Request => self.match_response(dir, true),
-            Waiting::Switch => {
+            Waiting::Switch | Waiting::Refusal => {
                 self.pairing.stay();
                 self.lane(dir).waiting = Waiting::No;
             }

@@ -18,6 +18,15 @@ pub struct Block {
     pub wire: u64,
     /// None: the block was not all seen, or too long.
     pub head: Option<Head>,
+    /// It was longer than is kept.
+    pub too_long: bool,
+}
+
+impl Block {
+    /// It was larger than is read.
+    pub fn is_cut(&self) -> bool {
+        self.too_long || self.head.as_ref().is_some_and(|h| h.cut)
+    }
 }
 
 /// A block that goes on.
@@ -77,6 +86,7 @@ impl Blocks {
                 first,
                 wire: header.wire(),
                 head: None,
+                too_long: false,
             },
         });
         self.add(fragment.map(|f| f.bytes));
@@ -96,8 +106,14 @@ impl Blocks {
 
     fn add(&mut self, bytes: Option<&[u8]>) {
         let Some(open) = &mut self.open else { return };
-        match bytes.filter(|b| self.bytes.len() + b.len() <= BLOCK_MAX) {
-            Some(bytes) => self.bytes.extend_from_slice(bytes),
+        match bytes {
+            Some(bytes) if self.bytes.len() + bytes.len() <= BLOCK_MAX => {
+                self.bytes.extend_from_slice(bytes);
+            }
+            Some(_) => {
+                open.block.too_long = true;
+                open.whole = false;
+            }
             None => open.whole = false,
         }
     }

@@ -17,8 +17,10 @@ pub struct Head {
     scheme: bool,
     /// Fields that the decoder could not know were left out.
     pub unknown: bool,
-    /// It breaks the RFC.
+    /// It breaks the RFC, or breaks off.
     pub malformed: bool,
+    /// It is larger than is read.
+    pub cut: bool,
 }
 
 impl Head {
@@ -29,8 +31,9 @@ impl Head {
             (Some(name), Some(value)) => head.field(name, value),
             _ => head.unknown = true,
         });
-        if decoded.is_err() {
+        if let Err(error) = decoded {
             head.malformed = true;
+            head.cut = error.is_bound();
             decoder.lost_block();
         }
         head

@@ -25,7 +25,5 @@ const FRAME_MAX: usize = 16 << 10;
 const BLOCK_MAX: usize = 80 << 10;
 /// Streams that were ended by a reset, whose last frames may still come.
 const RESET_KEPT: usize = 256;
-/// Interim responses of one stream that are kept.
-const INTERIM_MAX: usize = 32;
 /// How long a stream that may have ended in lost bytes is kept without news, in nanoseconds of event time.
 const LOST_NS: u64 = 10_000_000_000;

@@ -368,15 +368,15 @@ impl Session {
         }
         self.streams.entry(id).or_default();
         if self.streams.len() > STREAMS_MAX {
-            self.evict(sink);
+            self.evict(Lost::StreamsFull, sink);
         }
     }
 
     /// Gives up the oldest stream.
-    fn evict(&mut self, sink: &mut impl Sink) {
+    fn evict(&mut self, reason: Lost, sink: &mut impl Sink) {
         if let Some((id, stream)) = self.streams.pop_first() {
             self.forget(id, &stream);
-            sink.lost(Lost::Evicted, 1);
+            sink.lost(reason, 1);
         }
     }
 
@@ -528,7 +528,7 @@ impl Session {
             if self.streams.is_empty() {
                 return false;
             }
-            self.evict(sink);
+            self.evict(Lost::Evicted, sink);
         }
         true
     }

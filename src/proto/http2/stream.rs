@@ -2,10 +2,9 @@
 
 use super::super::Ending;
 use super::super::detect::Kind;
-use super::INTERIM_MAX;
 use super::block::Block;
 use crate::event::KernelTime;
-use crate::transaction::pairing::Exchange;
+use crate::transaction::pairing::{Exchange, INTERIM_MAX};
 use crate::transaction::{BodyLimits, Content, Mark, Marks, Message, Protocol, Stamp};
 
 /// `NO_ERROR` (RFC 9113 §7).
@@ -115,6 +114,7 @@ impl Stream {
         let mut message = Message {
             protocol: Protocol::Http2,
             last,
+            headers_cut: block.is_cut(),
             gap: block.head.is_none() || self.side(kind).lost,
             ..Message::begin(block.first)
         };
@@ -144,6 +144,7 @@ impl Stream {
         };
         // Trailers end the stream (RFC 9113 §8.1).
         message.malformed |= !block.end_stream;
+        message.headers_cut |= block.is_cut();
         match block.head {
             Some(head) => {
                 let (fields, malformed) = head.into_trailers();

@@ -9,6 +9,7 @@ pub mod http;
 pub mod ledger;
 pub mod plan;
 pub mod process;
+pub mod scene;
 pub mod seen;
 pub mod servers;
 pub mod work;

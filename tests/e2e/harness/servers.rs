@@ -121,12 +121,24 @@ pub fn h2c(work: &Work) -> Server {
     script(work, PYTHON, "h2c_server.py", "http")
 }
 
-/// `nghttpd` over TLS, which serves files, and pushes `/pushed.css` with `/page`.
+/// `nghttpd` over TLS, which serves files, with a trailer, and pushes `/pushed.css` with `/page`.
 pub fn nghttpd(work: &Work) -> Server {
+    start_nghttpd(work, "https")
+}
+
+/// The same without TLS: HTTP/2 from the first byte.
+pub fn nghttpd_plain(work: &Work) -> Server {
+    start_nghttpd(work, "http")
+}
+
+fn start_nghttpd(work: &Work, scheme: &'static str) -> Server {
     let port = free_port();
     let www = work.folder("nghttpd");
     std::fs::write(www.join("page"), pattern(20_000)).expect("write a file to serve");
     std::fs::write(www.join("pushed.css"), pattern(3000)).expect("write a file to serve");
+    // A path that no other request of the host has.
+    let own = work.folder(&format!("nghttpd{}", work.url_path("")));
+    std::fs::write(own.join("load"), pattern(600)).expect("write a file to serve");
     let mut command = Command::new("nghttpd");
     command.args([
         "--address=127.0.0.1",
@@ -134,16 +146,25 @@ pub fn nghttpd(work: &Work) -> Server {
         "--trailer=x-end: yes",
     ]);
     command.arg("-d").arg(&www);
-    command.arg(port.to_string());
-    command.arg(work.path("key.pem")).arg(work.path("cert.pem"));
-    let running = Running::start(&mut command, work.dir(), "nghttpd");
+    if scheme == "http" {
+        command.arg("--no-tls").arg(port.to_string());
+    } else {
+        command.arg(port.to_string());
+        command.arg(work.path("key.pem")).arg(work.path("cert.pem"));
+    }
+    let running = Running::start(&mut command, work.dir(), &format!("nghttpd-{scheme}"));
     wait_for_port(&running, "127.0.0.1", port);
     Server {
         running,
-        scheme: "https",
+        scheme,
         address: "127.0.0.1".into(),
         port,
     }
+}
+
+/// `tests/programs/proxy.py`, without TLS.
+pub fn proxy(work: &Work) -> Server {
+    script(work, PYTHON, "proxy.py", "http")
 }
 
 /// `tests/programs/websocket_server.py`, over TLS.

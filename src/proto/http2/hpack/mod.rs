@@ -41,6 +41,13 @@ pub enum Error {
     TableSize,
 }
 
+impl Error {
+    /// The block may be right, and is larger than is read.
+    pub fn is_bound(self) -> bool {
+        matches!(self, Error::StringTooLong | Error::ListTooLong)
+    }
+}
+
 /// A name or a value. `None`: it was set before the decoder began.
 pub type Part<'a> = Option<&'a [u8]>;
 

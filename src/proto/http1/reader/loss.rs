@@ -1,0 +1,120 @@
+//! What of a message is left where bytes are missing, or where its direction ends.
+
+use super::super::chunked::Chunked;
+use super::super::{Ending, head};
+use super::{Reader, State, Step};
+use crate::transaction::{Content, Message};
+
+/// What a gap did.
+pub enum Gap {
+    /// The framing covers it.
+    Covered,
+    /// It ended the message; with `true` it went on behind it.
+    Done(Message, bool),
+    /// The direction is out of step; what was read of a message.
+    Lost(Option<Message>),
+}
+
+impl Reader {
+    /// Steps over `len` bytes that are not to be seen.
+    pub fn gap(&mut self, len: u64) -> Gap {
+        match self.state {
+            State::Opaque => {
+                self.opaque = self.opaque.saturating_add(len);
+                Gap::Covered
+            }
+            State::UntilClose => {
+                self.missing(len);
+                Gap::Covered
+            }
+            State::Length(rest) => {
+                self.missing(len.min(rest));
+                self.state = State::Length(rest - len.min(rest));
+                if len < rest {
+                    return Gap::Covered;
+                }
+                let Step::Done(message) = self.done() else {
+                    return Gap::Lost(None);
+                };
+                if len > rest {
+                    self.state = State::Seek;
+                }
+                Gap::Done(message, len > rest)
+            }
+            State::Chunked(Chunked::Data(rest)) if len <= rest => {
+                self.missing(len);
+                self.state = State::Chunked(match rest - len {
+                    0 => Chunked::DataEnd,
+                    rest => Chunked::Data(rest),
+                });
+                Gap::Covered
+            }
+            _ => Gap::Lost(self.abandon().map(|m| Message { gap: true, ..m })),
+        }
+    }
+
+    fn missing(&mut self, len: u64) {
+        if let Some(message) = self.message.as_mut() {
+            message.gap = true;
+            message.add_wire(len);
+            if let Some(body) = message.body_mut() {
+                body.push_missing(len);
+            }
+        }
+    }
+
+    /// Gives up the message that is being read: what there is of it. The direction is out of step then.
+    fn abandon(&mut self) -> Option<Message> {
+        let partial = match (self.state, self.first) {
+            (State::Head(kind), Some(first)) => Some(match head::partial(kind, &self.text) {
+                Some(parsed) => {
+                    let mut message = self.head_message(parsed, first);
+                    message.add_wire(self.text.len() as u64);
+                    message
+                }
+                None => Message::begin(first),
+            }),
+            (State::Between, Some(first)) if self.proven && !self.text.is_empty() => {
+                Some(Message::begin(first))
+            }
+            _ => self.message.take(),
+        };
+        self.state = State::Seek;
+        self.forget_text();
+        partial
+    }
+
+    /// The direction ends: the message that was being read. Only a body that ends with its direction is whole then.
+    pub fn end(&mut self, ending: Ending) -> Option<Message> {
+        let whole = matches!(self.state, State::UntilClose) && ending == Ending::Closed;
+        let message = self.abandon()?;
+        Some(Message {
+            cut: !whole && ending != Ending::Unfinished,
+            reset: ending == Ending::Reset,
+            unfinished: ending == Ending::Unfinished,
+            ..message
+        })
+    }
+
+    /// Content is announced, and nothing of it came.
+    pub fn is_unsent(&self) -> bool {
+        let awaits = match self.state {
+            State::Length(rest) => rest > 0,
+            State::Chunked(Chunked::Size) => self.text.is_empty(),
+            _ => false,
+        };
+        let none = |m: &Message| match &m.content {
+            Some(Content::Request(request)) => request.body.size() == 0,
+            _ => false,
+        };
+        awaits && self.message().is_some_and(none)
+    }
+
+    /// The content will not come: the message is whole as it is.
+    pub fn end_unsent(&mut self) -> Option<Message> {
+        match self.done() {
+            Step::Done(message) => Some(message),
+            _ => None,
+        }
+    }
+}
