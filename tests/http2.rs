@@ -2,6 +2,7 @@
 
 mod http_support;
 
+use http_support::calls::{ANSWER, call, message};
 use http_support::frames::{
     END_STREAM, Encoder, PREFACE, data, frame, goaway, request, rst, settings,
 };
@@ -372,4 +373,37 @@ fn a_block_that_breaks_the_rules_is_a_marked_message_and_the_next_stream_is_righ
     assert_eq!(got[0], want("/twice", 200, &["request_malformed"]));
     assert!(got[1].2.contains(&"request_malformed"));
     assert_eq!((got[2].0.as_str(), got[2].1), ("/good", 200));
+}
+
+#[test]
+fn a_call_that_is_broken_off_has_the_code_that_this_means() {
+    let mut b = Bench::opened();
+    for (stream, timeout) in [(1, "1n"), (3, "1H"), (5, "1H"), (7, "1H")] {
+        let head = b.client.headers(stream, 0, &call("/a.B/C", timeout));
+        b.send(&[head, data(stream, 0, &message(0, b"asked"))].concat());
+    }
+    let begun = b.server.headers(5, 0, &ANSWER);
+    b.receive(&[begun, data(5, 0, &message(0, b"cut off")[..8])].concat());
+    b.send(&[rst(1, 8), rst(3, 8)].concat());
+    b.receive(&[rst(5, 11), rst(7, 7), frame(6, 0, 0, b"pingpong")].concat());
+    b.close();
+    let got: Vec<_> = b
+        .seen
+        .transactions
+        .iter()
+        .map(|t| {
+            let grpc = t.grpc.as_ref().expect("a call");
+            let code = grpc.code.map(|c| c.name().into_owned());
+            let answered = grpc.from_server.map(|c| (c.messages, c.partial));
+            (code.unwrap_or_default(), grpc.inferred, answered)
+        })
+        .collect();
+    let want = [
+        ("DEADLINE_EXCEEDED", None),
+        ("CANCELLED", None),
+        ("RESOURCE_EXHAUSTED", Some((0, true))),
+        ("UNAVAILABLE", None),
+    ]
+    .map(|(code, answered)| (code.to_owned(), true, answered));
+    assert_eq!(got, want);
 }

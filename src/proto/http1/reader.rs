@@ -276,13 +276,14 @@ impl Reader {
         if let Content::Request(request) = &mut parsed.content {
             request.offset = self.offset;
         }
-        Message {
+        let mut message = Message {
             protocol: parsed.protocol,
             malformed: parsed.malformed,
-            content: Some(parsed.content),
             last: stamp,
             ..Message::begin(self.first.unwrap_or(stamp))
-        }
+        };
+        message.set_head(parsed.content);
+        message
     }
 
     /// The message whose head was read last, until it ends.
@@ -297,9 +298,7 @@ impl Reader {
         if let Some(message) = self.message.as_mut().filter(|_| !bytes.is_empty()) {
             message.last = stamp;
             message.add_wire(bytes.len() as u64);
-            if let Some(body) = message.body_mut() {
-                body.push(bytes, self.limits);
-            }
+            message.push_content(bytes, self.limits);
         }
         bytes.len() as u64
     }
@@ -419,7 +418,7 @@ impl Reader {
     /// The guess was wrong: the message ended before.
     fn broken_off(&mut self) -> Step {
         if let Some(message) = self.message.as_mut() {
-            message.gap = true;
+            message.lose();
         }
         self.done()
     }
@@ -457,17 +456,20 @@ impl Reader {
                 });
                 Gap::Covered
             }
-            _ => Gap::Lost(self.abandon().map(|m| Message { gap: true, ..m })),
+            _ => {
+                let mut message = self.abandon();
+                if let Some(message) = message.as_mut() {
+                    message.lose();
+                }
+                Gap::Lost(message)
+            }
         }
     }
 
     fn missing(&mut self, len: u64) {
         if let Some(message) = self.message.as_mut() {
-            message.gap = true;
             message.add_wire(len);
-            if let Some(body) = message.body_mut() {
-                body.push_missing(len);
-            }
+            message.miss_content(len);
         }
     }
 

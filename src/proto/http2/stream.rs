@@ -130,7 +130,7 @@ impl Stream {
                     (Content::Response(response), malformed)
                 }
             };
-            message.content = Some(content);
+            message.set_head(content);
             message.malformed = malformed;
         }
         self.side(kind).message = Some(message);
@@ -160,9 +160,7 @@ impl Stream {
         let side = self.side(kind);
         if let Some(message) = side.message.as_mut().filter(|_| !side.done) {
             message.last = last;
-            if let Some(body) = message.body_mut() {
-                body.push(bytes, limits);
-            }
+            message.push_content(bytes, limits);
         }
     }
 
@@ -170,10 +168,7 @@ impl Stream {
     pub fn missing(&mut self, kind: Kind, len: u64) {
         let side = self.side(kind);
         if let Some(message) = side.message.as_mut().filter(|_| !side.done) {
-            message.gap = true;
-            if let Some(body) = message.body_mut() {
-                body.push_missing(len);
-            }
+            message.miss_content(len);
         }
     }
 
@@ -195,7 +190,7 @@ impl Stream {
         }
         side.lost = true;
         if let Some(message) = &mut side.message {
-            message.gap = true;
+            message.lose();
         }
         true
     }
@@ -269,13 +264,13 @@ impl Stream {
             .find_map(|side| side.message.as_ref())?
             .first;
         let messages = (self.request.message, self.response.message);
-        Some(Exchange::join(
-            first,
-            Protocol::Http2,
-            messages,
-            self.interim,
-            marks,
-        ))
+        let mut exchange =
+            Exchange::join(first, Protocol::Http2, messages, self.interim, marks);
+        exchange.broken_off = self
+            .reset
+            .filter(|_| broken_off)
+            .map(|reset| (reset.code, reset.time));
+        Some(exchange)
     }
 
     /// Approximate memory, in bytes.

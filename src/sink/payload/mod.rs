@@ -16,6 +16,7 @@ mod job;
 mod link;
 mod store;
 mod target;
+pub(super) mod grpc;
 pub(super) mod websocket;
 
 pub use document::{VERSION, encode};
