@@ -169,6 +169,73 @@ fn check(span: &SeenSpan, want: &Want, port: u16) {
     assert_eq!(text("server.address"), "localhost", "{of}");
 }
 
+/// Port of `ipv4:ADDRESS:PORT`, as the server saw its client.
+fn peer_port(span: &SeenSpan) -> i64 {
+    let lines = header(span.attr("plainspan.response.trailer.x-peer"));
+    let port = lines
+        .first()
+        .and_then(|l| l.rsplit(':').next()?.parse().ok());
+    port.unwrap_or_else(|| panic!("no peer in {lines:?}"))
+}
+
+#[test]
+fn calls_on_many_connections_at_once_are_whole_and_their_addresses_are_right_or_unknown() {
+    const CALLS: usize = 8 * 4 * 25;
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let server = servers::grpc(&work);
+    let config = Config::new("headers").grpc(&sink.grpc_endpoint());
+    let agent = Agent::start(&work, &config.yaml());
+    let mut client = Command::new(PYTHON);
+    client
+        .arg(program("grpc_load.py"))
+        .arg(format!("localhost:{}", server.port))
+        .arg(work.path("cert.pem"))
+        .args(["8", "4", "25"]);
+    run_well(
+        &mut client,
+        work.dir(),
+        "grpc_load",
+        Duration::from_secs(60),
+    );
+    let target = target("Unary");
+    let arrived = |sink: &OtlpSink| Seen::of(sink).spans_of(&target).len() >= 2 * CALLS;
+    let all = sink.wait_for(arrived, Duration::from_secs(20));
+    assert!(all, "{}", agent.ledger());
+    agent.ledger().assert_nothing_lost();
+    agent.stop();
+    let seen = Seen::of(&sink);
+    let spans = seen.spans_of(&target);
+    let mut told: Vec<(String, i32)> = Vec::new();
+    let mut unknown = 0;
+    for span in spans {
+        told.push((
+            header(span.attr("http.request.header.x-call")).concat(),
+            span.span.kind,
+        ));
+        let complete = span.attr("plainspan.capture.complete");
+        assert_eq!(complete, Some(Value::Bool(true)));
+        assert_eq!(span.int("plainspan.grpc.from_client.messages"), Some(1));
+        assert_eq!(span.int("plainspan.grpc.from_server.messages"), Some(1));
+        assert_eq!(span.text("rpc.response.status_code").as_deref(), Some("OK"));
+        let client = span.span.kind == SpanKind::Client as i32;
+        let own = if client {
+            "network.local.port"
+        } else {
+            "network.peer.port"
+        };
+        match span.int(own) {
+            Some(port) => assert_eq!(port, peer_port(span), "{:#?}", span.span),
+            None => unknown += 1,
+        }
+    }
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 2 * CALLS, "one span a call and side");
+    assert!(unknown * 20 <= 2 * CALLS, "{unknown} spans know no address");
+}
+
 fn document(span: &SeenSpan) -> Value {
     let url = span.text("plainspan.payload.url").expect("a payload link");
     serde_json::from_slice(&read_file_url(&url)).expect("a payload is JSON")

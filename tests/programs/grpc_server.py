@@ -2,7 +2,8 @@
 
     grpc_server.py ADDRESS PORT CERT KEY      prints "ready" when it listens
 
-Service `plainspan.test.v1.Echo`: messages are bytes. `Unary` and `Packed` answer with what they got, `ClientStream` with
+Service `plainspan.test.v1.Echo`: messages are bytes. `Unary` and `Packed` answer with what they got (and `Unary` with
+`x-peer` in its trailers: who asked), `ClientStream` with
 the length of all, `ServerStream` with its message four times, `Bidi` with each message twice as long. `Missing` fails
 at once, `Broken` after two messages, `Slow` answers when nobody waits any more.
 """
@@ -17,7 +18,7 @@ SERVICE = "plainspan.test.v1.Echo"
 
 
 def unary(request, context):
-    context.set_trailing_metadata((("x-end", "yes"),))
+    context.set_trailing_metadata((("x-end", "yes"), ("x-peer", context.peer())))
     return request
 
 
@@ -67,7 +68,7 @@ def main(address, port, cert, key):
         "Broken": grpc.unary_stream_rpc_method_handler(broken),
         "Slow": grpc.unary_unary_rpc_method_handler(slow),
     }
-    server = grpc.server(futures.ThreadPoolExecutor(8))
+    server = grpc.server(futures.ThreadPoolExecutor(16))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     with open(key, "rb") as k, open(cert, "rb") as c:
         credentials = grpc.ssl_server_credentials([(k.read(), c.read())])
