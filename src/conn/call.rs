@@ -135,3 +135,117 @@ fn inferred_code(exchange: &Exchange) -> Option<Code> {
         false => Some(code),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::KernelTime;
+    use crate::transaction::{BodyLimits, Marks, Protocol, Stamp};
+
+    const LIMITS: BodyLimits = BodyLimits {
+        capture: true,
+        max_bytes: 1000,
+    };
+
+    fn message(content: Content, body: &[u8]) -> Message {
+        let first = Stamp {
+            time: KernelTime(0),
+            pid: 1,
+            tid: 1,
+            turn: 0,
+        };
+        let mut message = Message::begin(first);
+        message.set_head(content);
+        message.push_content(body, LIMITS);
+        message
+    }
+
+    fn headers(fields: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            headers.push(name.as_bytes(), value.as_bytes());
+        }
+        headers
+    }
+
+    fn exchange(
+        asked: &[(&str, &str)],
+        answer: &[(&str, &str)],
+        status: u16,
+        body: &[u8],
+    ) -> Exchange {
+        let request = Request {
+            headers: headers(asked),
+            ..Request::default()
+        };
+        let response = Response {
+            status,
+            headers: headers(answer),
+            ..Response::default()
+        };
+        let request = message(Content::Request(request), b"");
+        let response = message(Content::Response(response), body);
+        let messages = (Some(request), Some(response));
+        let first = messages.0.as_ref().map(|m| m.first);
+        Exchange::join(
+            first.expect("a request"),
+            Protocol::Http11,
+            messages,
+            Vec::new(),
+            Marks::default(),
+        )
+    }
+
+    const WEB: [(&str, &str); 1] = [("content-type", "application/grpc-web")];
+
+    #[test]
+    fn header_fields_at_the_end_of_a_body_become_trailers_and_leave_the_body() {
+        let body = b"\0\0\0\0\x01m\x80\0\0\0\x1egrpc-status: 3\r\nx-token: abcde";
+        let mut exchange = exchange(&WEB, &WEB, 200, body);
+        let grpc = of(&mut exchange).expect("a call");
+        assert_eq!(grpc.code, Some(Code(3)));
+        let response = exchange.response.as_ref().and_then(response).expect("one");
+        assert_eq!(response.trailers.get(b"x-token"), Some(&b"abcde"[..]));
+        assert_eq!(response.body.bytes(), b"\0\0\0\0\x01m");
+        assert_eq!(response.body.size(), body.len() as u64);
+    }
+
+    #[test]
+    fn an_end_of_a_connect_stream_that_cannot_be_read_leaves_the_body() {
+        let stream = [("content-type", "application/connect+proto")];
+        let of_end = |flags: u8, end: &[u8]| {
+            let body = [
+                &b"\0\0\0\0\x01m"[..],
+                &[flags, 0, 0, 0, end.len() as u8],
+                end,
+            ]
+            .concat();
+            let mut exchange = exchange(&stream, &stream, 200, &body);
+            let grpc = of(&mut exchange).expect("a call");
+            let response = exchange.response.as_ref().and_then(response).expect("one");
+            (grpc.code.map(|c| c.0), response.body.bytes().len())
+        };
+        assert_eq!(of_end(2, b"{}"), (Some(0), 13));
+        assert_eq!(
+            of_end(2, br#"{"error":{"code":"aborted"}}"#),
+            (Some(10), 39)
+        );
+        assert_eq!(of_end(3, b"packed"), (None, 6));
+    }
+
+    #[test]
+    fn what_a_proxy_answers_is_no_message_of_the_server() {
+        let grpc = [("content-type", "application/grpc")];
+        let html = [("content-type", "text/html")];
+        let call = of(&mut exchange(&grpc, &html, 502, b"<html>")).expect("a call");
+        assert_eq!((call.from_server, call.code), (None, None));
+        let once = [
+            ("content-type", "application/proto"),
+            ("connect-protocol-version", "1"),
+        ];
+        let json = [("content-type", "application/json")];
+        let call = of(&mut exchange(&once, &json, 404, b"{}")).expect("a call");
+        assert_eq!((call.kind, call.from_server), (Kind::ConnectUnary, None));
+        assert!(of(&mut exchange(&html, &html, 200, b"")).is_none());
+    }
+}

@@ -70,13 +70,11 @@ impl Message {
             Content::Request(r) => &r.headers,
             Content::Response(r) => &r.headers,
         };
-        let is_coded = |v: &[u8]| !v.is_empty() && !v.eq_ignore_ascii_case(b"identity");
-        // Messages inside a content coding can't be seen.
-        let coded = headers.get_all(b"content-encoding").any(is_coded);
         let kind = headers.get(b"content-type").and_then(Kind::of);
-        self.grpc = kind
-            .filter(|_| !coded)
-            .map(|kind| Box::new(Messages::new(kind)));
+        // Messages inside a content coding can't be seen.
+        let is_coded = |v: &[u8]| !v.is_empty() && !v.eq_ignore_ascii_case(b"identity");
+        let kind = kind.filter(|_| !headers.get_all(b"content-encoding").any(is_coded));
+        self.grpc = kind.map(|kind| Box::new(Messages::new(kind)));
         self.content = Some(content);
     }
 

@@ -264,8 +264,7 @@ impl Stream {
             .find_map(|side| side.message.as_ref())?
             .first;
         let messages = (self.request.message, self.response.message);
-        let mut exchange =
-            Exchange::join(first, Protocol::Http2, messages, self.interim, marks);
+        let mut exchange = Exchange::join(first, Protocol::Http2, messages, self.interim, marks);
         exchange.broken_off = self
             .reset
             .filter(|_| broken_off)

@@ -12,11 +12,11 @@
 pub(super) mod document;
 mod explain;
 mod folder;
+pub(super) mod grpc;
 mod job;
 mod link;
 mod store;
 mod target;
-pub(super) mod grpc;
 pub(super) mod websocket;
 
 pub use document::{VERSION, encode};

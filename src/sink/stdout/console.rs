@@ -111,7 +111,11 @@ fn calls(out: &mut String, transaction: &Transaction) {
     out.push_str(" messages");
     for (arrow, counts) in [('↑', grpc.from_client), ('↓', grpc.from_server)] {
         if let Some(counts) = counts {
-            let more = if counts.marks().next().is_some() { "?" } else { "" };
+            let more = if counts.marks().next().is_some() {
+                "?"
+            } else {
+                ""
+            };
             add(out, format_args!(" {arrow}{}{more}", counts.messages));
         }
     }

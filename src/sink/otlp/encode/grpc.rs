@@ -80,3 +80,117 @@ pub fn attributes(list: &mut Attributes, capture: &Capture, level: Level) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EncodeOptions, line, span};
+    use super::*;
+    use crate::sink::testing::{call, capture};
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+
+    fn calling(role: Role, code: Option<u32>) -> Capture {
+        let mut capture = capture(role);
+        call(&mut capture, code.map(Code));
+        capture
+    }
+
+    fn of(capture: &Capture) -> Span {
+        span(capture, None, &EncodeOptions::default())
+    }
+
+    fn attr(span: &Span, name: &str) -> Option<Value> {
+        let found = span.attributes.iter().find(|kv| kv.key == name)?;
+        found.value.clone()?.value
+    }
+
+    fn text(value: &str) -> Option<Value> {
+        Some(Value::StringValue(value.to_owned()))
+    }
+
+    #[test]
+    fn a_call_has_the_attributes_of_both_conventions() {
+        let mut capture = calling(Role::Client, Some(14));
+        capture.facts.grpc_message = Some("no cart".to_owned());
+        let span = of(&capture);
+        assert_eq!(span.name, "shop.v1.Cart/Add");
+        for (name, value) in [
+            ("rpc.system.name", "grpc"),
+            ("rpc.method", "shop.v1.Cart/Add"),
+            ("rpc.response.status_code", "UNAVAILABLE"),
+            ("error.type", "UNAVAILABLE"),
+            ("http.request.method", "POST"),
+            ("plainspan.grpc.protocol", "grpc"),
+            ("plainspan.grpc.message", "no cart"),
+        ] {
+            assert_eq!(attr(&span, name), text(value), "{name}");
+        }
+        let count = |name: &str| attr(&span, &format!("plainspan.grpc.{name}"));
+        assert_eq!(count("from_client.messages"), Some(Value::IntValue(1)));
+        assert_eq!(count("from_server.payload_size"), Some(Value::IntValue(20)));
+        assert_eq!(count("from_server.marks"), None);
+        assert!(line(&capture).contains(" 200 UNAVAILABLE "));
+    }
+
+    #[test]
+    fn a_server_is_in_error_by_its_own_faults_alone() {
+        for (code, client, server, severity) in [
+            (0, false, false, Severity::Info),
+            (1, true, false, Severity::Warn),
+            (2, true, true, Severity::Error),
+            (4, true, true, Severity::Error),
+            (5, true, false, Severity::Warn),
+            (16, true, false, Severity::Warn),
+            (99, true, true, Severity::Error),
+        ] {
+            for (role, error) in [(Role::Client, client), (Role::Server, server)] {
+                let capture = calling(role, Some(code));
+                let outcome = outcome(&capture.transaction).expect("a code");
+                let told = (outcome.error.is_some(), outcome.severity);
+                assert_eq!(told, (error, severity), "{code} {role:?}");
+                assert_eq!(of(&capture).status.is_some(), error, "{code} {role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_code_the_outcome_is_that_of_http() {
+        let mut capture = calling(Role::Client, None);
+        if let Some(response) = &mut capture.transaction.response {
+            response.status = 503;
+        }
+        let span = of(&capture);
+        assert_eq!(attr(&span, "rpc.response.status_code"), None);
+        assert_eq!(attr(&span, "error.type"), text("503"));
+    }
+
+    #[test]
+    fn what_a_server_does_not_know_is_no_name_of_a_span() {
+        let span = of(&calling(Role::Server, Some(12)));
+        assert_eq!(span.name, "grpc");
+        assert_eq!(attr(&span, "rpc.method"), text("shop.v1.Cart/Add"));
+    }
+
+    #[test]
+    fn below_level_headers_nothing_is_said_in_words_and_doubtful_counts_say_so() {
+        let mut capture = calling(Role::Client, Some(5));
+        capture.facts.grpc_message = Some("no cart of ann".to_owned());
+        capture.decision.level = Level::Summary;
+        if let Some(grpc) = &mut capture.transaction.grpc {
+            grpc.inferred = true;
+            grpc.from_server = Some(Counts {
+                gap: true,
+                partial: true,
+                ..Counts::default()
+            });
+        }
+        let span = of(&capture);
+        assert_eq!(attr(&span, "plainspan.grpc.message"), None);
+        let inferred = attr(&span, "plainspan.grpc.status_inferred");
+        assert_eq!(inferred, Some(Value::BoolValue(true)));
+        let Some(Value::ArrayValue(marks)) = attr(&span, "plainspan.grpc.from_server.marks") else {
+            panic!("no marks");
+        };
+        assert_eq!(marks.values.len(), 2);
+    }
+}
