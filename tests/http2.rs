@@ -11,6 +11,7 @@ use plainspan::conn::{ConnectionFate, Limits, Table};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role, decode};
 use plainspan::telemetry::ledger::Lost;
+use plainspan::transaction::grpc::Counts;
 use plainspan::transaction::{Mark, Transaction};
 
 /// A client's connection over TLS, with the encoders of both ends.
@@ -406,4 +407,31 @@ fn a_call_that_is_broken_off_has_the_code_that_this_means() {
     ]
     .map(|(code, answered)| (code.to_owned(), true, answered));
     assert_eq!(got, want);
+}
+
+#[test]
+fn a_call_on_a_connection_that_is_met_late_is_known_by_the_fields_that_are() {
+    let mut b = Bench::with(false, limits());
+    let open = b.builder.open();
+    b.feed(&open);
+    // What these put into the tables is not known.
+    let (get, ok) = (b.client.get(1, "/before"), b.server.ok(1, END_STREAM));
+    b.lose(Dir::Write, &get);
+    b.lose(Dir::Read, &ok);
+    for (stream, status) in [(3, "grpc-status"), (5, "x-status")] {
+        let head = b.client.headers(stream, 0, &request("POST", "/a.B/C"));
+        b.send(&[head, data(stream, END_STREAM, &message(0, b"asked"))].concat());
+        b.ok(stream, 0);
+        let answers = [message(0, b"one"), message(0, b"two")].concat();
+        let trailers = b.server.headers(stream, END_STREAM, &[(status, "5")]);
+        b.receive(&[data(stream, 0, &answers), trailers].concat());
+    }
+    let calls: Vec<_> = b.seen.transactions.iter().map(|t| t.grpc.clone()).collect();
+    assert_eq!(calls.len(), 2);
+    let call = calls[0].as_ref().expect("a call");
+    let counted = |c: Option<Counts>| c.map(|c| (c.messages, c.size));
+    let got = (counted(call.from_client), counted(call.from_server));
+    assert_eq!(got, (Some((1, 5)), Some((2, 6))));
+    assert_eq!(call.code.map(|c| c.0), Some(5));
+    assert!(calls[1].is_none());
 }

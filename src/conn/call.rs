@@ -1,6 +1,6 @@
 //! From an exchange to what it is as a call of gRPC, gRPC-Web or Connect.
 
-use crate::proto::grpc::{Status, timeout};
+use crate::proto::grpc::{Messages, Status, timeout};
 use crate::transaction::grpc::{Code, Counts, Grpc, Kind};
 use crate::transaction::pairing::Exchange;
 use crate::transaction::{Content, Headers, Message, Request, Response};
@@ -15,23 +15,24 @@ const EARLY_NS: u64 = 10_000_000;
 /// them.
 pub fn of(exchange: &mut Exchange) -> Option<Grpc> {
     let asked = exchange.request.as_ref().and_then(request);
+    let answer = exchange.response.as_ref().and_then(response);
     let by_request = asked.and_then(|r| Kind::of_request(&r.headers));
-    let by_response = exchange.response.as_ref().and_then(response);
-    let by_response = by_response.and_then(|r| Kind::of(r.headers.get(b"content-type")?));
-    let kind = by_request.or(by_response)?;
+    let by_response = answer.and_then(|r| Kind::of(r.headers.get(b"content-type")?));
+    let guessed = || names_grpc(exchange).then_some(Kind::Grpc);
+    let kind = by_request.or(by_response).or_else(guessed)?;
+    let answered =
+        kind != Kind::ConnectUnary || answer.is_some_and(|r| (200..300).contains(&r.status));
     let mut grpc = Grpc {
         kind,
-        from_client: by_request.and_then(|_| counts(exchange.request.as_ref()?, kind)),
-        from_server: None,
+        from_client: exchange.request.as_ref().and_then(|m| counts(m, kind)),
+        from_server: exchange
+            .response
+            .as_ref()
+            .filter(|_| answered)
+            .and_then(|m| counts(m, kind)),
         code: None,
         inferred: false,
     };
-    let answered = |r: &Response| kind != Kind::ConnectUnary || (200..300).contains(&r.status);
-    if let Some(message) = &exchange.response
-        && response(message).is_some_and(answered)
-    {
-        grpc.from_server = counts(message, kind);
-    }
     let messages = [&mut exchange.request, &mut exchange.response];
     messages.into_iter().flatten().for_each(move_trailers);
     grpc.code = exchange.response.as_ref().and_then(sent_code);
@@ -40,6 +41,19 @@ pub fn of(exchange: &mut Exchange) -> Option<Grpc> {
         grpc.inferred = grpc.code.is_some();
     }
     Some(grpc)
+}
+
+/// A content type is not known, and fields of gRPC are there. Where the type is known, such fields make no call of it.
+fn names_grpc(exchange: &Exchange) -> bool {
+    let messages = [&exchange.request, &exchange.response];
+    let suspected = messages.into_iter().flatten().any(|m| m.grpc.is_some());
+    let named = |h: &Headers| h.iter().any(|(name, _)| name.starts_with(b"grpc-"));
+    suspected
+        && messages.into_iter().flatten().any(|m| match &m.content {
+            Some(Content::Request(r)) => named(&r.headers),
+            Some(Content::Response(r)) => named(&r.headers) || named(&r.trailers),
+            None => false,
+        })
 }
 
 fn request(message: &Message) -> Option<&Request> {
@@ -57,7 +71,8 @@ fn response(message: &Message) -> Option<&Response> {
 }
 
 fn counts(message: &Message, kind: Kind) -> Option<Counts> {
-    if let Some(messages) = &message.grpc {
+    let like = |messages: &&Messages| messages.kind() == kind;
+    if let Some(messages) = message.grpc.as_deref().filter(like) {
         return Some(messages.counts());
     }
     if kind != Kind::ConnectUnary {

@@ -74,11 +74,15 @@ impl Capture {
     }
 
     fn messages<'a>(&self, side: Side<'a>) -> Vec<Message<'a>> {
-        // The body may be framed in another way than the request was, or not at all.
-        let kind = side.headers.get(b"content-type").and_then(Kind::of);
+        let call = self.transaction.grpc.as_ref();
+        // The body may be framed in another way than the other side's, or not at all; or its type was not seen.
+        let kind = match side.headers.get(b"content-type") {
+            Some(content_type) => Kind::of(content_type),
+            None => call.map(|c| c.kind),
+        };
         let is_coded = |v: &[u8]| !v.is_empty() && !v.eq_ignore_ascii_case(b"identity");
         let coded = side.headers.get_all(b"content-encoding").any(is_coded);
-        let Some(kind) = kind.filter(|_| !coded && self.transaction.grpc.is_some()) else {
+        let Some(kind) = kind.filter(|_| !coded && call.is_some()) else {
             return Vec::new();
         };
         let name: &[u8] = match kind {

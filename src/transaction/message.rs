@@ -43,7 +43,7 @@ pub struct Message {
     pub unfinished: bool,
     /// The connection was reset before it ended.
     pub reset: bool,
-    /// Counts the messages of gRPC in its content, where it has any.
+    /// Counts the messages of gRPC in its content, where it has any, or may have.
     pub grpc: Option<Box<Messages>>,
 }
 
@@ -76,6 +76,18 @@ impl Message {
         let kind = kind.filter(|_| !headers.get_all(b"content-encoding").any(is_coded));
         self.grpc = kind.map(|kind| Box::new(Messages::new(kind)));
         self.content = Some(content);
+    }
+
+    /// Some header fields are not known: where the content type is among them, messages of gRPC may follow.
+    pub fn suspect_grpc(&mut self) {
+        let headers = match &self.content {
+            Some(Content::Request(r)) => &r.headers,
+            Some(Content::Response(r)) => &r.headers,
+            None => return,
+        };
+        if headers.get(b"content-type").is_none() {
+            self.grpc = Some(Box::new(Messages::new(Kind::Grpc)));
+        }
     }
 
     /// Takes content.

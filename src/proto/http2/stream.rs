@@ -119,7 +119,8 @@ impl Stream {
             ..Message::begin(block.first)
         };
         if let Some(head) = block.head {
-            self.unknown |= head.unknown;
+            let unknown = head.unknown;
+            self.unknown |= unknown;
             let (content, malformed) = match kind {
                 Kind::Request => {
                     let (request, malformed) = head.into_request(id);
@@ -131,6 +132,9 @@ impl Stream {
                 }
             };
             message.set_head(content);
+            if unknown {
+                message.suspect_grpc();
+            }
             message.malformed = malformed;
         }
         self.side(kind).message = Some(message);
