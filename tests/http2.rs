@@ -2,6 +2,7 @@
 
 mod http_support;
 
+use http_support::calls::{ANSWER, call, message};
 use http_support::frames::{
     END_STREAM, Encoder, PREFACE, data, frame, goaway, request, rst, settings,
 };
@@ -10,6 +11,7 @@ use plainspan::conn::{ConnectionFate, Limits, Table};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role, decode};
 use plainspan::telemetry::ledger::Lost;
+use plainspan::transaction::grpc::Counts;
 use plainspan::transaction::{Mark, Transaction};
 
 /// A client's connection over TLS, with the encoders of both ends.
@@ -373,4 +375,64 @@ fn a_block_that_breaks_the_rules_is_a_marked_message_and_the_next_stream_is_righ
     assert_eq!(got[0], want("/twice", 200, &["request_malformed"]));
     assert!(got[1].2.contains(&"request_malformed"));
     assert_eq!((got[2].0.as_str(), got[2].1), ("/good", 200));
+}
+
+#[test]
+fn a_call_that_is_broken_off_has_the_code_that_this_means() {
+    let mut b = Bench::opened();
+    for (stream, timeout) in [(1, "1n"), (3, "1H"), (5, "1H"), (7, "1H")] {
+        let head = b.client.headers(stream, 0, &call("/a.B/C", timeout));
+        b.send(&[head, data(stream, 0, &message(0, b"asked"))].concat());
+    }
+    let begun = b.server.headers(5, 0, &ANSWER);
+    b.receive(&[begun, data(5, 0, &message(0, b"cut off")[..8])].concat());
+    b.send(&[rst(1, 8), rst(3, 8)].concat());
+    b.receive(&[rst(5, 11), rst(7, 7), frame(6, 0, 0, b"pingpong")].concat());
+    b.close();
+    let got: Vec<_> = b
+        .seen
+        .transactions
+        .iter()
+        .map(|t| {
+            let grpc = t.grpc.as_ref().expect("a call");
+            let code = grpc.code.map(|c| c.name().into_owned());
+            let answered = grpc.from_server.map(|c| (c.messages, c.partial));
+            (code.unwrap_or_default(), grpc.inferred, answered)
+        })
+        .collect();
+    let want = [
+        ("DEADLINE_EXCEEDED", None),
+        ("CANCELLED", None),
+        ("RESOURCE_EXHAUSTED", Some((0, true))),
+        ("UNAVAILABLE", None),
+    ]
+    .map(|(code, answered)| (code.to_owned(), true, answered));
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_call_on_a_connection_that_is_met_late_is_known_by_the_fields_that_are() {
+    let mut b = Bench::with(false, limits());
+    let open = b.builder.open();
+    b.feed(&open);
+    // What these put into the tables is not known.
+    let (get, ok) = (b.client.get(1, "/before"), b.server.ok(1, END_STREAM));
+    b.lose(Dir::Write, &get);
+    b.lose(Dir::Read, &ok);
+    for (stream, status) in [(3, "grpc-status"), (5, "x-status")] {
+        let head = b.client.headers(stream, 0, &request("POST", "/a.B/C"));
+        b.send(&[head, data(stream, END_STREAM, &message(0, b"asked"))].concat());
+        b.ok(stream, 0);
+        let answers = [message(0, b"one"), message(0, b"two")].concat();
+        let trailers = b.server.headers(stream, END_STREAM, &[(status, "5")]);
+        b.receive(&[data(stream, 0, &answers), trailers].concat());
+    }
+    let calls: Vec<_> = b.seen.transactions.iter().map(|t| t.grpc.clone()).collect();
+    assert_eq!(calls.len(), 2);
+    let call = calls[0].as_ref().expect("a call");
+    let counted = |c: Option<Counts>| c.map(|c| (c.messages, c.size));
+    let got = (counted(call.from_client), counted(call.from_server));
+    assert_eq!(got, (Some((1, 5)), Some((2, 6))));
+    assert_eq!(call.code.map(|c| c.0), Some(5));
+    assert!(calls[1].is_none());
 }

@@ -173,8 +173,10 @@ fn cut(record: &[u8], keep: usize) -> Vec<u8> {
 
 #[test]
 fn a_connection_of_http_2_that_is_met_late_gives_what_is_right_or_marked() {
-    let fixtures = http_support::frames::fixtures();
-    for fixture in fixtures.into_iter().filter(|f| f.name != "h2_upgrade") {
+    let mut fixtures = http_support::frames::fixtures();
+    fixtures.retain(|f| f.name != "h2_upgrade");
+    fixtures.push(http_support::calls::grpc());
+    for fixture in fixtures {
         let skip = any::<prop::sample::Index>();
         run((views(), cuttings(), skip), |(view, cutting, skip)| {
             let truth = truth(&fixture, view);

@@ -1,6 +1,6 @@
 //! From an exchange to a transaction.
 
-use super::{Output, socket};
+use super::{Output, call, socket};
 use crate::event::{ConnId, Dir, KernelTime, Role, TlsId};
 use crate::proto::Sink;
 use crate::redact::Raw;
@@ -43,6 +43,7 @@ fn transaction(
     let timing = timing(&exchange, now);
     let (protocol, marks) = (exchange.protocol(), exchange.marks);
     let websocket = exchange.websocket.take();
+    let grpc = call::of(&mut exchange);
     let (request, response) = exchange.into_parts();
     let headers = request.as_ref().map(|r| &r.headers);
     Transaction {
@@ -61,6 +62,7 @@ fn transaction(
         timing,
         marks,
         websocket,
+        grpc,
     }
 }
 

@@ -5,9 +5,11 @@
 //! any cutting of the bytes into events gives the same transactions.
 //!
 //! [`assemble`] puts each direction's bytes in order, [`pair`] joins the two directions of a stream and holds its
-//! protocol, [`socket`] keeps what is known of the connection below, [`hello`] reads TLS hellos, [`table`] owns all.
+//! protocol, [`socket`] keeps what is known of the connection below, [`hello`] reads TLS hellos, [`call`] reads what is gRPC in an
+//! exchange, [`table`] owns all.
 
 mod assemble;
+mod call;
 mod finish;
 mod hello;
 mod pair;

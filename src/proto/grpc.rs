@@ -1,15 +1,18 @@
-//! gRPC over any body, and gRPC-Web: messages counted, status read.
+//! gRPC over any body, gRPC-Web and Connect: messages counted, status read.
 //!
 //! Enters: pieces of a message's content in order, and gaps; header fields. Leaves: counts, and a status.
 //! Holds: nothing of a message is copied; any cutting of the bytes gives the same; what breaks the framing, or a gap that
 //! is not inside a message, ends the counting, which says so.
 //!
-//! Sources: gRPC over HTTP/2 and gRPC-Web, in the documents `PROTOCOL-HTTP2.md` and `PROTOCOL-WEB.md` of grpc.
+//! Sources: gRPC over HTTP/2 and gRPC-Web, in the documents `PROTOCOL-HTTP2.md` and `PROTOCOL-WEB.md` of grpc; the
+//! Connect protocol's own specification.
 
 use crate::transaction::Headers;
+pub use crate::transaction::grpc::{Code, Counts, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Length of a message's prefix, in bytes: flags, and the length in 32 bits.
 const PREFIX: usize = 5;
@@ -17,32 +20,10 @@ const PREFIX: usize = 5;
 const COMPRESSED: u8 = 1;
 /// gRPC-Web: the message is the trailer section.
 const TRAILERS: u8 = 0x80;
-/// Longest trailer section of gRPC-Web that is read, in bytes.
+/// Connect: the message ends the stream and says how (`EndStreamResponse`).
+const END_STREAM: u8 = 2;
+/// Longest trailer section of gRPC-Web, or end of a Connect stream, that is read, in bytes.
 const TRAILERS_MAX: usize = 16 * 1024;
-
-/// How messages are framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Grpc,
-    /// The trailers are the last message of the body.
-    Web,
-    /// The same in base64.
-    WebText,
-}
-
-impl Kind {
-    /// By the content type: `application/grpc`, `application/grpc-web+proto` and so on. None: not gRPC.
-    pub fn of(content_type: &[u8]) -> Option<Kind> {
-        let media = content_type.split(|b| *b == b';').next()?.trim_ascii();
-        let base = media.split(|b| *b == b'+').next()?.to_ascii_lowercase();
-        match &base[..] {
-            b"application/grpc" => Some(Kind::Grpc),
-            b"application/grpc-web" => Some(Kind::Web),
-            b"application/grpc-web-text" => Some(Kind::WebText),
-            _ => None,
-        }
-    }
-}
 
 /// `package.Service/Method` of a request target; None where it has not that form.
 pub fn method(target: &[u8]) -> Option<&[u8]> {
@@ -53,34 +34,23 @@ pub fn method(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// Counts the messages of one direction.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Messages {
     kind: Kind,
     state: State,
     /// Characters of a group of base64.
     group: ([u8; 4], usize),
+    /// Where the group begins.
+    group_at: u64,
     counts: Counts,
     trailers: Vec<u8>,
+    /// Bytes of the body so far, as sent.
+    seen: u64,
+    /// Where the trailer section begins.
+    trailers_at: Option<u64>,
 }
 
-/// What was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Whole messages.
-    pub messages: u64,
-    /// Of these: compressed ones.
-    pub compressed: u64,
-    /// Length of the whole messages as sent, without prefixes, in bytes.
-    pub size: u64,
-    /// Length of the longest.
-    pub longest: u64,
-    /// A message breaks off at the end.
-    pub partial: bool,
-    /// The framing breaks the rules: there may be more messages.
-    pub malformed: bool,
-    /// Bytes were lost where they matter: there may be more messages.
-    pub gap: bool,
-}
-
+#[derive(Clone, PartialEq, Eq)]
 enum State {
     Prefix([u8; PREFIX], usize),
     Message { flags: u8, len: u32, rest: u32 },
@@ -93,18 +63,38 @@ impl Messages {
             kind,
             state: State::Prefix([0; PREFIX], 0),
             group: ([0; 4], 0),
+            group_at: 0,
             counts: Counts::default(),
             trailers: Vec::new(),
+            seen: 0,
+            trailers_at: None,
         }
+    }
+
+    /// How the messages are framed.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Reads on.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.kind != Kind::WebText {
-            return self.read(bytes);
+        if self.kind == Kind::WebText {
+            self.feed_text(bytes);
+        } else {
+            self.read(bytes);
         }
-        for byte in bytes.iter().filter(|b| !b.is_ascii_whitespace()) {
+    }
+
+    fn feed_text(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.seen = self.seen.saturating_add(1);
+            if byte.is_ascii_whitespace() {
+                continue;
+            }
             let (group, len) = &mut self.group;
+            if *len == 0 {
+                self.group_at = self.seen - 1;
+            }
             group[*len % 4] = *byte;
             *len = (*len + 1) % 4;
             if *len > 0 {
@@ -119,10 +109,18 @@ impl Messages {
     }
 
     fn read(&mut self, mut bytes: &[u8]) {
+        let all = bytes.len();
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Over => return,
+                State::Over => break,
                 State::Prefix(prefix, len) => {
+                    if *len == 0 && bytes[0] & self.kind.end_flag() != 0 {
+                        let before = (all - bytes.len()) as u64;
+                        self.trailers_at = Some(match self.kind {
+                            Kind::WebText => self.group_at,
+                            _ => self.seen.saturating_add(before),
+                        });
+                    }
                     let take = (PREFIX - *len).min(bytes.len());
                     let (head, rest) = bytes.split_at(take);
                     prefix[*len..*len + take].copy_from_slice(head);
@@ -138,7 +136,7 @@ impl Messages {
                     let (message, after) = bytes.split_at(most.min(bytes.len()));
                     // It is not longer than `rest`.
                     *rest -= message.len() as u32;
-                    if *flags & TRAILERS != 0 {
+                    if *flags & self.kind.end_flag() != 0 {
                         let room = TRAILERS_MAX.saturating_sub(self.trailers.len());
                         let take = room.min(message.len());
                         self.trailers.extend_from_slice(&message[..take]);
@@ -148,14 +146,13 @@ impl Messages {
                 }
             }
         }
+        if self.kind != Kind::WebText {
+            self.seen = self.seen.saturating_add(all as u64);
+        }
     }
 
     fn begin(&mut self, flags: u8, len: u32) {
-        let known = match self.kind {
-            Kind::Grpc => COMPRESSED,
-            Kind::Web | Kind::WebText => COMPRESSED | TRAILERS,
-        };
-        if flags & !known != 0 {
+        if flags & !(COMPRESSED | self.kind.end_flag()) != 0 {
             return self.break_off();
         }
         self.state = State::Message {
@@ -184,7 +181,11 @@ impl Messages {
             return;
         };
         self.state = State::Prefix([0; PREFIX], 0);
-        if flags & TRAILERS != 0 {
+        if flags & self.kind.end_flag() != 0 {
+            // A compressed end can't be read here.
+            if flags & COMPRESSED != 0 {
+                self.trailers.clear();
+            }
             // Nothing follows the trailers.
             self.state = State::Over;
             return;
@@ -198,11 +199,12 @@ impl Messages {
 
     /// Steps over `len` bytes of the body that are not to be seen.
     pub fn gap(&mut self, len: u64) {
+        self.seen = self.seen.saturating_add(len);
         match &mut self.state {
             State::Over => {}
             State::Message { flags, rest, .. }
                 if self.kind != Kind::WebText
-                    && *flags & TRAILERS == 0
+                    && *flags & self.kind.end_flag() == 0
                     && len <= u64::from(*rest) =>
             {
                 // It is not longer than `rest`.
@@ -214,6 +216,56 @@ impl Messages {
                 self.state = State::Over;
             }
         }
+    }
+
+    /// An unknown number of bytes is missing here.
+    pub fn lose(&mut self) {
+        self.gap(u64::MAX);
+    }
+
+    /// Offset in the body, as sent, from which on it holds the trailer section, or the end of a Connect stream. In base64
+    /// it is that of the group of four with the section's first byte.
+    pub fn trailers_at(&self) -> Option<u64> {
+        self.trailers_at
+    }
+
+    /// The last message of a Connect stream; None: there was none.
+    pub fn connect_end(&self) -> Option<ConnectEnd> {
+        #[derive(serde::Deserialize)]
+        struct End {
+            error: Option<Error>,
+            #[serde(default)]
+            metadata: BTreeMap<String, Vec<String>>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Error {
+            code: String,
+        }
+        if self.kind != Kind::Connect || self.trailers_at.is_none() {
+            return None;
+        }
+        let Ok(end) = serde_json::from_slice::<End>(&self.trailers) else {
+            return Some(ConnectEnd::default());
+        };
+        let mut metadata = Headers::default();
+        for (name, values) in &end.metadata {
+            for value in values {
+                metadata.push(name.as_bytes(), value.as_bytes());
+            }
+        }
+        Some(ConnectEnd {
+            code: match end.error {
+                Some(error) => Code::of_connect(&error.code),
+                None => Some(Code::OK),
+            },
+            is_plain: metadata.is_empty(),
+            metadata,
+        })
+    }
+
+    /// Approximate memory, in bytes.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.trailers.capacity()
     }
 
     /// What was counted so far.
@@ -231,6 +283,9 @@ impl Messages {
     /// The trailers of gRPC-Web, as far as they were read; empty: none.
     pub fn trailers(&self) -> Headers {
         let mut headers = Headers::default();
+        if self.kind == Kind::Connect {
+            return headers;
+        }
         for line in self.trailers.split(|b| *b == b'\n') {
             if let Some(colon) = memchr::memchr(b':', line) {
                 headers.push(line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
@@ -240,11 +295,21 @@ impl Messages {
     }
 }
 
+/// What the last message of a Connect stream says (`EndStreamResponse`). All empty: it can't be read.
+#[derive(Default)]
+pub struct ConnectEnd {
+    pub code: Option<Code>,
+    /// Trailing metadata: header fields, by name.
+    pub metadata: Headers,
+    /// It has no header fields.
+    pub is_plain: bool,
+}
+
 /// One message of a body that was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part<'a> {
     pub compressed: bool,
-    /// The trailer section of gRPC-Web.
+    /// The trailer section of gRPC-Web, or the end of a Connect stream.
     pub trailers: bool,
     /// Its length by its prefix, in bytes.
     pub len: u32,
@@ -252,12 +317,13 @@ pub struct Part<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The messages of (the beginning of) a body of [`Kind::Grpc`] or [`Kind::Web`]. Ends at what is not one.
+/// The messages of (the beginning of) a body of [`Kind::Grpc`], [`Kind::Web`] or [`Kind::Connect`]. Ends at what is not
+/// one.
 pub fn split(body: &[u8]) -> impl Iterator<Item = Part<'_>> {
     let mut rest = body;
     std::iter::from_fn(move || {
         let ([flags, a, b, c, d], after) = rest.split_first_chunk::<PREFIX>()?;
-        if flags & !(COMPRESSED | TRAILERS) != 0 {
+        if flags & !(COMPRESSED | TRAILERS | END_STREAM) != 0 {
             return None;
         }
         let len = u32::from_be_bytes([*a, *b, *c, *d]);
@@ -266,7 +332,7 @@ pub fn split(body: &[u8]) -> impl Iterator<Item = Part<'_>> {
         rest = next;
         Some(Part {
             compressed: flags & COMPRESSED != 0,
-            trailers: flags & TRAILERS != 0,
+            trailers: flags & (TRAILERS | END_STREAM) != 0,
             len,
             bytes,
         })
@@ -277,31 +343,10 @@ pub fn split(body: &[u8]) -> impl Iterator<Item = Part<'_>> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Status {
     /// `grpc-status`.
-    pub code: u32,
+    pub code: Code,
     /// `grpc-message`, percent-decoded; empty: none. It may hold what users said.
     pub message: String,
 }
-
-/// Names of the status codes, by number.
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 impl Status {
     /// Of the trailers, else of the headers: a response that is trailers only has them there. None: it names no status.
@@ -310,19 +355,22 @@ impl Status {
             .into_iter()
             .find(|h| h.get(b"grpc-status").is_some())?;
         let code = std::str::from_utf8(from.get(b"grpc-status")?).ok()?;
-        let message = from.get(b"grpc-message").unwrap_or_default();
-        let message = percent_encoding::percent_decode(message);
         Some(Status {
-            code: code.trim().parse().ok()?,
-            message: message.decode_utf8_lossy().into_owned(),
+            code: Code(code.trim().parse().ok()?),
+            message: message(from.get(b"grpc-message").unwrap_or_default()),
         })
     }
 
     /// The value of `rpc.response.status_code`: the code's name, else its number.
     pub fn name(&self) -> Cow<'static, str> {
-        let known = usize::try_from(self.code).ok().and_then(|c| CODES.get(c));
-        known.map_or_else(|| self.code.to_string().into(), |name| (*name).into())
+        self.code.name()
     }
+}
+
+/// `grpc-message` as it was meant.
+pub fn message(field: &[u8]) -> String {
+    let message = percent_encoding::percent_decode(field);
+    message.decode_utf8_lossy().into_owned()
 }
 
 /// Says the code alone.
@@ -330,6 +378,25 @@ impl std::fmt::Debug for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Status({})", self.name())
     }
+}
+
+/// `grpc-timeout` in nanoseconds: up to 8 digits and a unit.
+pub fn timeout(field: &[u8]) -> Option<u64> {
+    let (unit, digits) = field.trim_ascii().split_last()?;
+    let unit: u64 = match unit {
+        b'H' => 3_600_000_000_000,
+        b'M' => 60_000_000_000,
+        b'S' => 1_000_000_000,
+        b'm' => 1_000_000,
+        b'u' => 1_000,
+        b'n' => 1,
+        _ => return None,
+    };
+    if digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(number.saturating_mul(unit))
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ fn the_content_type_tells_the_kind() {
         ("application/grpc-web+proto", Some(Kind::Web)),
         ("application/grpc-web-text", Some(Kind::WebText)),
         ("application/grpcx", None),
+        ("application/connect+json", Some(Kind::Connect)),
         ("application/json", None),
         ("", None),
     ] {

@@ -2,6 +2,7 @@
 
 use super::Redactor;
 use super::names::with_lower;
+use crate::proto::grpc::Status;
 use crate::rules::Level;
 use crate::transaction::{Headers, Transaction};
 
@@ -26,6 +27,8 @@ pub struct Facts {
     pub request_content_encoding: Option<String>,
     pub response_content_type: Option<String>,
     pub response_content_encoding: Option<String>,
+    /// `grpc-message` of the response's trailers, else of its headers, as it was meant; None: none, or empty.
+    pub grpc_message: Option<String>,
 }
 
 impl Facts {
@@ -44,6 +47,10 @@ impl Facts {
                     b"content-encoding" => first(&mut facts.response_content_encoding, value),
                     _ => {}
                 });
+            }
+            if transaction.grpc.is_some() {
+                let said = Status::of(&response.headers, &response.trailers);
+                facts.grpc_message = said.map(|s| s.message).filter(|m| !m.is_empty());
             }
         }
         facts

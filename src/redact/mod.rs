@@ -13,6 +13,7 @@
 
 mod body;
 mod facts;
+mod grpc;
 mod head;
 mod hits;
 mod names;
@@ -20,6 +21,7 @@ mod url;
 
 pub use body::{BodyPolicy, Content};
 pub use facts::Facts;
+pub use grpc::Message;
 pub use hits::Hits;
 
 use crate::config::{HttpCapture, RedactPlace};

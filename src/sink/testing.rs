@@ -4,6 +4,7 @@ use crate::enrich::{Process, ResourceValue};
 use crate::event::{KernelTime, Role, TlsId};
 use crate::redact::{BodyPolicy, Capture, Facts, SpanIds};
 use crate::rules::{Decision, Level};
+use crate::transaction::grpc::{Code, Counts, Grpc, Kind};
 use crate::transaction::{
     Body, BodyLimits, ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing, TlsInfo,
     Transaction,
@@ -133,5 +134,28 @@ fn transaction(role: Role) -> Transaction {
         marks: Marks::default(),
         context: None,
         websocket: None,
+        grpc: None,
+    }
+}
+
+/// Makes a call of it: `POST /shop.v1.Cart/Add` with one message and two answers.
+pub fn call(capture: &mut Capture, code: Option<Code>) {
+    let transaction = &mut capture.transaction;
+    let counts = |messages| Counts {
+        messages,
+        size: 10 * messages,
+        longest: 10,
+        ..Counts::default()
+    };
+    transaction.grpc = Some(Grpc {
+        kind: Kind::Grpc,
+        from_client: Some(counts(1)),
+        from_server: Some(counts(2)),
+        code,
+        inferred: false,
+    });
+    if let Some(request) = &mut transaction.request {
+        request.method = b"POST".to_vec();
+        request.target = b"/shop.v1.Cart/Add".to_vec();
     }
 }

@@ -46,6 +46,16 @@ impl Body {
         self.truncated = true;
     }
 
+    /// Keeps no bytes from `len` on; what goes is overwritten with zeros first. The size stays.
+    pub fn keep(&mut self, len: u64) {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        if let Some(rest) = self.bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            rest.fill(0);
+            self.bytes.truncate(len);
+            self.truncated = true;
+        }
+    }
+
     /// Lets go of the kept bytes, overwritten with zeros first. Sizes stay, as if nothing had been captured.
     pub fn discard(&mut self) {
         self.bytes.fill(0);

@@ -1,7 +1,9 @@
 //! One message as far as it was read: what a protocol hands to pairing.
 
-use super::{Body, Headers, Protocol, Request, Response};
+use super::grpc::Kind;
+use super::{Body, BodyLimits, Headers, Protocol, Request, Response};
 use crate::event::KernelTime;
+use crate::proto::grpc::Messages;
 
 /// The operation that moved a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Message {
     pub unfinished: bool,
     /// The connection was reset before it ended.
     pub reset: bool,
+    /// Counts the messages of gRPC in its content, where it has any, or may have.
+    pub grpc: Option<Box<Messages>>,
 }
 
 impl Message {
@@ -59,6 +63,62 @@ impl Message {
             cut: false,
             unfinished: false,
             reset: false,
+            grpc: None,
+        }
+    }
+
+    /// Sets what the head says, and looks whether messages of gRPC will follow.
+    pub fn set_head(&mut self, content: Content) {
+        let headers = match &content {
+            Content::Request(r) => &r.headers,
+            Content::Response(r) => &r.headers,
+        };
+        let kind = headers.get(b"content-type").and_then(Kind::of);
+        // Messages inside a content coding can't be seen.
+        let is_coded = |v: &[u8]| !v.is_empty() && !v.eq_ignore_ascii_case(b"identity");
+        let kind = kind.filter(|_| !headers.get_all(b"content-encoding").any(is_coded));
+        self.grpc = kind.map(|kind| Box::new(Messages::new(kind)));
+        self.content = Some(content);
+    }
+
+    /// Some header fields are not known: where the content type is among them, messages of gRPC may follow.
+    pub fn suspect_grpc(&mut self) {
+        let headers = match &self.content {
+            Some(Content::Request(r)) => &r.headers,
+            Some(Content::Response(r)) => &r.headers,
+            None => return,
+        };
+        if headers.get(b"content-type").is_none() {
+            self.grpc = Some(Box::new(Messages::new(Kind::Grpc)));
+        }
+    }
+
+    /// Takes content.
+    pub fn push_content(&mut self, bytes: &[u8], limits: BodyLimits) {
+        if let Some(body) = self.body_mut() {
+            body.push(bytes, limits);
+        }
+        if let Some(grpc) = &mut self.grpc {
+            grpc.feed(bytes);
+        }
+    }
+
+    /// `len` bytes of content are missing.
+    pub fn miss_content(&mut self, len: u64) {
+        self.gap = true;
+        if let Some(body) = self.body_mut() {
+            body.push_missing(len);
+        }
+        if let Some(grpc) = &mut self.grpc {
+            grpc.gap(len);
+        }
+    }
+
+    /// An unknown part of it is missing here.
+    pub fn lose(&mut self) {
+        self.gap = true;
+        if let Some(grpc) = &mut self.grpc {
+            grpc.lose();
         }
     }
 
@@ -98,7 +158,8 @@ impl Message {
 
     /// Approximate memory beyond the structure itself, in bytes.
     pub fn memory(&self) -> usize {
-        match &self.content {
+        let grpc = self.grpc.as_ref().map_or(0, |g| g.memory());
+        let content = match &self.content {
             Some(Content::Request(r)) => {
                 r.method.capacity()
                     + r.target.capacity()
@@ -110,6 +171,7 @@ impl Message {
                 r.reason.capacity() + r.headers.memory() + r.trailers.memory() + r.body.memory()
             }
             None => 0,
-        }
+        };
+        grpc + content
     }
 }

@@ -7,6 +7,7 @@
 mod body;
 pub mod content;
 mod context;
+pub mod grpc;
 mod headers;
 mod message;
 mod model;

@@ -1,5 +1,6 @@
 //! The transaction and its parts.
 
+use super::grpc::Grpc;
 use super::websocket::WebSocket;
 use super::{Body, Headers, TraceContext};
 use crate::event::{ConnId, KernelTime, Role, TlsId};
@@ -219,9 +220,17 @@ pub struct Transaction {
     pub context: Option<TraceContext>,
     /// What followed a switch to WebSocket; the transaction ends with it.
     pub websocket: Option<WebSocket>,
+    /// It is a call of gRPC, gRPC-Web or Connect.
+    pub grpc: Option<Grpc>,
 }
 
 impl Transaction {
+    /// `package.Service/Method` of a call; None where it is no call, or its target not known.
+    pub fn rpc_method(&self) -> Option<&[u8]> {
+        self.grpc.as_ref()?;
+        crate::proto::grpc::method(&self.request.as_ref()?.target)
+    }
+
     /// No bytes are missing and nothing is in doubt.
     pub fn complete(&self) -> bool {
         self.marks.is_empty()

@@ -36,6 +36,8 @@ pub struct Exchange {
     pub marks: Marks,
     /// What followed a switch to WebSocket.
     pub websocket: Option<WebSocket>,
+    /// Its stream of HTTP/2 was broken off: with which error code (RFC 9113 §7), and when.
+    pub broken_off: Option<(u32, KernelTime)>,
     asked: Asked,
     first: Stamp,
     protocol: Protocol,
@@ -51,6 +53,7 @@ impl Exchange {
             interim: Vec::new(),
             marks: Marks::default(),
             websocket: None,
+            broken_off: None,
             asked,
             first,
             protocol,

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod calls;
 pub mod frames;
 
 use plainspan::conn::{ConnectionFate, Limits, Output, Table};
@@ -90,6 +91,7 @@ pub fn fixtures() -> Vec<Fixture> {
     all.extend(framing());
     all.extend(unusual());
     all.extend(frames::fixtures());
+    all.extend(calls::fixtures());
     all
 }
 
@@ -507,6 +509,16 @@ pub fn dump(t: &Transaction, times: bool) -> Value {
         out["websocket"] = json!({
             "client": frames(&w.from_client),
             "server": frames(&w.from_server),
+        });
+    }
+    if let Some(g) = &t.grpc {
+        out["grpc"] = json!({
+            "kind": g.kind.name(),
+            "method": t.rpc_method().map(text),
+            "client": g.from_client.map(|c| format!("{c:?}")),
+            "server": g.from_server.map(|c| format!("{c:?}")),
+            "status": g.code.map(|c| c.name().into_owned()),
+            "inferred": g.inferred,
         });
     }
     if let Some(stream) = t.request.as_ref().and_then(|r| r.h2_stream) {

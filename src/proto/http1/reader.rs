@@ -275,14 +275,15 @@ impl Reader {
         if let Content::Request(request) = &mut parsed.content {
             request.offset = self.offset;
         }
-        Message {
+        let mut message = Message {
             protocol: parsed.protocol,
             malformed: parsed.malformed,
             headers_cut: parsed.cut,
-            content: Some(parsed.content),
             last: stamp,
             ..Message::begin(self.first.unwrap_or(stamp))
-        }
+        };
+        message.set_head(parsed.content);
+        message
     }
 
     /// The message whose head was read last, until it ends.
@@ -324,7 +325,7 @@ impl Reader {
     /// The guess was wrong: the message ended before.
     fn broken_off(&mut self) -> Step {
         if let Some(message) = self.message.as_mut() {
-            message.gap = true;
+            message.lose();
         }
         self.done()
     }

@@ -119,7 +119,8 @@ impl Stream {
             ..Message::begin(block.first)
         };
         if let Some(head) = block.head {
-            self.unknown |= head.unknown;
+            let unknown = head.unknown;
+            self.unknown |= unknown;
             let (content, malformed) = match kind {
                 Kind::Request => {
                     let (request, malformed) = head.into_request(id);
@@ -130,7 +131,10 @@ impl Stream {
                     (Content::Response(response), malformed)
                 }
             };
-            message.content = Some(content);
+            message.set_head(content);
+            if unknown {
+                message.suspect_grpc();
+            }
             message.malformed = malformed;
         }
         self.side(kind).message = Some(message);
@@ -161,9 +165,7 @@ impl Stream {
         let side = self.side(kind);
         if let Some(message) = side.message.as_mut().filter(|_| !side.done) {
             message.last = last;
-            if let Some(body) = message.body_mut() {
-                body.push(bytes, limits);
-            }
+            message.push_content(bytes, limits);
         }
     }
 
@@ -171,10 +173,7 @@ impl Stream {
     pub fn missing(&mut self, kind: Kind, len: u64) {
         let side = self.side(kind);
         if let Some(message) = side.message.as_mut().filter(|_| !side.done) {
-            message.gap = true;
-            if let Some(body) = message.body_mut() {
-                body.push_missing(len);
-            }
+            message.miss_content(len);
         }
     }
 
@@ -196,7 +195,7 @@ impl Stream {
         }
         side.lost = true;
         if let Some(message) = &mut side.message {
-            message.gap = true;
+            message.lose();
         }
         true
     }
@@ -270,13 +269,12 @@ impl Stream {
             .find_map(|side| side.message.as_ref())?
             .first;
         let messages = (self.request.message, self.response.message);
-        Some(Exchange::join(
-            first,
-            Protocol::Http2,
-            messages,
-            self.interim,
-            marks,
-        ))
+        let mut exchange = Exchange::join(first, Protocol::Http2, messages, self.interim, marks);
+        exchange.broken_off = self
+            .reset
+            .filter(|_| broken_off)
+            .map(|reset| (reset.code, reset.time));
+        Some(exchange)
     }
 
     /// Approximate memory, in bytes.

@@ -8,7 +8,7 @@
 //! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
 
 use super::target::Target;
-use super::websocket;
+use super::{grpc, websocket};
 use crate::enrich::rfc3339;
 use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
@@ -45,6 +45,9 @@ pub fn encode(capture: &Capture) -> Vec<u8> {
         if let Some(w) = &capture.transaction.websocket {
             websocket::write(j.key("websocket"), capture, w);
         }
+        if let Some(call) = &capture.transaction.grpc {
+            grpc::write(j.key("grpc"), capture, call, Level::Full);
+        }
     });
     json.finish()
 }
@@ -61,7 +64,8 @@ pub(super) fn size_hint(capture: &Capture) -> usize {
         3 * (r.headers.memory() + r.trailers.memory()) + body_hint(capture, &r.headers, &r.body)
     });
     let websocket = t.websocket.as_ref().map_or(0, |w| 1024 + 2 * w.memory());
-    2048 + request + response + websocket
+    let call = t.grpc.as_ref().map_or(0, |_| 1024 + request + response);
+    2048 + request + response + websocket + call
 }
 
 /// How often longer coded content is taken to be when decoded.

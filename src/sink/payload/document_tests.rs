@@ -403,3 +403,56 @@ fn the_messages_of_a_websocket_stand_in_the_order_of_time_at_level_full_alone() 
     assert!(doc.get("messages").is_none(), "{doc}");
     assert!(at(Level::Full, usual()).get("websocket").is_none());
 }
+
+#[test]
+fn the_messages_of_a_call_are_split_at_level_full_alone() {
+    use crate::redact::sample::headers;
+    use crate::transaction::grpc::{Code, Counts, Grpc, Kind};
+    let mut t = usual();
+    let counts = Counts {
+        messages: 3,
+        size: 12,
+        longest: 7,
+        compressed: 1,
+        partial: true,
+        ..Counts::default()
+    };
+    t.grpc = Some(Grpc {
+        kind: Kind::Grpc,
+        from_client: None,
+        from_server: Some(counts),
+        code: Some(Code(5)),
+        inferred: false,
+    });
+    let response = t.response.as_mut().unwrap();
+    response.headers = headers(&[("content-type", "application/grpc+json")]);
+    response.trailers = headers(&[("grpc-status", "5"), ("grpc-message", "no%20cart")]);
+    response.body = body(b"\0\0\0\0\x02{}\x01\0\0\0\x01?\0\0\0\0\x09{\"cut");
+    let doc = at(Level::Full, t.clone())["grpc"].clone();
+    assert_eq!(
+        doc,
+        json!({
+            "protocol": "grpc", "method": null, "status": "NOT_FOUND", "status_code": 5,
+            "status_inferred": false, "message": "no cart", "from_client": null,
+            "from_server": {"messages": 3, "payload_size": 12, "longest": 7, "compressed": 1,
+                            "left_out": 1, "marks": ["partial"]},
+            "messages": [
+                {"from": "server", "size": 2, "truncated": false, "compressed": false, "text": "{}"},
+                {"from": "server", "size": 1, "truncated": false, "compressed": true,
+                 "encoding": null, "base64": "Pw=="},
+                {"from": "server", "size": 9, "truncated": true, "compressed": false, "text": "{\"cut"},
+            ],
+        })
+    );
+    let doc = at(Level::Headers, t.clone())["grpc"].clone();
+    assert_eq!(
+        (&doc["message"], doc.get("messages")),
+        (&json!("no cart"), None)
+    );
+    let doc = at(Level::Summary, t)["grpc"].clone();
+    assert_eq!(
+        (&doc["status"], doc.get("message")),
+        (&json!("NOT_FOUND"), None)
+    );
+    assert!(at(Level::Full, usual()).get("grpc").is_none());
+}

@@ -12,6 +12,7 @@
 pub(super) mod document;
 mod explain;
 mod folder;
+pub(super) mod grpc;
 mod job;
 mod link;
 mod store;

@@ -10,7 +10,8 @@
 //!
 //! Ours follow. At the top, in every mode: `timestamp` (RFC 3339, the first byte), `level`, `duration_ms`, `pid`,
 //! `trace_id`, `span_id`, `error` (as `error.type`; absent where there is none), `complete`, `marks` (absent where there
-//! are none), `payload` (`url`, `digest`, `size`, `status`; absent without one). In messages: `body_size` (bytes of
+//! are none), `grpc` (of a call: as in payloads, without its messages), `payload` (`url`, `digest`, `size`, `status`; absent
+//! without one). In messages: `body_size` (bytes of
 //! the content), `body_truncated`, `header_list` and `trailer_list` (pairs in wire order, every line; bytes that are
 //! not UTF-8 as `{"base64": "…"}`).
 //! What was not seen is null. A capture whose level kept no headers has none in any mode, likewise bodies.
@@ -22,7 +23,7 @@ use crate::rules::Level;
 use crate::sink::PayloadLink;
 use crate::sink::json::Json;
 use crate::sink::otlp::encode;
-use crate::sink::payload::document;
+use crate::sink::payload::{document, grpc};
 use crate::transaction::{Body, Headers, Request, Response};
 
 /// One JSON object, without a line break.
@@ -166,6 +167,9 @@ fn ours(j: &mut Json, capture: &Capture, link: Option<&PayloadLink>) {
         let marks = transaction.marks;
         j.key("marks")
             .array(|j| marks.iter().for_each(|mark| j.string(mark.name())));
+    }
+    if let Some(call) = &transaction.grpc {
+        grpc::write(j.key("grpc"), capture, call, Level::Headers);
     }
     if let Some(link) = link {
         j.key("payload").object(|j| payload(j, link));

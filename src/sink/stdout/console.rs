@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The time is that of the first byte, in UTC. `→`: this process asked; `←`: it answered. Sizes are those of the contents
-//! of request and response. Then, where there are any: `[marks]` of what is missing or in doubt, and the payload's link.
+//! of request and response. A call of gRPC has its code behind the status, and then the messages of each direction, with a
+//! `?` where they could not be counted to the end. Then, where there are any: `[marks]` of what is missing or in doubt, and the payload's link.
 //! Header and trailer lines stand behind `>` (request) and `<` (response), bodies four columns in; nothing captured
 //! can begin a line at the left edge. All captured text goes through [`escape`].
 
@@ -64,6 +65,7 @@ fn line(out: &mut String, capture: &Capture, link: Option<&PayloadLink>, colour:
     let millis = timing.end.since(timing.start) as f64 / 1e6;
     add(out, format_args!(" {millis:.1} ms"));
     sizes(out, transaction);
+    calls(out, transaction);
     marks(out, transaction);
     if let Some(link) = link {
         payload(out, link);
@@ -98,6 +100,24 @@ fn sizes(out: &mut String, transaction: &Transaction) {
     if let Some(response) = &transaction.response {
         out.push_str(" ↓");
         size(out, response.body.size());
+    }
+}
+
+/// Messages of a call in each direction.
+fn calls(out: &mut String, transaction: &Transaction) {
+    let Some(grpc) = &transaction.grpc else {
+        return;
+    };
+    out.push_str(" messages");
+    for (arrow, counts) in [('↑', grpc.from_client), ('↓', grpc.from_server)] {
+        if let Some(counts) = counts {
+            let more = if counts.marks().next().is_some() {
+                "?"
+            } else {
+                ""
+            };
+            add(out, format_args!(" {arrow}{}{more}", counts.messages));
+        }
     }
 }
 

@@ -215,3 +215,19 @@ proptest! {
         prop_assert!(lines.all(|l| l.starts_with("  ")), "{:?}", out);
     }
 }
+
+#[test]
+fn a_call_shows_its_code_and_how_many_messages_went_each_way() {
+    use crate::transaction::grpc::Code;
+    let mut capture = capture(Role::Client);
+    crate::sink::testing::call(&mut capture, Some(Code::UNAVAILABLE));
+    let line = shown(&capture, Level::Summary);
+    let wanted = "/shop.v1.Cart/Add 200 UNAVAILABLE 12.3 ms ↑0 B ↓5 B messages ↑1 ↓2\n";
+    assert!(line.ends_with(wanted), "{line}");
+    if let Some(grpc) = &mut capture.transaction.grpc {
+        grpc.from_client = None;
+        grpc.from_server.as_mut().unwrap().gap = true;
+    }
+    let line = shown(&capture, Level::Summary);
+    assert!(line.ends_with(" messages ↓2?\n"), "{line}");
+}

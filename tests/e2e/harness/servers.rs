@@ -167,6 +167,11 @@ pub fn proxy(work: &Work) -> Server {
     script(work, PYTHON, "proxy.py", "http")
 }
 
+/// `tests/programs/grpc_server.py`, over TLS.
+pub fn grpc(work: &Work) -> Server {
+    script(work, PYTHON, "grpc_server.py", "https")
+}
+
 /// `tests/programs/websocket_server.py`, over TLS.
 pub fn websocket(work: &Work) -> Server {
     let python = venv("bin/python");

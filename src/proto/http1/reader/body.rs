@@ -22,9 +22,7 @@ impl Reader {
         if let Some(message) = self.message.as_mut().filter(|_| !bytes.is_empty()) {
             message.last = stamp;
             message.add_wire(bytes.len() as u64);
-            if let Some(body) = message.body_mut() {
-                body.push(bytes, self.limits);
-            }
+            message.push_content(bytes, self.limits);
         }
         bytes.len() as u64
     }

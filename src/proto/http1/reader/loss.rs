@@ -49,17 +49,20 @@ impl Reader {
                 });
                 Gap::Covered
             }
-            _ => Gap::Lost(self.abandon().map(|m| Message { gap: true, ..m })),
+            _ => {
+                let mut message = self.abandon();
+                if let Some(message) = message.as_mut() {
+                    message.lose();
+                }
+                Gap::Lost(message)
+            }
         }
     }
 
     fn missing(&mut self, len: u64) {
         if let Some(message) = self.message.as_mut() {
-            message.gap = true;
             message.add_wire(len);
-            if let Some(body) = message.body_mut() {
-                body.push_missing(len);
-            }
+            message.miss_content(len);
         }
     }
 

@@ -69,7 +69,11 @@ pub enum Severity {
 }
 
 /// Status and error by the conventions. What only the capture lost is no error of the application.
+/// A call whose code is known ends as that says.
 pub fn outcome(transaction: &Transaction) -> Outcome {
+    if let Some(outcome) = super::grpc::outcome(transaction) {
+        return outcome;
+    }
     if let Some(word) = failure(transaction) {
         return Outcome {
             error: Some(Cow::Borrowed(word)),

@@ -52,8 +52,16 @@ pub fn line(capture: &Capture) -> String {
     format!("{method}{space}{url} {status} {millis:.1} ms")
 }
 
-/// The status code, or the word for why there is none.
+/// The status code, or the word for why there is none; the code of a call behind it.
 pub fn status(transaction: &Transaction) -> Cow<'static, str> {
+    let code = transaction.grpc.as_ref().and_then(|g| g.code);
+    match (&transaction.response, code) {
+        (Some(response), Some(code)) => {
+            return Cow::Owned(format!("{} {}", response.status, code.name()));
+        }
+        (None, Some(code)) => return code.name(),
+        (_, None) => {}
+    }
     match (&transaction.response, http::outcome(transaction).error) {
         (Some(response), _) => Cow::Owned(response.status.to_string()),
         (None, Some(word)) => word,

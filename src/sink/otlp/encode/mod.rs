@@ -5,6 +5,7 @@
 //! longer than [`names::MAX_VALUE`] bytes.
 
 mod attributes;
+pub mod grpc;
 mod http;
 mod log;
 pub mod names;

@@ -55,6 +55,14 @@ pub const MARKS: &str = "plainspan.capture.marks";
 pub const TTFB: &str = "plainspan.ttfb";
 /// Followed by `from_client.` or `from_server.` and what is counted, or by `close_code`.
 pub const WEBSOCKET: &str = "plainspan.websocket.";
+pub const RPC_SYSTEM_NAME: &str = "rpc.system.name";
+/// `package.Service/Method`.
+pub const RPC_METHOD: &str = "rpc.method";
+/// The code's name: `UNAVAILABLE`.
+pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
+/// Followed by `from_client.` or `from_server.` and what is counted, or by what the call is.
+pub const GRPC: &str = "plainspan.grpc.";
+
 pub const PAYLOAD_URL: &str = "plainspan.payload.url";
 pub const PAYLOAD_DIGEST: &str = "plainspan.payload.digest";
 pub const PAYLOAD_SIZE: &str = "plainspan.payload.size";

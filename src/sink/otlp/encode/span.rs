@@ -1,6 +1,7 @@
 //! A capture as a span.
 
 use super::attributes::Attributes;
+use super::grpc;
 use super::http::{self, Outcome, Web};
 use super::{EncodeOptions, names, unix_nanos};
 use crate::event::Role;
@@ -15,6 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{
     span::{Link, SpanKind},
     status::StatusCode,
 };
+use std::borrow::Cow;
 
 /// OTLP span flags: whether the parent is remote is known.
 const FLAG_REMOTE_KNOWN: u32 = 0x100;
@@ -31,7 +33,7 @@ pub fn span(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOptio
         parent_span_id: ids.parent_span_id.map(Vec::from).unwrap_or_default(),
         trace_state: ids.tracestate.clone(),
         flags: flags(capture),
-        name: name(capture, options).to_owned(),
+        name: name(capture, options).into_owned(),
         kind: kind(capture) as i32,
         start_time_unix_nano: unix_nanos(capture.start),
         end_time_unix_nano: unix_nanos(capture.end),
@@ -55,15 +57,18 @@ fn flags(capture: &Capture) -> u32 {
     FLAG_REMOTE_KNOWN | remote | u32::from(capture.ids.flags)
 }
 
-/// The method alone: no route is known, and a path must not be a name.
-pub(super) fn name<'a>(capture: &Capture, options: &'a EncodeOptions) -> &'a str {
-    match &capture.transaction.request {
+/// The method of a call; else that of HTTP alone: no route is known, and a path must not be a name.
+pub(super) fn name<'a>(capture: &'a Capture, options: &'a EncodeOptions) -> Cow<'a, str> {
+    if let Some(name) = grpc::name(&capture.transaction) {
+        return name;
+    }
+    Cow::Borrowed(match &capture.transaction.request {
         Some(request) => match options.known_methods.name(&request.method) {
             http::OTHER => "HTTP",
             method => method,
         },
         None => "HTTP",
-    }
+    })
 }
 
 fn kind(capture: &Capture) -> SpanKind {
@@ -104,6 +109,7 @@ pub fn attributes(
     headers(&mut list, capture, level);
     own(&mut list, capture);
     websocket(&mut list, capture);
+    grpc::attributes(&mut list, capture, level);
     payload(&mut list, link);
     list
 }
@@ -124,6 +130,7 @@ pub(super) fn log_attributes(
     headers(&mut list, capture, capture.decision.level);
     own(&mut list, capture);
     websocket(&mut list, capture);
+    grpc::attributes(&mut list, capture, capture.decision.level);
     payload(&mut list, link);
     list.finish()
 }
