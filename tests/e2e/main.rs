@@ -18,6 +18,7 @@ mod content;
 mod curl_nginx;
 mod guide;
 mod http2;
+mod late_attach;
 mod late_library;
 mod node;
 mod odd_connections;
