@@ -6,8 +6,8 @@
 #define PS_UNDECIDED_OPS 3
 
 /*
- * A connection that is older than the agent may be in the middle of a long message, so it is looked at for longer: until
- * this many changes of direction or operations had no match. Nothing is copied meanwhile.
+ * A connection that is older than the agent may be in the middle of a long message, so it is looked at for longer:
+ * until this many changes of direction or operations had no match. Nothing is copied meanwhile.
  */
 #define PS_LATE_TURNS 16
 #define PS_LATE_OPS 4096

@@ -240,14 +240,7 @@ impl Session {
         self.memory = (self.memory + after).saturating_sub(before);
     }
 
-    fn data(
-        &mut self,
-        dir: Dir,
-        header: Header,
-        bytes: &[u8],
-        stamp: Stamp,
-        sink: &mut impl Sink,
-    ) {
+    fn data(&mut self, dir: Dir, header: Header, bytes: &[u8], stamp: Stamp, sink: &mut impl Sink) {
         let Some(kind) = self.kind(dir) else { return };
         self.meet_late(header.stream, kind, stamp, sink);
         let limits = self.limits;
