@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(nginx curl openssl wrk iproute2 util-linux apache2-utils clang-format
-    python3 python3-venv python3-requests python3-grpcio ca-certificates nghttp2-client nghttp2-server)
+    python3 python3-grpcio python3-venv python3-requests ca-certificates nghttp2-client nghttp2-server)
 
 # Any Node of 16 or later does; Debian's is for hosts that have none.
 node_major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p' || true)

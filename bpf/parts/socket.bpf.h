@@ -147,7 +147,7 @@ static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct
 		return;
 	if (conn->verdict == PS_V_TLS || (conn->head[dir] & 0xff) == 0x16)
 		ps_hello_copy(conn, dir, op, readable);
-	else if (conn->verdict == PS_V_OTHER || conn->flags & PS_C_BOUND)
+	else if (!max || conn->verdict == PS_V_OTHER || conn->flags & PS_C_BOUND)
 		return;
 	else if (readable)
 		ps_copy(op, max);

@@ -42,7 +42,8 @@ struct ps_conn {
 	__u8 verdict;
 	__u8 ops; /* operations that gave no verdict */
 	__u8 last_dir;
-	__u8 pad[4];
+	__u8 pad[2];
+	__u16 late_ops; /* the same, on a connection that is older than its entry */
 };
 
 /* last_dir before the first operation */

@@ -5,6 +5,13 @@
 /* Operations without a match until a connection is PS_V_OTHER. */
 #define PS_UNDECIDED_OPS 3
 
+/*
+ * A connection that is older than the agent may be in the middle of a long message, so it is looked at for longer:
+ * until this many changes of direction or operations had no match. Nothing is copied meanwhile.
+ */
+#define PS_LATE_TURNS 16
+#define PS_LATE_OPS 4096
+
 /* Answers of ps_classify besides enum ps_verdict. */
 #define PS_HEAD_MORE 16 /* right so far, too short to tell */
 
@@ -31,7 +38,65 @@ static __always_inline __u32 ps_method(__u64 head, __u32 n)
 	return PS_V_HTTP1;
 }
 
-/* n bytes, 1 to PS_HEAD_MAX, the first in the lowest bits. */
+/* The first four bytes of a status line, or of a request line with a method in common use. */
+static __always_inline bool ps_is_common(__u32 text)
+{
+	switch (text) {
+	case 0x50545448: /* HTTP */
+	case 0x20544547: /* GET */
+	case 0x54534f50: /* POST */
+	case 0x20545550: /* PUT */
+	case 0x44414548: /* HEAD */
+	case 0x454c4544: /* DELE */
+	case 0x4954504f: /* OPTI */
+	case 0x43544150: /* PATC */
+	case 0x4e4e4f43: /* CONN */
+	case 0x504f5250: /* PROP */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * The first 8 of the 9 bytes of a frame header of HTTP/2 (RFC 9113, section 4.1), as peers send them. Random bytes look
+ * like one once in 2^29 times; user space, which sees what follows, has the last word.
+ */
+static __always_inline bool ps_is_frame(__u64 head)
+{
+	__u32 len = (head & 0xff) << 16 | (head >> 8 & 0xff) << 8 | (head >> 16 & 0xff);
+	__u32 kind = head >> 24 & 0xff;
+	__u32 flags = head >> 32 & 0xff;
+	/* The last byte of the stream's number is not there. */
+	__u32 stream = head >> 40;
+
+	if (len > 16384 || stream & 0xff)
+		return false;
+	switch (kind) {
+	case 0: /* DATA: END_STREAM, PADDED */
+		return !(flags & ~0x9) && len;
+	case 1: /* HEADERS: END_STREAM, END_HEADERS, PADDED, PRIORITY */
+		return !(flags & ~0x2d) && len;
+	case 2: /* PRIORITY */
+		return !flags && len == 5;
+	case 3: /* RST_STREAM */
+		return !flags && len == 4;
+	case 4: /* SETTINGS: ACK */
+		return !stream && (flags == 1 ? !len : !flags && len % 6 == 0);
+	case 5: /* PUSH_PROMISE: END_HEADERS, PADDED */
+		return !(flags & ~0xc) && len > 4;
+	case 6: /* PING: ACK */
+		return !stream && flags <= 1 && len == 8;
+	case 7: /* GOAWAY */
+		return !stream && !flags && len >= 8;
+	case 8: /* WINDOW_UPDATE */
+		return !flags && len == 4;
+	default: /* CONTINUATION never begins what a peer sends */
+		return false;
+	}
+}
+
+/* n bytes, 1 to PS_HEAD_MAX, the first in the lowest bits. `late`: not the first ones of the stream. */
 __noinline __u32 ps_classify(__u64 head, __u32 n, bool late)
 {
 	const __u64 preface = 0x5448202a20495250; /* "PRI * HT" */
@@ -49,6 +114,8 @@ __noinline __u32 ps_classify(__u64 head, __u32 n, bool late)
 		return n < 8 ? PS_HEAD_MORE : PS_V_HTTP2;
 	if (ps_starts(head, n, status, 7))
 		return n < 7 ? PS_HEAD_MORE : PS_V_HTTP1;
+	if (late && n == PS_HEAD_MAX && ps_is_frame(head))
+		return PS_V_HTTP2;
 	return ps_method(head, n);
 }
 
@@ -98,27 +165,36 @@ __noinline __u32 ps_decide(struct ps_conn *conn, const struct ps_op *op, bool re
 {
 	__u32 verdict = PS_V_OTHER;
 	__u32 dir, foreign, other;
+	bool late;
 
 	if (!conn || !op)
 		return 0;
 	dir = op->d.dir & 1;
+	late = !(conn->flags & PS_C_WHOLE);
 	foreign = PS_C_FOREIGN_READ << dir;
 	other = PS_C_FOREIGN_READ << (dir ^ 1);
 	if (readable) {
 		ps_head_add(conn, op);
-		verdict = ps_classify(conn->head[dir], conn->head_len[dir], !(conn->flags & PS_C_WHOLE));
+		verdict = ps_classify(conn->head[dir], conn->head_len[dir], late);
 	}
 	if (verdict == PS_HEAD_MORE)
 		return PS_HEAD_MAX;
 	/* Where the peer spoke first, and no HTTP, a capital word is a command of another protocol (SMTP's EHLO). */
-	if (verdict == PS_V_HTTP1 && (conn->head[dir] & 0xffffffff) != 0x50545448 && conn->flags & PS_C_WHOLE &&
-	    conn->flags & other)
+	if (verdict == PS_V_HTTP1 && (conn->head[dir] & 0xffffffff) != 0x50545448 && !late && conn->flags & other)
+		verdict = PS_V_OTHER;
+	/* And the longer one looks into the middle of something, the less a capital word says. */
+	if (verdict == PS_V_HTTP1 && late && conn->late_ops >= PS_UNDECIDED_OPS && !ps_is_common(conn->head[dir]))
 		verdict = PS_V_OTHER;
 	conn->head[dir] = 0;
 	conn->head_len[dir] = 0;
 	if (verdict != PS_V_OTHER) {
 		conn->verdict = verdict;
 		return ~0U;
+	}
+	if (late) {
+		if (++conn->late_ops >= PS_LATE_OPS || conn->turn >= PS_LATE_TURNS)
+			conn->verdict = PS_V_OTHER;
+		return 0;
 	}
 	__sync_fetch_and_or(&conn->flags, foreign);
 	if (++conn->ops >= PS_UNDECIDED_OPS)

@@ -15,6 +15,8 @@ pub struct Assembly {
     /// Offset of the byte that comes next; None before the first event.
     next: Option<u64>,
     last: Option<Stamp>,
+    /// What was before the first event was before the agent: it is not missing.
+    late: bool,
 }
 
 /// What an event is for its direction, in this order.
@@ -27,12 +29,21 @@ pub struct Ordered<'a> {
 }
 
 impl Assembly {
+    /// `late`: the stream was not seen from its beginning, even where offsets are counted from there.
+    pub fn new(late: bool) -> Self {
+        Assembly {
+            late,
+            ..Assembly::default()
+        }
+    }
+
     /// Puts an event in its place. None: nothing in it is new.
     pub fn place<'a>(&mut self, data: &Data<'a>) -> Option<Ordered<'a>> {
         let stamp = stamp(data);
         let whole = data.flags & flag::WHOLE != 0;
         let start = data.offset.min(OFFSET_MAX);
-        let next = *self.next.get_or_insert(if whole { 0 } else { start });
+        let from_start = whole && !self.late;
+        let next = *self.next.get_or_insert(if from_start { 0 } else { start });
         let seen = next.saturating_sub(start);
         let len = data.bytes.len() as u64;
         let after = self.missing_after(data);
@@ -59,10 +70,11 @@ impl Assembly {
         })
     }
 
-    /// The stream, seen from its first byte, ends at `total`: bytes missing before that, and the last operation seen.
+    /// The stream, counted from its first byte, ends at `total`: bytes missing before that, and the last operation seen.
     pub fn end_at(&mut self, total: u64) -> Option<(u64, Option<Stamp>)> {
         let total = total.min(OFFSET_MAX);
-        let next = self.next.replace(total).unwrap_or(0);
+        let unseen = if self.late { total } else { 0 };
+        let next = self.next.replace(total).unwrap_or(unseen);
         (total > next).then(|| (total - next, self.last))
     }
 

@@ -113,14 +113,15 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A stream whose first event is `data`.
-    pub fn new(data: &Data<'_>, limits: BodyLimits) -> Self {
-        let late = data.flags & flag::WHOLE == 0;
+    /// A stream whose first event is `data`. `late`: its connection is older than the agent.
+    pub fn new(data: &Data<'_>, late: bool, limits: BodyLimits) -> Self {
+        let whole = data.flags & flag::WHOLE != 0;
+        let late = late || !whole;
         Pair {
-            assemblies: Default::default(),
+            assemblies: [Assembly::new(late), Assembly::new(late)],
             protocol: Protocol::new(limits, late),
             limits,
-            whole: !late,
+            whole,
             conn: data.conn,
             pid: data.pid,
             active: data.time,

@@ -141,13 +141,16 @@ impl Table {
         let Some(key) = Key::of(data) else {
             return out.lost(Lost::Unparsable, 1);
         };
+        let mut late = false;
         if let Some(conn) = data.conn {
-            self.socket(conn, data.time, out);
+            let open = self.socket(conn, data.time, out).open;
+            late = open.is_some_and(|open| !open.whole);
         }
         let pair = self.pairs.entry(key).or_insert_with(|| {
             *self.by_pid.entry(data.pid).or_default() += 1;
             let learnt = key.tls().and_then(|tls| self.bindings.remove(&tls));
-            let mut pair = Pair::new(data, self.limits.body);
+            let late = late && key.tls().is_none();
+            let mut pair = Pair::new(data, late, self.limits.body);
             pair.conn = pair.conn.or(learnt);
             pair
         });

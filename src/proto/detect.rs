@@ -125,6 +125,12 @@ pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether bytes are, or begin, a status line. Fewer than its first 7 bytes say nothing.
+pub fn may_be_status_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.")
+        && matches!(start(bytes), Start::Line(Kind::Response) | Start::Partial)
+}
+
 /// Whether a line, whole or not, is a status line or a request with a registered method.
 pub fn may_be_common(line: &[u8]) -> bool {
     let status = b"HTTP/1.";

@@ -33,7 +33,8 @@ pub enum Mark {
     RequestGap = 0,
     /// Bytes of the response were lost, or could not be seen.
     ResponseGap = 1,
-    /// No request was seen for this response.
+    /// No request was seen for this response. In HTTP/1 the end of its content is a guess then: the answer to HEAD or to
+    /// CONNECT has none.
     RequestMissing = 2,
     /// The connection ended before the request was whole.
     RequestCut = 3,

@@ -4,7 +4,8 @@
 //! Leaves: exchanges in the order of the requests.
 //! Holds: the two directions may arrive in any order against each other, since the kernel reports a write when the call
 //! returns: a response is paired only with a request that began before it. Where lost bytes leave the pair in doubt,
-//! it comes out marked.
+//! it comes out marked. On a connection that is met in its middle, older requests may still wait for responses: pairs
+//! are held until it is clear that none did, else they come out as two marked halves.
 
 use super::websocket::WebSocket;
 use super::{Content, Mark, Marks, Message, Protocol, Stamp};
@@ -13,6 +14,9 @@ use std::collections::VecDeque;
 
 /// Interim responses of one request that are kept.
 pub const INTERIM_MAX: usize = 32;
+
+/// Pairs in doubt that are held at the most; more come out as halves.
+const DOUBTFUL_MAX: usize = 32;
 
 /// What framing of a response has to know of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -171,13 +175,30 @@ pub struct Pairing {
     /// An unknown number of requests, or of responses, was lost since the last one that was seen.
     requests_lost: bool,
     responses_lost: bool,
+    /// Requests that were not seen may wait for responses.
+    doubt: bool,
+    /// A request was sent when every one that was seen had its response: what was in doubt is proven, unless a response
+    /// that came before it is still to be read.
+    all_answered: bool,
+    /// Last byte of the last response.
+    answered: Option<KernelTime>,
 }
 
 impl Pairing {
+    /// Of a connection that is met in its middle.
+    pub fn late() -> Self {
+        Pairing {
+            doubt: true,
+            ..Pairing::default()
+        }
+    }
+
     /// A request's head is known. `asked`: what its response's framing needs.
     pub fn request_begins(&mut self, first: Stamp, protocol: Protocol, asked: Asked) {
         self.pipelined |= self.newest_turn == Some(first.turn);
         self.newest_turn = Some(first.turn);
+        self.all_answered = self.answered.is_some_and(|end| end < first.time)
+            && self.open.iter().all(|e| e.response_done);
         let mut exchange = Exchange::begin(first, protocol, asked);
         if self.requests_lost || self.lossy && self.pipelined {
             exchange.marks.set(Mark::RequestGap);
@@ -206,6 +227,33 @@ impl Pairing {
     /// An unknown number of responses may have been lost.
     pub fn lose_responses(&mut self) {
         self.responses_lost = true;
+        self.disprove();
+    }
+
+    /// A request that asks to leave HTTP got its answer: these two belong together, and all before them.
+    pub fn prove(&mut self) {
+        self.doubt = false;
+    }
+
+    /// Pairs that are held belong to other requests or responses than they seemed to.
+    fn disprove(&mut self) {
+        self.all_answered = false;
+        if self.doubt {
+            self.open = self.open.drain(..).flat_map(Exchange::split).collect();
+        }
+    }
+
+    /// Pairs are held until [`Pairing::settle`] or what comes next decides on them.
+    pub fn is_held(&self) -> bool {
+        self.doubt && self.open.iter().any(|e| e.response_done)
+    }
+
+    /// No response came any more that would show the pairs to be wrong. `now`: the time, as far as the stream knows it.
+    pub fn settle(&mut self, now: KernelTime, wait_ns: u64) {
+        let quiet = self.answered.is_some_and(|end| now.since(end) > wait_ns);
+        if quiet && self.open.iter().all(|e| e.response_done) {
+            self.doubt = false;
+        }
     }
 
     /// Finds the request of a response that begins at `first`. `coming`: when a request began whose head is not read yet.
@@ -229,6 +277,7 @@ impl Pairing {
 
     /// Makes an exchange for a response without a request.
     fn orphan(&mut self, first: Stamp) -> Asked {
+        self.disprove();
         let mut exchange = Exchange::begin(first, Protocol::Http11, Asked::default());
         exchange.request_done = true;
         exchange.marks.set(Mark::RequestMissing);
@@ -291,6 +340,7 @@ impl Pairing {
     #[must_use]
     pub fn response_ends(&mut self, message: Message) -> bool {
         let end = message.last.time;
+        self.answered = Some(end);
         let mut waiting = self.open.iter_mut().filter(|e| !e.response_done);
         let Some(exchange) = waiting.next() else {
             return false;
@@ -298,6 +348,9 @@ impl Pairing {
         exchange.set_response(message);
         // A request that began before this response ended was pipelined.
         self.pipelined |= waiting.any(|e| e.first.time < end);
+        if self.open.iter().filter(|e| e.response_done).count() > DOUBTFUL_MAX {
+            self.disprove();
+        }
         true
     }
 
@@ -355,8 +408,10 @@ impl Pairing {
 
     /// The next exchange that has ended.
     pub fn pop_ended(&mut self) -> Option<Exchange> {
+        self.doubt &= !self.all_answered;
         let front = self.open.front()?;
-        (front.request_done && front.response_done)
+        let held = self.doubt && front.request.is_some() && front.response.is_some();
+        (front.request_done && front.response_done && !held)
             .then(|| self.open.pop_front())
             .flatten()
     }
@@ -395,6 +450,34 @@ impl Pairing {
 }
 
 impl Exchange {
+    /// Two halves, where there is a response for a request.
+    fn split(mut self) -> impl Iterator<Item = Exchange> {
+        let asks = self.request.is_some() || !self.request_done;
+        let answer = self.response.take_if(|_| asks).map(|response| {
+            let interim = std::mem::take(&mut self.interim);
+            let mut marks = Marks::default();
+            marks.set(Mark::RequestMissing);
+            let (first, messages) = (response.first, (None, Some(response)));
+            let mut half = Exchange::join(first, self.protocol, messages, interim, marks);
+            half.request_done = true;
+            half
+        });
+        if answer.is_some() {
+            let gap = self.marks.has(Mark::RequestGap);
+            self.marks = Marks::default();
+            // It is not the application that gave no response.
+            self.marks.set(Mark::ResponseMissing);
+            self.marks.set(Mark::ResponseGap);
+            if gap {
+                self.marks.set(Mark::RequestGap);
+            }
+            if let Some(request) = self.request.take() {
+                self.set_request(request);
+            }
+        }
+        [Some(self), answer].into_iter().flatten()
+    }
+
     /// Takes the parts that a transaction is made of.
     pub fn into_parts(self) -> (Option<super::Request>, Option<super::Response>) {
         let request = match self.request.and_then(|m| m.content) {

@@ -21,6 +21,7 @@ mod guide;
 mod http1;
 mod http2;
 mod http2_programs;
+mod late_attach;
 mod late_library;
 mod node;
 mod odd_connections;

@@ -236,6 +236,75 @@ fn a_connection_older_than_the_agent_has_true_offsets_and_numbers() {
     assert_eq!(first.flags & flag::WHOLE, 0);
 }
 
+/// What a program says on both ends of a plain connection of its own that was in use before the agent.
+fn met_late(after: &str) -> (Capture, u32) {
+    let server = python_server("plain", None);
+    let before = "import socket
+l=socket.create_server(('127.0.0.1',0));a=socket.create_connection(l.getsockname());b,_=l.accept()
+def say(x,y,data):
+    x.sendall(data);n=0
+    while n<len(data): n+=len(y.recv(65536))
+say(a,b,b'before');say(b,a,b'before')";
+    let mut child = Paused::start(&server, false, before, after);
+    let mut capture = Capture::start(&KernelOptions::default());
+    child.go_on();
+    let pid = child.pid();
+    capture.until("both closes", |c| {
+        let opens = c.opens(pid);
+        opens.len() == 2 && opens.iter().all(|o| c.close(o.conn).is_some())
+    });
+    capture.settle();
+    (capture, pid)
+}
+
+fn verdicts(capture: &Capture, pid: u32) -> Vec<Verdict> {
+    let opens = capture.opens(pid);
+    let ends = opens.iter().filter_map(|o| capture.close(o.conn));
+    ends.map(|end| end.verdict).collect()
+}
+
+#[test]
+fn frames_of_http_2_are_known_on_a_connection_older_than_the_agent() {
+    let _alone = alone();
+    let (capture, pid) = met_late(
+        "for _ in range(9): say(b,a,b'the middle of a long frame'*9)
+say(a,b,b'\\0\\0\\3\\1\\5\\0\\0\\0\\7abc')
+say(b,a,b'\\0\\0\\1\\1\\4\\0\\0\\0\\7\\x88');say(b,a,b'\\0\\0\\5\\0\\1\\0\\0\\0\\7after')",
+    );
+    assert_eq!(verdicts(&capture, pid), [Verdict::Http2; 2]);
+    let data = capture.data(pid, Source::Socket);
+    for dir in [Dir::Write, Dir::Read] {
+        let of = data.iter().filter(|d| d.dir == dir);
+        let bytes: Vec<u8> = of.flat_map(|d| d.bytes.to_vec()).collect();
+        assert!(memchr::memmem::find(&bytes, b"\x07abc").is_some());
+        assert!(memchr::memmem::find(&bytes, b"\x07after").is_some());
+        assert!(memchr::memmem::find(&bytes, b"middle").is_none());
+    }
+}
+
+#[test]
+fn a_request_after_a_long_message_is_seen_on_a_connection_older_than_the_agent() {
+    let _alone = alone();
+    let (capture, pid) = met_late(
+        "for _ in range(99): say(b,a,b'x'*1000)
+say(a,b,b'GET /next HTTP/1.1\\r\\n\\r\\n')",
+    );
+    assert_eq!(verdicts(&capture, pid), [Verdict::Http1; 2]);
+    let data = capture.data(pid, Source::Socket);
+    assert!(data.iter().all(|d| d.bytes.starts_with(b"GET /next")));
+    assert_eq!(data.len(), 2);
+}
+
+#[test]
+fn another_protocol_is_not_copied_from_a_connection_older_than_the_agent() {
+    let _alone = alone();
+    let (capture, pid) = met_late(
+        "for i in range(20): say(a,b,b'\\0\\0\\0\\x2aSELECT 1'+bytes(36));say(b,a,b'\\0\\0\\1\\x2a'+bytes(298))",
+    );
+    assert_eq!(capture.data(pid, Source::Socket), []);
+    assert_eq!(verdicts(&capture, pid), [Verdict::Other; 2]);
+}
+
 #[test]
 fn a_reset_connection_says_so() {
     let _alone = alone();

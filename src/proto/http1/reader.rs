@@ -137,10 +137,7 @@ impl Reader {
     fn between(&mut self, piece: &mut Piece<'_>) -> Step {
         let entry = *piece;
         if self.text.is_empty() {
-            // Empty lines in front of a message are passed over (RFC 9112 §2.2).
-            let blank = |b: &u8| !matches!(b, b'\r' | b'\n');
-            let skip = piece.bytes.iter().position(blank);
-            piece.take(skip.unwrap_or(piece.bytes.len()));
+            piece.take(blanks(piece.bytes));
             if piece.is_empty() {
                 return Step::More;
             }
@@ -182,14 +179,18 @@ impl Reader {
         if piece.is_empty() {
             return Step::More;
         }
-        let alone = match piece.op_start {
+        let op_start = piece.op_start;
+        if op_start && self.text.is_empty() {
+            piece.take(blanks(piece.bytes));
+        }
+        // Bytes may be missing in front, and the rest of a method looks like another one: only a common one is believed.
+        let alone = match op_start && detect::may_be_common(piece.bytes) {
             true => self.judge(piece.bytes),
             false => Start::No,
         };
         if !self.text.is_empty() {
             let entry = *piece;
             self.take_line(piece);
-            // Other bytes in front of a method look like another method: only a common one is believed across operations.
             let common = detect::may_be_common(&self.text);
             match self.judge(&self.text) {
                 Start::Line(kind) if common => return self.begin(kind),
@@ -313,13 +314,13 @@ impl Reader {
         self.searched = 0;
     }
 
-    /// An operation that begins with a status line inside the guessed body of a response.
+    /// An operation that begins like a status line inside the guessed body of a response.
     fn answered_early(&self, piece: &Piece<'_>) -> bool {
         let body = matches!(
             self.state,
             State::Length(1..) | State::Chunked(_) | State::UntilClose
         );
-        body && piece.op_start && detect::start(piece.bytes) == Start::Line(Kind::Response)
+        body && piece.op_start && detect::may_be_status_line(piece.bytes)
     }
 
     /// The guess was wrong: the message ended before.
@@ -373,4 +374,10 @@ impl Reader {
     pub fn memory(&self) -> usize {
         self.text.capacity() + self.message.as_ref().map_or(0, Message::memory)
     }
+}
+
+/// Bytes of empty lines in front of a message: they are passed over (RFC 9112 §2.2).
+fn blanks(bytes: &[u8]) -> usize {
+    let blank = |b: &u8| matches!(b, b'\r' | b'\n');
+    bytes.iter().take_while(|b| blank(b)).count()
 }

@@ -84,7 +84,10 @@ impl Session {
         Session {
             lanes: [Lane::new(limits, late), Lane::new(limits, late)],
             requests: None,
-            pairing: Pairing::default(),
+            pairing: match late {
+                true => Pairing::late(),
+                false => Pairing::default(),
+            },
             upgrade: None,
             limits,
             websocket: None,
@@ -118,8 +121,14 @@ impl Session {
         self.settle(sink);
     }
 
-    /// Time passes: a response whose request does not come is given up waiting for.
+    /// Time passes: a response whose request does not come is given up waiting for, and pairs are no longer held.
     pub fn tick(&mut self, now: KernelTime, sink: &mut impl Sink) {
+        self.give_up_waiting(now, sink);
+        self.pairing.settle(now, WAIT_NS);
+        self.settle(sink);
+    }
+
+    fn give_up_waiting(&mut self, now: KernelTime, sink: &mut impl Sink) {
         let Some(responses) = self.requests.map(other) else {
             return;
         };
@@ -128,7 +137,6 @@ impl Session {
         if overdue && self.coming().is_none() {
             self.match_response(responses, true);
             self.drain(responses, sink);
-            self.settle(sink);
         }
     }
 
@@ -253,6 +261,10 @@ impl Session {
         if matches!(status, 100..=199) && status != 101 {
             self.pairing.interim(status);
             return;
+        }
+        if status == 101 && self.pairing.asked().switches {
+            self.pairing.prove();
+            self.give_ended(sink);
         }
         if status == 101 && framing::switches_to_http2(&message) && self.upgrade(status) {
             return;
@@ -379,9 +391,9 @@ impl Session {
         self.requests.is_some()
     }
 
-    /// A response waits for its request: [`Session::tick`] is needed.
+    /// A response waits for its request, or pairs are held: [`Session::tick`] is needed.
     pub fn is_waiting(&self) -> bool {
-        self.lanes.iter().any(|l| l.waiting == Waiting::Request)
+        self.pairing.is_held() || self.lanes.iter().any(|l| l.waiting == Waiting::Request)
     }
 
     /// More requests wait for their responses than are kept.

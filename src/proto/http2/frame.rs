@@ -442,6 +442,10 @@ impl Reader {
         piece.take_all();
         match judged {
             Judged::Yes => return Step::Found(self.found()),
+            // A request often comes alone, and its answer before the next operation of its direction.
+            Judged::Ends if self.held.bytes().get(3) != Some(&kind::DATA) => {
+                return Step::Found(self.found());
+            }
             Judged::No => self.held = Backlog::default(),
             Judged::Ends | Judged::Unclear if self.held.is_full() => self.held = Backlog::default(),
             Judged::Ends | Judged::Unclear => {}

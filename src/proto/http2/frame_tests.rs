@@ -156,6 +156,8 @@ fn a_boundary_is_found_where_two_headers_chain_or_a_frame_fills_an_operation() {
         all
     );
     assert_eq!(read(&[(&head, true), (&data, true)]), all);
+    assert_eq!(read(&[(&head, true)]), all[..2]);
+    assert!(read(&[(&data, true)]).is_empty(), "content alone waits");
     // A frame that does not fill its operations may be none.
     assert!(read(&[(&head[..4], true), (&head[4..], true), (b"x", true)]).is_empty());
     let late = [&PREFACE[..], &frame(kind::SETTINGS, 0, 0, b"")].concat();
@@ -167,12 +169,12 @@ fn a_boundary_is_found_where_two_headers_chain_or_a_frame_fills_an_operation() {
 
 #[test]
 fn what_is_held_back_at_the_end_is_a_whole_frame_or_nothing() {
-    let head = frame(kind::HEADERS, 5, 5, b"block");
+    let content = frame(kind::DATA, 1, 5, b"content");
     let mut reader = Reader::new(true);
-    feed(&mut reader, piece(&head, true), &mut Vec::new());
-    assert!(reader.flush().is_some_and(|held| held.bytes() == head));
+    feed(&mut reader, piece(&content, true), &mut Vec::new());
+    assert!(reader.flush().is_some_and(|held| held.bytes() == content));
     let mut reader = Reader::new(true);
-    feed(&mut reader, piece(&head[..10], true), &mut Vec::new());
+    feed(&mut reader, piece(&content[..10], true), &mut Vec::new());
     assert!(reader.flush().is_none());
 }
 

@@ -5,6 +5,7 @@ use super::super::http1::Upgrade;
 use super::super::{Backlog, Ending, Held, Piece, Sink, WAIT_NS, other, reason};
 use super::block::{Block, Blocks};
 use super::frame::{Gap, Header, Reader, Step, flag, kind};
+use super::head::Head;
 use super::stream::{Reset, Stream};
 use super::{LOST_NS, RESET_KEPT, STREAMS_MAX};
 use crate::event::{Dir, KernelTime};
@@ -43,6 +44,8 @@ pub struct Session {
     late: bool,
     /// The newest stream that the client opened; streams open in the order of their numbers.
     newest: u32,
+    /// The first stream that the client was seen to open.
+    oldest: Option<u32>,
     /// The last streams that were broken off.
     reset: VecDeque<u32>,
     /// Streams of the client above this one were refused.
@@ -68,6 +71,7 @@ impl Session {
             pending: Vec::new(),
             late,
             newest: 0,
+            oldest: None,
             reset: VecDeque::new(),
             last_accepted: u32::MAX,
             ordinal: 0,
@@ -163,7 +167,7 @@ impl Session {
                     self.requests = Some(dir);
                     self.lane(dir).blocks = Blocks::new(true);
                 }
-                Step::Data(header, bytes) => self.data(dir, header, bytes, stamp),
+                Step::Data(header, bytes) => self.data(dir, header, bytes, stamp, sink),
                 Step::DataEnd(header) => self.data_end(dir, header, stamp, sink),
                 Step::Frame(header) => self.frame(dir, header, true, stamp, sink),
                 Step::Skipped(header) => self.frame(dir, header, false, stamp, sink),
@@ -236,8 +240,9 @@ impl Session {
         self.memory = (self.memory + after).saturating_sub(before);
     }
 
-    fn data(&mut self, dir: Dir, header: Header, bytes: &[u8], stamp: Stamp) {
+    fn data(&mut self, dir: Dir, header: Header, bytes: &[u8], stamp: Stamp, sink: &mut impl Sink) {
         let Some(kind) = self.kind(dir) else { return };
+        self.meet_late(header.stream, kind, stamp, sink);
         let limits = self.limits;
         self.touch(header.stream, |s| {
             if s.is_cut_before(stamp.time) {
@@ -253,6 +258,7 @@ impl Session {
     fn data_end(&mut self, dir: Dir, header: Header, stamp: Stamp, sink: &mut impl Sink) {
         let Some(kind) = self.kind(dir) else { return };
         let end = header.has(flag::END_STREAM);
+        self.meet_late(header.stream, kind, stamp, sink);
         if !self.streams.contains_key(&header.stream) {
             // Of a stream whose heads were lost both.
             let told = self.reset.contains(&header.stream) || !self.lane(dir).lossy;
@@ -321,7 +327,14 @@ impl Session {
         }
         let id = block.stream;
         if !self.streams.contains_key(&id) && !self.begins(id, kind, &block) {
-            return;
+            if !block.end_stream {
+                return;
+            }
+            // Trailers.
+            self.meet_late(id, kind, stamp, sink);
+            if !self.streams.contains_key(&id) {
+                return;
+            }
         }
         self.open(id, kind, sink);
         self.touch(id, |s| {
@@ -358,13 +371,37 @@ impl Session {
                 let all_seen = !self.late && !self.lanes.iter().any(|l| l.lossy);
                 all_seen || head.is_none_or(|h| h.is_request())
             }
-            Kind::Response => head.is_some_and(|h| h.status.is_some()) && !self.reset.contains(&id),
+            Kind::Response => {
+                // A status from before the agent is unknown; trailers have none, and end the stream.
+                let status =
+                    |h: &Head| h.status.is_some() || self.late && h.unknown && !block.end_stream;
+                head.is_some_and(status) && !self.reset.contains(&id)
+            }
+        }
+    }
+
+    /// Content or trailers of a message whose head was sent before the connection was met.
+    fn meet_late(&mut self, id: u32, kind: Kind, stamp: Stamp, sink: &mut impl Sink) {
+        if !self.late || id == 0 || self.reset.contains(&id) {
+            return;
+        }
+        // Of a stream that the client opened since, the head was seen or is lost.
+        let old = kind == Kind::Response || id < self.oldest.unwrap_or(u32::MAX);
+        let known = self.streams.get_mut(&id);
+        if !old || known.is_some_and(|s| s.side(kind).message.is_some() || s.side(kind).done) {
+            return;
+        }
+        self.streams.entry(id).or_default();
+        self.touch(id, |s| s.begin_unseen(id, kind, stamp));
+        if self.streams.len() > STREAMS_MAX {
+            self.evict(Lost::StreamsFull, sink);
         }
     }
 
     fn open(&mut self, id: u32, kind: Kind, sink: &mut impl Sink) {
         if kind == Kind::Request && id % 2 == 1 {
             self.newest = self.newest.max(id);
+            self.oldest.get_or_insert(id);
         }
         self.streams.entry(id).or_default();
         if self.streams.len() > STREAMS_MAX {

@@ -5,7 +5,9 @@ use super::super::detect::Kind;
 use super::block::Block;
 use crate::event::KernelTime;
 use crate::transaction::pairing::{Exchange, INTERIM_MAX};
-use crate::transaction::{BodyLimits, Content, Mark, Marks, Message, Protocol, Stamp};
+use crate::transaction::{
+    BodyLimits, Content, Mark, Marks, Message, Protocol, Request, Response, Stamp,
+};
 
 /// `NO_ERROR` (RFC 9113 §7).
 pub const NO_ERROR: u32 = 0;
@@ -72,6 +74,30 @@ impl Stream {
     /// What comes in this direction at `time` comes after the stream was broken off.
     pub fn is_cut_before(&self, time: KernelTime) -> bool {
         self.reset.is_some_and(|r| time > r.time)
+    }
+
+    /// The stream is older than what was seen of the connection: the head of this message is unknown, and what came of
+    /// its content till now.
+    pub fn begin_unseen(&mut self, id: u32, kind: Kind, first: Stamp) {
+        let content = match kind {
+            Kind::Request => Content::Request(Request {
+                h2_stream: Some(id),
+                ..Request::default()
+            }),
+            Kind::Response => Content::Response(Response::default()),
+        };
+        let mut message = Message {
+            protocol: Protocol::Http2,
+            content: Some(content),
+            gap: true,
+            ..Message::begin(first)
+        };
+        if let Some(body) = message.body_mut() {
+            // An unknown number of bytes: none that follow are the content's beginning.
+            body.push_missing(0);
+        }
+        self.unknown = true;
+        self.side(kind).message.get_or_insert(message);
     }
 
     /// Takes a header block of the stream: of a message's head, an interim response, or trailers.

@@ -116,6 +116,21 @@ pub fn node_http2(work: &Work) -> Server {
     script(work, "node", "http2_server.js", "https")
 }
 
+/// `tests/programs/late_http2_server.js`, over TLS.
+pub fn late_http2_tls(work: &Work) -> Server {
+    script(work, "node", "late_http2_server.js", "https")
+}
+
+/// `tests/programs/late_http2_server.js`, without TLS.
+pub fn late_http2_plain(work: &Work) -> Server {
+    script(work, "node", "late_http2_server.js", "http")
+}
+
+/// `tests/programs/late_grpc_server.py`, over TLS.
+pub fn late_grpc(work: &Work) -> Server {
+    script(work, PYTHON, "late_grpc_server.py", "https")
+}
+
 /// `tests/programs/h2c_server.py`, without TLS.
 pub fn h2c(work: &Work) -> Server {
     script(work, PYTHON, "h2c_server.py", "http")
