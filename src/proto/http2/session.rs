@@ -320,8 +320,14 @@ impl Session {
             return self.promise(promised, block, stamp);
         }
         let id = block.stream;
-        if !self.streams.contains_key(&id) && !self.begins(id, kind, &block) {
-            return;
+        let headless = |s: &Stream| kind == Kind::Request && s.request.message.is_none();
+        match self.streams.get(&id) {
+            None if !self.begins(id, kind, &block) => return,
+            Some(stream) if headless(stream) && !self.begins(id, kind, &block) => {
+                self.touch(id, |s| s.missed(kind, block.end_stream));
+                return self.check(id, stamp, sink);
+            }
+            _ => {}
         }
         self.open(id, kind, sink);
         self.touch(id, |s| {
