@@ -349,6 +349,11 @@ impl Pairing {
         Some(exchange)
     }
 
+    /// Exchanges without a response.
+    pub fn waiting(&self) -> usize {
+        self.open.iter().filter(|e| !e.response_done).count()
+    }
+
     /// Exchanges that have not ended.
     pub fn len(&self) -> usize {
         self.open.len()
