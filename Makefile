@@ -6,6 +6,9 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 CONFIG ?=
+# Fuzzing: one target, else all; executions of each.
+TARGET ?=
+RUNS ?= 1000000
 BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev
 
 # libelf and zlib are linked statically; where they lie differs between distributions.
@@ -22,7 +25,7 @@ AS_ROOT := sudo -E
 ROOT_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
 endif
 
-.PHONY: help deps test-deps build demo run test test-unit test-e2e bench fmt lint clean
+.PHONY: help deps test-deps build demo run test test-unit test-e2e fuzz bench fmt lint clean
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +52,9 @@ test-unit: test-deps ## Unit, property, golden and example tests; no root, no ke
 
 test-e2e: test-deps ## Kernel programs, finder and the whole agent against real programs; needs root
 	$(ROOT_RUNNER) $(CARGO) test --locked $(addprefix --test ,$(ROOT_TESTS)) -- --test-threads=1
+
+fuzz: deps ## Fuzzes the parsers; TARGET=http1 RUNS=1000000
+	scripts/fuzz.sh run $(RUNS) $(TARGET)
 
 bench: deps ## Lists the benchmarks
 	@ls benches/*.rs tests/overhead/* 2>/dev/null || echo "no benchmarks yet"

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const BLOCKS: usize = 4000;
+const BLOCKS: usize = 10_000;
 const SEED: u64 = 20260;
 
 #[derive(Deserialize)]

@@ -8,12 +8,18 @@ use plainspan::event::build::encode;
 use plainspan::event::layout::flag;
 use plainspan::event::{Bound, Data, Dir, Event, Role, Source, decode};
 use plainspan::event::{ConnId, KernelTime, TlsId};
-use plainspan::transaction::Protocol;
+use plainspan::transaction::{Headers, Mark, Protocol, Request, Response, Transaction};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-const CASES: u32 = 250;
+/// Random cases of each fixture: `PLAINSPAN_CASES`, else 500.
+fn cases() -> u32 {
+    match std::env::var("PLAINSPAN_CASES") {
+        Ok(text) => text.parse().expect("PLAINSPAN_CASES is a number"),
+        Err(_) => 500,
+    }
+}
 
 fn views() -> impl Strategy<Value = View> {
     (any::<bool>(), any::<bool>()).prop_map(|(client, tls)| View {
@@ -97,7 +103,7 @@ fn mixed<'a>(recording: &'a Recording, choices: &[bool]) -> Vec<&'a [u8]> {
 
 fn run<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let config = Config {
-        cases: CASES,
+        cases: cases(),
         failure_persistence: None,
         ..Config::default()
     };
@@ -189,6 +195,107 @@ fn a_connection_of_http_2_that_is_met_late_gives_what_is_right_or_marked() {
             check_right_or_marked(&fixture, &recording, truth)
         });
     }
+}
+
+/// Operations of a few bytes, so that a connection is met in the middle of frames, of blocks and of heads too.
+#[test]
+fn a_connection_of_http_2_that_is_met_at_any_position_says_no_wrong_field_and_names_what_is_unknown()
+ {
+    let fixtures = http_support::frames::fixtures();
+    let (mut known, mut unknown) = (0, 0);
+    for fixture in fixtures.iter().filter(|f| f.name != "h2_upgrade") {
+        for (tls, role) in [(true, Role::Client), (false, Role::Server)] {
+            let view = View { role, tls };
+            let size = if fixture.name == "big_body" { 700 } else { 5 };
+            let cutting = Cutting {
+                operations: vec![usize::MAX],
+                events: vec![size],
+            };
+            let all = play(&record(fixture, view, &Cutting::none())).transactions;
+            for late in 0..record(fixture, view, &cutting).data.len() {
+                let mut recording = record(fixture, view, &cutting);
+                recording.data.drain(..late);
+                for (_, record) in &mut recording.data {
+                    *record = without_beginning(record);
+                }
+                for t in play(&recording).transactions {
+                    let place = format!("{} from event {late}", fixture.name);
+                    unknown += usize::from(check_late(&t, &all, &place));
+                    known += 1;
+                }
+            }
+        }
+    }
+    assert!(known > unknown && unknown > 0, "{known} {unknown}");
+}
+
+/// Every field of what was met late is one of the same stream in truth, and all of them are there, or it says that
+/// some are unknown. True: it says so.
+fn check_late(t: &Transaction, all: &[Transaction], place: &str) -> bool {
+    let unknown = t.marks.has(Mark::HeadersUnknown);
+    let ours = [
+        t.request.as_ref().map(request_fields),
+        t.response.as_ref().map(response_fields),
+    ];
+    let of = |t: &Transaction| {
+        [
+            t.request.as_ref().map(request_fields).unwrap_or_default(),
+            t.response.as_ref().map(response_fields).unwrap_or_default(),
+        ]
+    };
+    let fits = |truth: &&Transaction| {
+        let truth = of(truth);
+        ours.iter()
+            .zip(&truth)
+            .all(|(own, truth)| own.iter().flatten().all(|field| truth.contains(field)))
+    };
+    let mut true_ones = all.iter().filter(fits).peekable();
+    assert!(
+        true_ones.peek().is_some(),
+        "{place}: wrong: {:#}",
+        dump(t, true)
+    );
+    // Trailers whose beginning was not seen look like none.
+    let whole = |truth: &Transaction| {
+        let truth = of(truth);
+        let mut both = ours.iter().zip(&truth);
+        both.all(|(own, truth)| own.as_ref().is_none_or(|own| own.len() == truth.len()))
+    };
+    let marked = !t.marks.is_empty();
+    assert!(
+        marked || true_ones.any(whole),
+        "{place}: {:#}",
+        dump(t, true)
+    );
+    let missing = !all.iter().filter(fits).any(whole);
+    let gap = [Mark::RequestGap, Mark::ResponseGap, Mark::RequestMissing]
+        .into_iter()
+        .any(|mark| t.marks.has(mark));
+    assert!(!missing || unknown || gap, "{place}: {:#}", dump(t, true));
+    unknown
+}
+
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn owned(headers: &Headers) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+    headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec()))
+}
+
+/// Known fields, method and target.
+fn request_fields(r: &Request) -> Fields {
+    let own = [(&b":method"[..], &r.method), (b":path", &r.target)];
+    let own = own.into_iter().filter(|(_, v)| !v.is_empty());
+    let own = own.map(|(n, v)| (n.to_vec(), v.clone()));
+    own.chain(owned(&r.headers))
+        .chain(owned(&r.trailers))
+        .collect()
+}
+
+/// Known fields and status.
+fn response_fields(r: &Response) -> Fields {
+    let status = (r.status > 0).then(|| (b":status".to_vec(), r.status.to_string().into_bytes()));
+    let own = status.into_iter().chain(owned(&r.headers));
+    own.chain(owned(&r.trailers)).collect()
 }
 
 /// The record as it is where the stream was not seen from its first byte.
@@ -287,7 +394,7 @@ fn words() -> Vec<&'static [u8]> {
 fn any_events_at_all_do_no_harm_and_the_books_balance() {
     let events = prop::collection::vec(any_event(), 0..60);
     let config = Config {
-        cases: 4 * CASES,
+        cases: 4 * cases(),
         failure_persistence: None,
         ..Config::default()
     };

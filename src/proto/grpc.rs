@@ -197,24 +197,26 @@ impl Messages {
         counts.longest = counts.longest.max(len.into());
     }
 
-    /// Steps over `len` bytes of the body that are not to be seen.
+    /// Steps over `len` bytes of the body that are not to be seen. A message that ends among them is counted: its prefix
+    /// said how long it is.
     pub fn gap(&mut self, len: u64) {
         self.seen = self.seen.saturating_add(len);
-        match &mut self.state {
-            State::Over => {}
+        let inside = match &mut self.state {
+            State::Over => return,
             State::Message { flags, rest, .. }
-                if self.kind != Kind::WebText
-                    && *flags & self.kind.end_flag() == 0
-                    && len <= u64::from(*rest) =>
+                if self.kind != Kind::WebText && *flags & self.kind.end_flag() == 0 =>
             {
+                let inside = len.min(u64::from(*rest));
                 // It is not longer than `rest`.
-                *rest -= len as u32;
-                self.end();
+                *rest -= inside as u32;
+                inside
             }
-            _ => {
-                self.counts.gap = true;
-                self.state = State::Over;
-            }
+            _ => 0,
+        };
+        self.end();
+        if inside < len {
+            self.counts.gap = true;
+            self.state = State::Over;
         }
     }
 

@@ -206,3 +206,18 @@ proptest! {
         messages.trailers();
     }
 }
+
+#[test]
+fn a_gap_in_two_parts_counts_as_one_gap_does() {
+    let read = |gaps: &[u64]| {
+        let mut messages = Messages::new(Kind::Grpc);
+        messages.feed(b"\0\0\0\0\x0ahello");
+        gaps.iter().for_each(|len| messages.gap(*len));
+        messages.counts()
+    };
+    let counts = read(&[8]);
+    assert_eq!((counts.messages, counts.size, counts.gap), (1, 10, true));
+    for gaps in [[5, 3], [4, 4], [6, 2]] {
+        assert_eq!(read(&gaps), counts, "{gaps:?}");
+    }
+}

@@ -434,6 +434,7 @@ impl Pairing {
         Some(exchange)
     }
 
+
     /// Exchanges that have not ended.
     pub fn len(&self) -> usize {
         self.open.len()

@@ -48,7 +48,11 @@ def main():
         if new:
             encoder = hpack.Encoder()
         while rng.random() < 0.15:
-            encoder.header_table_size = rng.choice(SIZES)
+            size = rng.choice(SIZES)
+            # Setting the size that it has already makes the encoder of hpack 4.2.0 forget to announce the change before
+            # that: no decoder, its own included, can follow it then.
+            if size != encoder.header_table_size:
+                encoder.header_table_size = size
         chosen = list(fields(rng))
         sensitive = [
             hpack.NeverIndexedHeaderTuple(*f) if rng.random() < 0.1 else hpack.HeaderTuple(*f) for f in chosen

@@ -269,8 +269,14 @@ impl Session {
         if status == 101 && framing::switches_to_http2(&message) && self.upgrade(status) {
             return;
         }
-        let switch = Switch::of(&message, self.pairing.asked().connect);
+        let asked = self.pairing.asked();
+        let switch = Switch::of(&message, asked.connect);
+        let guessed = message.gap && !asked.known;
         self.response_ends(message, sink);
+        if guessed && self.pairing.waiting() > 1 {
+            // What was taken for its content may have held responses to these.
+            self.pairing.lose_responses();
+        }
         match switch {
             Switch::No => return,
             Switch::Unknown => return self.look_again(sink),
@@ -415,3 +421,7 @@ impl Session {
         size_of::<Self>() + lanes + self.pairing.memory() + websocket
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -326,14 +326,19 @@ impl Session {
             return self.promise(promised, block, stamp);
         }
         let id = block.stream;
-        if !self.streams.contains_key(&id) && !self.begins(id, kind, &block) {
-            if !block.end_stream {
-                return;
+        let begun = |s: &Stream| kind == Kind::Response || s.request.message.is_some();
+        if !self.streams.get(&id).is_some_and(begun) && !self.begins(id, kind, &block) {
+            if block.end_stream {
+                // Trailers.
+                self.meet_late(id, kind, stamp, sink);
             }
-            // Trailers.
-            self.meet_late(id, kind, stamp, sink);
-            if !self.streams.contains_key(&id) {
-                return;
+            match self.streams.get(&id) {
+                None => return,
+                Some(stream) if !begun(stream) => {
+                    self.touch(id, |s| s.missed(kind, block.end_stream));
+                    return self.check(id, stamp, sink);
+                }
+                Some(_) => {}
             }
         }
         self.open(id, kind, sink);

@@ -226,6 +226,13 @@ impl Stream {
         true
     }
 
+    /// Trailers of a message came whose head was not seen.
+    pub fn missed(&mut self, kind: Kind, end_stream: bool) {
+        let side = self.side(kind);
+        side.lost = true;
+        side.done |= end_stream;
+    }
+
     /// Content in this direction is a tunnel's (RFC 9113 §8.5).
     fn is_tunnel(&self, kind: Kind) -> bool {
         let connect = match self

@@ -1,0 +1,58 @@
+use super::*;
+use crate::telemetry::ledger::Lost;
+
+#[derive(Default)]
+struct Seen(Vec<Exchange>);
+
+impl Sink for Seen {
+    fn exchange(&mut self, exchange: Exchange, _: Dir, _: u64) {
+        self.0.push(exchange);
+    }
+
+    fn lost(&mut self, _: Lost, _: u64) {}
+}
+
+#[test]
+fn a_response_hidden_in_the_guessed_content_of_the_one_before_is_not_taken_for_the_next() {
+    let limits = BodyLimits {
+        capture: true,
+        max_bytes: 1000,
+    };
+    let (mut session, mut seen) = (Session::new(limits, true), Seen::default());
+    // The second response's status line comes in two pieces, in what looks like content that ends by close.
+    let steps: [(Dir, u32, bool, &[u8]); 6] = [
+        (Dir::Read, 1, true, b"HTTP/1.1 200 OK\r\n\r\n"),
+        (Dir::Write, 2, true, b"GET /2 HTTP/1.1\r\n\r\n"),
+        (Dir::Read, 3, true, b"HTTP/1.1 2"),
+        (Dir::Read, 3, false, b"02 OK\r\nContent-Length: 0\r\n\r\n"),
+        (Dir::Write, 4, true, b"GET /3 HTTP/1.1\r\n\r\n"),
+        (
+            Dir::Read,
+            5,
+            true,
+            b"HTTP/1.1 203 OK\r\nContent-Length: 0\r\n\r\n",
+        ),
+    ];
+    for (dir, turn, op_start, bytes) in steps {
+        let stamp = Stamp {
+            time: KernelTime(turn.into()),
+            pid: 1,
+            tid: 1,
+            turn,
+        };
+        let piece = Piece {
+            bytes,
+            offset: None,
+            op_start,
+            stamp,
+        };
+        session.bytes(dir, piece, &mut seen);
+    }
+    session.end(Ending::Closed, &mut seen);
+    // Which request the last one answers can't be told: halves, all marked.
+    assert_eq!(seen.0.len(), 4);
+    for exchange in &seen.0 {
+        assert!(!exchange.marks.is_empty());
+        assert!(exchange.request.is_none() || exchange.response.is_none());
+    }
+}
