@@ -199,5 +199,6 @@ fn bind(time: KernelTime, pid: u32, tls: TlsId, conn: u8) -> Tls {
         tls,
         conn: Some(ConnId(u64::from(conn & 7))).filter(|c| c.0 > 0),
         bound: Bound::Exact,
+        moved: None,
     }
 }

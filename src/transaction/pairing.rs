@@ -434,7 +434,6 @@ impl Pairing {
         Some(exchange)
     }
 
-
     /// Exchanges that have not ended.
     pub fn len(&self) -> usize {
         self.open.len()
