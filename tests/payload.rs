@@ -140,6 +140,7 @@ fn capture(number: usize) -> Arc<Redacted> {
         marks: Marks::default(),
         context: None,
         websocket: None,
+        lasting: None,
     };
     redacted(transaction, number)
 }

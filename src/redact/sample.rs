@@ -125,6 +125,7 @@ pub(crate) fn transaction(
         marks: Marks::default(),
         context: None,
         websocket: None,
+        lasting: None,
     }
 }
 

@@ -219,6 +219,7 @@ mod tests {
             marks: Marks::default(),
             context: None,
             websocket: None,
+            lasting: None,
         }
     }
 

@@ -133,5 +133,6 @@ fn transaction(role: Role) -> Transaction {
         marks: Marks::default(),
         context: None,
         websocket: None,
+        lasting: None,
     }
 }

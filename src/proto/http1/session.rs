@@ -9,7 +9,7 @@ use super::switch::{Socket, Switch};
 use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
 use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
-use crate::transaction::{BodyLimits, Content, Message, Stamp};
+use crate::transaction::{BodyLimits, Content, Lasting, Message, Schedule, Stamp};
 
 /// One direction.
 struct Lane {
@@ -61,7 +61,7 @@ pub struct Session {
     requests: Option<Dir>,
     pairing: Pairing,
     /// The request that HTTP/2 answers, and its interim responses.
-    upgrade: Option<(Message, Vec<u16>)>,
+    upgrade: Option<(Message, Vec<u16>, Option<Lasting>)>,
     limits: BodyLimits,
     /// What both directions are now.
     websocket: Option<Box<Socket>>,
@@ -74,6 +74,8 @@ pub struct Upgrade {
     /// The request that stream 1 answers.
     pub request: Message,
     pub interim: Vec<u16>,
+    /// It reported progress.
+    pub lasting: Option<Lasting>,
     /// Number of the next transaction on the connection.
     pub ordinal: u64,
     /// What came after HTTP/1, by [`Dir`].
@@ -138,6 +140,22 @@ impl Session {
             self.match_response(responses, true);
             self.drain(responses, sink);
             self.settle(sink);
+        }
+    }
+
+    /// Tells of the transactions that are to report now.
+    pub fn report(&mut self, schedule: &mut Schedule, sink: &mut impl Sink) {
+        let Some(requests) = self.requests else {
+            return;
+        };
+        let reading = |dir: Dir| self.lanes[dir as usize].reader.message();
+        let (request, response) = (reading(requests), reading(other(requests)));
+        let ordinal = self.ordinal;
+        let mut give = |exchange| sink.progress(exchange, requests, ordinal);
+        self.pairing
+            .report(schedule, request, response, &mut give);
+        if let Some(exchange) = self.websocket.as_mut().and_then(|w| w.report(schedule)) {
+            give(exchange);
         }
     }
 
@@ -376,11 +394,11 @@ impl Session {
 
     /// Both directions go on in HTTP/2. False: nothing was asked that HTTP/2 could answer.
     fn upgrade(&mut self, status: u16) -> bool {
-        let Some((request, mut interim)) = self.pairing.hand_over() else {
+        let Some((request, mut interim, lasting)) = self.pairing.hand_over() else {
             return false;
         };
         interim.push(status);
-        self.upgrade = Some((request, interim));
+        self.upgrade = Some((request, interim, lasting));
         for lane in &mut self.lanes {
             lane.waiting = Waiting::Upgrade;
         }
@@ -394,11 +412,12 @@ impl Session {
 
     /// What HTTP/2 goes on with, once the server has switched to it. The session has nothing left then.
     pub fn take_upgrade(&mut self) -> Option<Upgrade> {
-        let (request, interim) = self.upgrade.take()?;
+        let (request, interim, lasting) = self.upgrade.take()?;
         Some(Upgrade {
             requests: self.requests?,
             request,
             interim,
+            lasting,
             ordinal: self.ordinal,
             lanes: self
                 .lanes

@@ -6,7 +6,7 @@ use super::INTERIM_MAX;
 use super::block::Block;
 use crate::event::KernelTime;
 use crate::transaction::pairing::Exchange;
-use crate::transaction::{BodyLimits, Content, Mark, Marks, Message, Protocol, Stamp};
+use crate::transaction::{BodyLimits, Content, Lasting, Mark, Marks, Message, Protocol, Stamp};
 
 /// `NO_ERROR` (RFC 9113 §7).
 pub const NO_ERROR: u32 = 0;
@@ -45,13 +45,19 @@ pub struct Stream {
     pub deadline: Option<KernelTime>,
     /// What [`Stream::memory`] said last.
     pub counted: usize,
+    /// It reported progress.
+    pub lasting: Option<Lasting>,
     interim: Vec<u16>,
     unknown: bool,
 }
 
 impl Stream {
     /// Stream 1 of a connection that came from HTTP/1: its request is whole.
-    pub fn after_upgrade(request: Message, interim: Vec<u16>) -> Self {
+    pub fn after_upgrade(
+        request: Message,
+        interim: Vec<u16>,
+        lasting: Option<Lasting>,
+    ) -> Self {
         Stream {
             request: Side {
                 message: Some(request),
@@ -59,6 +65,7 @@ impl Stream {
                 lost: false,
             },
             interim,
+            lasting,
             ..Stream::default()
         }
     }
@@ -264,18 +271,32 @@ impl Stream {
                 marks.set(mark);
             }
         }
-        let first = [&self.request, &self.response]
-            .into_iter()
-            .find_map(|side| side.message.as_ref())?
-            .first;
+        let first = self.first()?;
         let messages = (self.request.message, self.response.message);
-        Some(Exchange::join(
-            first,
-            Protocol::Http2,
-            messages,
-            self.interim,
-            marks,
-        ))
+        let mut exchange = Exchange::join(first, Protocol::Http2, messages, self.interim, marks);
+        exchange.lasting = self.lasting;
+        Some(exchange)
+    }
+
+    /// First byte of the request; of the response where there is no request. None: nothing of it is known.
+    pub fn first(&self) -> Option<Stamp> {
+        let messages = [&self.request.message, &self.response.message];
+        messages.into_iter().flatten().next().map(|m| m.first)
+    }
+
+    /// What is known so far, without content. None: nothing.
+    pub fn so_far(&self) -> Option<Exchange> {
+        let mut marks = Marks::default();
+        if self.unknown {
+            marks.set(Mark::HeadersUnknown);
+        }
+        let copy = |side: &Side| side.message.as_ref().map(Message::without_content);
+        let messages = (copy(&self.request), copy(&self.response));
+        let interim = self.interim.clone();
+        let first = self.first()?;
+        let mut exchange = Exchange::join(first, Protocol::Http2, messages, interim, marks);
+        exchange.lasting = self.lasting;
+        Some(exchange)
     }
 
     /// Approximate memory, in bytes.
