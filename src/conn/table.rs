@@ -7,8 +7,8 @@ use super::{ConnectionFate, Limits, Output};
 use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Dir, Event, KernelTime, Source, TlsId};
 use crate::proto::Ending;
 use crate::telemetry::ledger::Lost;
-use std::collections::HashMap;
 use crate::transaction::Schedule;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 

@@ -45,7 +45,8 @@ impl Body {
         let len = self.bytes.len();
         if self.bytes.capacity() - len < more {
             let doubled = self.bytes.capacity().saturating_mul(2).min(max);
-            self.bytes.reserve_exact(more.max(doubled.saturating_sub(len)));
+            self.bytes
+                .reserve_exact(more.max(doubled.saturating_sub(len)));
         }
     }
 

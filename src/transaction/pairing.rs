@@ -6,8 +6,8 @@
 //! returns: a response is paired only with a request that began before it. Where lost bytes leave the pair in doubt,
 //! it comes out marked.
 
-use super::websocket::WebSocket;
 use super::progress::of_transaction;
+use super::websocket::WebSocket;
 use super::{Content, Lasting, Mark, Marks, Message, Protocol, Schedule, Stamp};
 use crate::event::KernelTime;
 use std::collections::VecDeque;

@@ -152,8 +152,7 @@ impl Session {
         let (request, response) = (reading(requests), reading(other(requests)));
         let ordinal = self.ordinal;
         let mut give = |exchange| sink.progress(exchange, requests, ordinal);
-        self.pairing
-            .report(schedule, request, response, &mut give);
+        self.pairing.report(schedule, request, response, &mut give);
         if let Some(exchange) = self.websocket.as_mut().and_then(|w| w.report(schedule)) {
             give(exchange);
         }

@@ -53,11 +53,7 @@ pub struct Stream {
 
 impl Stream {
     /// Stream 1 of a connection that came from HTTP/1: its request is whole.
-    pub fn after_upgrade(
-        request: Message,
-        interim: Vec<u16>,
-        lasting: Option<Lasting>,
-    ) -> Self {
+    pub fn after_upgrade(request: Message, interim: Vec<u16>, lasting: Option<Lasting>) -> Self {
         Stream {
             request: Side {
                 message: Some(request),

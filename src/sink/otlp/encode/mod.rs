@@ -8,6 +8,7 @@ mod attributes;
 mod http;
 mod log;
 pub mod names;
+mod progress;
 mod resource;
 mod span;
 mod target;
@@ -17,6 +18,7 @@ mod tests;
 pub use attributes::Attributes;
 pub use http::{KnownMethods, Outcome, Severity, Web, outcome, web};
 pub use log::{REQUEST_NOT_SEEN, line, log_record, status, url};
+pub use progress::{progress_line, progress_record};
 pub use resource::{resource, scope};
 pub use span::{attributes, span};
 
