@@ -6,11 +6,13 @@ use http_support::frames::{
     END_STREAM, Encoder, PREFACE, data, frame, goaway, request, rst, settings,
 };
 use http_support::{Seen, limits};
-use plainspan::conn::{ConnectionFate, Limits, Table};
+use plainspan::conn::{ConnectionFate, Limits, Output, Table};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role, decode};
+use plainspan::redact::Raw;
 use plainspan::telemetry::ledger::Lost;
-use plainspan::transaction::{Mark, Transaction};
+use plainspan::transaction::{Mark, Progress, Transaction};
+use std::time::Duration;
 
 /// A client's connection over TLS, with the encoders of both ends.
 struct Bench {
@@ -372,4 +374,41 @@ fn a_block_that_breaks_the_rules_is_a_marked_message_and_the_next_stream_is_righ
     assert_eq!(got[0], want("/twice", 200, &["request_malformed"]));
     assert!(got[1].2.contains(&"request_malformed"));
     assert_eq!((got[2].0.as_str(), got[2].1), ("/good", 200));
+}
+
+/// Takes reports alone.
+#[derive(Default)]
+struct Reports(Vec<Transaction>);
+
+impl Output for Reports {
+    fn transaction(&mut self, _: Raw<Transaction>) {}
+    fn progress(&mut self, progress: Raw<Progress>) {
+        self.0.push(progress.expose().into_transaction());
+    }
+    fn lost(&mut self, _: Lost, _: u64) {}
+    fn connection(&mut self, _: ConnectionFate) {}
+}
+
+#[test]
+fn streams_that_last_report_each_for_itself() {
+    let mut b = Bench::opened();
+    let table = std::mem::replace(&mut b.table, Table::new(limits()));
+    b.table = table.with_progress(Duration::from_secs(1));
+    b.get(1, "/a");
+    b.get(3, "/b");
+    b.ok(1, 0);
+    b.receive(&data(1, 0, b"hello"));
+    b.builder.wait(1_000_000_000);
+    let mut reports = Reports::default();
+    b.table.tick(b.builder.now, &mut reports);
+    let told: Vec<_> = reports.0.iter().map(row).collect();
+    assert_eq!(told, [want("/a", 200, &[]), want("/b", 0, &[])]);
+    let body = &reports.0[0].response.as_ref().expect("seen").body;
+    assert_eq!((body.size(), body.bytes()), (5, &b""[..]));
+    b.receive(&data(1, END_STREAM, b"!"));
+    let t = b.seen.transactions.pop().expect("it has ended");
+    assert_eq!(t.response.expect("seen").body.bytes(), b"hello!");
+    let number = |t: &Transaction| t.lasting.map(|l| l.number);
+    assert_eq!(t.lasting.map(|l| l.number), number(&reports.0[0]));
+    assert_ne!(number(&reports.0[0]), number(&reports.0[1]));
 }

@@ -1,5 +1,6 @@
 // HTTP/2 server of Node over TLS.
 //   http2_server.js ADDRESS PORT CERT KEY      prints "ready" when it listens
+// GET .../drip/S gives 100 bytes every 0.1 s for S seconds.
 // GET answers with what was asked; POST reads the body and answers with its length and SHA-256.
 'use strict';
 const http2 = require('http2');
@@ -10,7 +11,18 @@ const [address, port, cert, key] = process.argv.slice(2);
 const options = { cert: fs.readFileSync(cert), key: fs.readFileSync(key) };
 
 const server = http2.createSecureServer(options);
+function drip(stream, seconds) {
+  stream.respond({ ':status': 200, 'x-server': 'node' });
+  const timer = setInterval(() => stream.write('.'.repeat(100)), 100);
+  setTimeout(() => {
+    clearInterval(timer);
+    stream.end();
+  }, seconds * 1000);
+}
+
 server.on('stream', (stream, headers) => {
+  const [what, argument] = headers[':path'].split('/').slice(-2);
+  if (what === 'drip') return drip(stream, Number(argument));
   const hash = crypto.createHash('sha256');
   let length = 0;
   stream.on('data', (piece) => {
