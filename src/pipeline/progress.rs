@@ -57,3 +57,7 @@ impl Stage {
         ticket.taken();
     }
 }
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;
