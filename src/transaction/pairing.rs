@@ -294,10 +294,9 @@ impl Pairing {
 
     /// An interim response (1xx) was read.
     pub fn interim(&mut self, status: u16) {
-        if let Some(exchange) = self.open.iter_mut().find(|e| !e.response_done) {
-            if exchange.interim.len() < INTERIM_MAX {
-                exchange.interim.push(status);
-            }
+        let answered = self.open.iter_mut().find(|e| !e.response_done);
+        if let Some(exchange) = answered.filter(|e| e.interim.len() < INTERIM_MAX) {
+            exchange.interim.push(status);
         }
     }
 
