@@ -30,6 +30,9 @@ use std::time::Duration;
 /// the pages of its own code that come in late.
 const GROWTH_KIB: u64 = 8 * 1024;
 const GIB: u64 = 1 << 30;
+/// In its first half minute the agent may grow once by about 12 MiB and stay there, as much over a slow stream as over a
+/// fast one: that is no growth with the stream.
+const SETTLING: Duration = Duration::from_secs(30);
 /// Of downloads, in bytes a second: above it a debug build of the agent does not follow on two cores.
 const RATE: &str = "60M";
 
@@ -101,6 +104,7 @@ impl Scene {
             run_well(&mut self.curl(&target), self.work.dir(), "warm-up", limit);
         }
         wait_for_targets(&self.agent, &self.sink, &[Call::get(&target)], 6);
+        std::thread::sleep(SETTLING);
     }
 
     /// Watches memory until the client ends by itself.
