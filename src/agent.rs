@@ -88,7 +88,7 @@ impl Agent {
         let sinks = Sinks::start(config, &ledger, runtime)?;
         let payloads = payload_stage(config, &sinks.telemetry, &ledger, runtime)?;
         let stage = stage(config, &sinks, payloads.as_ref(), &ledger)?;
-        let table = Table::new(limits(config));
+        let table = Table::new(limits(config)).with_progress(config.tap.progress);
 
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,

@@ -4,6 +4,8 @@
 //! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
+mod progress;
+
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Processes};
 use crate::event::record::Ring;
@@ -14,7 +16,7 @@ use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
-use crate::transaction::{Mark, Transaction};
+use crate::transaction::{Mark, Progress, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -228,8 +230,11 @@ impl Output for Stage {
         }
         let start = self.clock.wall(raw.0.timing.start);
         let end = self.clock.wall(raw.0.timing.end);
-        let id = self.ids.transaction();
-        let ids = self.ids.span(raw.0.context.as_ref());
+        let context = raw.0.context.as_ref();
+        let (id, ids) = match raw.0.lasting {
+            Some(lasting) => self.ids.lasting(lasting.number, context),
+            None => (self.ids.transaction(), self.ids.span(context)),
+        };
         let ticket = ticket.shared();
         let mut audiences = [telemetry, access].into_iter().flatten().peekable();
         let mut raw = Some(raw);
@@ -254,6 +259,10 @@ impl Output for Stage {
             audience.deliver(copy, about, ticket.clone(), &self.ledger);
         }
         ticket.taken();
+    }
+
+    fn progress(&mut self, progress: Raw<Progress>) {
+        self.report(&progress);
     }
 
     fn lost(&mut self, reason: Lost, transactions: u64) {

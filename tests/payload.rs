@@ -141,6 +141,7 @@ fn capture(number: usize) -> Arc<Redacted> {
         context: None,
         websocket: None,
         grpc: None,
+        lasting: None,
     };
     redacted(transaction, number)
 }

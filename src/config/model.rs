@@ -253,6 +253,8 @@ pub struct Tap {
     /// When not empty, only these.
     pub include: Vec<Include>,
     pub trace_context: TraceContextPolicy,
+    /// A transaction that lasts longer reports once in each such time.
+    pub progress: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -126,6 +126,7 @@ pub(crate) fn transaction(
         context: None,
         websocket: None,
         grpc: None,
+        lasting: None,
     }
 }
 

@@ -117,6 +117,7 @@ const CASES: &[Case] = &[
     ("tap", "filters", Tap, "filters: {groups: [gke]}", "exclude: [ExeMatch", "filters: [gke]", "must be a map"),
     ("tap", "endpoints", Tap, "endpoints: [{domain: a.b, http: {stack: s}}]", "Tap", "http: {stack: s}, endpoints: [{domain: a.b, http: {stack: none}}]", "would be kept at level"),
     ("tap", "trace", Tap, "trace: {context: link}", "trace_context: Link", "trace: link", "must be a map"),
+    ("tap", "progress", Tap, "progress: 5s", "progress: 5s", "progress: 10ms", "from 1s to 1d"),
     ("tap.http", "stack", Tap, "http: {stack: none}", "http_stack: None", "http: {stack: t}", "there is no stack `t`"),
     ("tap.filters", "groups", Tap, "filters: {groups: [kubernetes]}", "exe: \"/kubelet\", strategy: Suffix", "filters: {groups: [k8s]}", "cannot be `k8s`"),
     ("tap.filters", "custom", Tap, "filters: {custom: [{exe: /a}]}", "exe: \"/a\", strategy: Exact", "filters: {custom: [/a]}", "must be a map"),

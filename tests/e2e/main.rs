@@ -33,5 +33,6 @@ mod programs;
 mod proxy;
 mod python;
 mod rotel;
+mod streams;
 mod trace_context;
 mod websocket;

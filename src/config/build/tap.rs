@@ -12,6 +12,10 @@ use crate::config::text;
 use crate::config::tree::Mark;
 use crate::rules::Level;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Default of `tap.progress`.
+const PROGRESS: Duration = Duration::from_secs(60);
 
 type Stacks = BTreeMap<String, Stack>;
 
@@ -44,6 +48,7 @@ impl Builder<'_> {
                 .section("trace")
                 .and_then(|t| t.choice("context", &CONTEXTS))
                 .unwrap_or(TraceContextPolicy::Auto),
+            progress: tap.duration("progress").unwrap_or(PROGRESS),
         }
     }
 

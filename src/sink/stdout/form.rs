@@ -63,6 +63,30 @@ impl Form {
         }
     }
 
+    /// Whether transactions show before they end: access logs in JSON are read by programs that count lines.
+    pub(super) fn takes_progress(&self) -> bool {
+        match self {
+            Form::Console { .. } | Form::Spans(_) => true,
+            Form::AccessLogs { .. } => false,
+        }
+    }
+
+    /// Appends the line of a report of a transaction that goes on.
+    pub(super) fn push_progress(&self, out: &mut Vec<u8>, capture: &Capture) {
+        match self {
+            Form::Console { .. } => {
+                let mut text = String::with_capacity(256);
+                console::push_progress(&mut text, capture);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Form::Spans(options) => {
+                escape::push_json(out, span::encode_progress(capture, options));
+                out.push(b'\n');
+            }
+            Form::AccessLogs { .. } => {}
+        }
+    }
+
     /// Whether lines may hold all that was kept of bodies.
     pub(super) fn has_whole_bodies(&self) -> bool {
         matches!(self, Form::AccessLogs { mode: Level::Full })
