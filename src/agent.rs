@@ -177,7 +177,9 @@ fn limits(config: &Config) -> conn::Limits {
     let capture = config
         .http_stack()
         .and_then(|stack| stack.http_capture.as_ref());
-    let access = config.http_stack().and_then(|stack| stack.access_logs);
+    let access = config
+        .http_stack()
+        .and_then(|stack| stack.access_logs.as_ref());
     let levels = [
         capture.map(|capture| capture.level),
         access.map(|access| access.mode),
@@ -230,7 +232,9 @@ impl Sinks {
                 EventStoreKind::Disabled => {}
             }
         }
-        let access_logs = config.http_stack().and_then(|stack| stack.access_logs);
+        let access_logs = config
+            .http_stack()
+            .and_then(|stack| stack.access_logs.as_ref());
         let access = match access_logs.filter(|access| access.mode > Level::None) {
             Some(access) => {
                 let form = Form::of_access_logs(access);
@@ -299,7 +303,7 @@ fn stage(
         sinks: sinks.telemetry.clone(),
     };
     let access_level = stack
-        .and_then(|stack| stack.access_logs)
+        .and_then(|stack| stack.access_logs.as_ref())
         .map(|access| access.mode);
     let access = match (&sinks.access, access_level) {
         (Some(sinks), Some(level)) => Some(Audience {

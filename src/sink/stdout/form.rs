@@ -34,7 +34,7 @@ impl Form {
     }
 
     /// Of the plugin `access_logs`.
-    pub fn of_access_logs(access: AccessLogs) -> Form {
+    pub fn of_access_logs(access: &AccessLogs) -> Form {
         match access.json {
             true => Form::AccessLogs { mode: access.mode },
             false => Form::Console {
