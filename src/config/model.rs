@@ -204,6 +204,24 @@ pub struct HttpCapture {
     pub body_as_sent: bool,
 }
 
+impl HttpCapture {
+    /// The highest level that it or one of its rules gives.
+    pub fn highest(&self) -> Level {
+        highest(self.level, &self.rules)
+    }
+}
+
+impl AccessLogs {
+    /// The highest level that it or one of its rules gives.
+    pub fn highest(&self) -> Level {
+        highest(self.mode, &self.rules)
+    }
+}
+
+fn highest(default: Level, rules: &[Rule]) -> Level {
+    rules.iter().map(|rule| rule.level).fold(default, Level::max)
+}
+
 impl Default for HttpCapture {
     /// What an absent plugin stands for: nothing is kept.
     fn default() -> Self {

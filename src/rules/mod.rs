@@ -12,6 +12,8 @@ pub mod facts;
 pub mod filter;
 mod ruleset;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 pub(crate) mod sample;
 
 pub use facts::{Early, TransactionFacts};

@@ -7,7 +7,7 @@ use crate::config::problem::quote;
 use crate::config::schema::LEVELS;
 use crate::config::settings::{Fields, Setting};
 use crate::config::tree::Mark;
-use crate::rules::Ruleset;
+use crate::rules::{Level, Ruleset};
 use crate::rules::expr::{Fault, Program, Span, lint, parse};
 
 impl Builder<'_> {
@@ -46,6 +46,7 @@ impl Builder<'_> {
     /// The rules of a plugin; `level`: the key of a rule that says what it gives.
     pub(super) fn rules(&mut self, config: &Fields, level: &str) -> Vec<Rule> {
         let mut rules = Vec::new();
+        let default = config.choice(level, &LEVELS).unwrap_or(Level::None);
         let mut programs: Vec<(Program, Mark, String)> = Vec::new();
         for (index, fields) in config.sections("rules").enumerate() {
             let Some(expr) = fields.text("expr") else { continue };
@@ -56,9 +57,15 @@ impl Builder<'_> {
                     "format `text` is not written by this version: payloads are JSON",
                 );
             }
+            let called = name.map_or_else(|| format!("rule {}", index + 1), quote);
             if let Some(program) = self.rule(fields.get("expr"), expr) {
-                let called = name.map_or_else(|| format!("rule {}", index + 1), quote);
-                programs.push((program, fields.mark("expr"), called));
+                let gives = fields.choice(level, &LEVELS).unwrap_or(default);
+                if gives < default && program.asks_for_unknown() {
+                    self.leaks(&called, fields.mark("expr"));
+                }
+                if !program.never().iter().any(|never| never.whole) {
+                    programs.push((program, fields.mark("expr"), called));
+                }
             }
             if let Some(level) = fields.choice(level, &LEVELS) {
                 rules.push(Rule {
@@ -97,6 +104,16 @@ impl Builder<'_> {
             self.faults(setting, expr, &[Fault::warning(span, reason)]);
         }
         Some(program)
+    }
+
+    /// A rule that lowers the level protects something: to go on without what it asks for would leak.
+    fn leaks(&mut self, called: &str, mark: Mark) {
+        let message = format!(
+            "{called} lowers the level by what this version does not know: more would be kept than the file asks for"
+        );
+        self.problems
+            .error(mark, message)
+            .hint("lower the plugin's own level, or say it with other fields");
     }
 
     fn shadowed(&mut self, programs: &[(Program, Mark, String)]) {

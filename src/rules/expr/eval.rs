@@ -46,7 +46,7 @@ impl Truths {
         self.0 & 2 != 0
     }
 
-    fn may_be_unknown(self) -> bool {
+    pub fn may_be_unknown(self) -> bool {
         self.0 & 4 != 0
     }
 

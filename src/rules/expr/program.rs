@@ -125,6 +125,13 @@ impl Program {
         latest
     }
 
+    /// It asks for a field that this version never knows.
+    pub fn asks_for_unknown(&self) -> bool {
+        let mut found = false;
+        self.root.fields(&mut |field| found |= field.def.known == Known::Never);
+        found
+    }
+
     /// It asks for this field.
     pub fn uses(&self, id: FieldId) -> bool {
         let mut found = false;
