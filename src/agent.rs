@@ -1,7 +1,9 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
 use crate::capture::{self, Capture, Shared};
-use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore};
+use crate::config::{
+    AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore,
+};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::pipeline::{Audience, Pipeline, Policies, Stage, Witness};

@@ -39,7 +39,11 @@ impl Raw {
     }
 
     fn step(&mut self) {
-        match self.lines.get(self.line).is_some_and(|line| self.column < line.len()) {
+        match self
+            .lines
+            .get(self.line)
+            .is_some_and(|line| self.column < line.len())
+        {
             true => self.column += 1,
             false => {
                 self.line += 1;
@@ -96,7 +100,10 @@ fn walk(file: &str, scalar: Mark, text: &str, range: Range<usize>) -> Option<Mar
         }
         raw.skip_blank();
         // A backslash at a line's end joins it to the next.
-        while raw.style == Style::Double && raw.peek() == Some('\\') && raw.lines.get(raw.line)?.len() == raw.column + 1 {
+        while raw.style == Style::Double
+            && raw.peek() == Some('\\')
+            && raw.lines.get(raw.line)?.len() == raw.column + 1
+        {
             raw.step();
             raw.skip_blank();
         }
@@ -118,7 +125,11 @@ fn walk(file: &str, scalar: Mark, text: &str, range: Range<usize>) -> Option<Mar
         Some((end, to)) if end == line && to > column => to - column,
         _ => 1,
     };
-    Some(Mark { line: line + 1, column: column + 1, width })
+    Some(Mark {
+        line: line + 1,
+        column: column + 1,
+        width,
+    })
 }
 
 /// At the first character of the scalar's text.
@@ -150,8 +161,17 @@ fn begin(file: &str, scalar: Mark) -> Option<Raw> {
 fn in_block(raw: &Raw) -> bool {
     let blank = |line: &[char]| line.iter().all(|c| c.is_whitespace());
     let before = raw.lines.get(..raw.line).unwrap_or_default();
-    let own_line = raw.lines.get(raw.line).and_then(|line| line.get(..raw.column)).is_some_and(blank);
-    let Some(header) = before.iter().rev().find(|line| !blank(line)).filter(|_| own_line) else {
+    let own_line = raw
+        .lines
+        .get(raw.line)
+        .and_then(|line| line.get(..raw.column))
+        .is_some_and(blank);
+    let Some(header) = before
+        .iter()
+        .rev()
+        .find(|line| !blank(line))
+        .filter(|_| own_line)
+    else {
         return false;
     };
     let header: String = header.iter().collect();
@@ -175,7 +195,10 @@ mod tests {
         let at = text.find(word).expect("the word");
         let mark = locate(yaml, value.mark, text, Span::new(at, at + word.len()));
         let line = yaml.lines().nth(mark.line - 1).expect("the line");
-        line.chars().skip(mark.column - 1).take(mark.width).collect()
+        line.chars()
+            .skip(mark.column - 1)
+            .take(mark.width)
+            .collect()
     }
 
     #[test]
@@ -205,7 +228,19 @@ mod tests {
     fn what_is_missing_at_the_end_stands_behind_it() {
         let yaml = "e: 'a =='";
         let root = tree::read(yaml, &mut Problems::default()).expect("a tree");
-        let mark = locate(yaml, root.entry("e").expect("e").value.mark, "a ==", Span::new(4, 4));
-        assert_eq!(mark, Mark { line: 1, column: 9, width: 1 });
+        let mark = locate(
+            yaml,
+            root.entry("e").expect("e").value.mark,
+            "a ==",
+            Span::new(4, 4),
+        );
+        assert_eq!(
+            mark,
+            Mark {
+                line: 1,
+                column: 9,
+                width: 1
+            }
+        );
     }
 }

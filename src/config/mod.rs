@@ -34,8 +34,8 @@ mod text;
 mod tree;
 
 pub use environment::Environment;
-pub(crate) use near::nearest;
 pub use model::*;
+pub(crate) use near::nearest;
 pub use problem::{Problem, Severity, render};
 pub use sources::{Origin, Source, Sources, describe};
 

@@ -219,7 +219,10 @@ impl AccessLogs {
 }
 
 fn highest(default: Level, rules: &[Rule]) -> Level {
-    rules.iter().map(|rule| rule.level).fold(default, Level::max)
+    rules
+        .iter()
+        .map(|rule| rule.level)
+        .fold(default, Level::max)
 }
 
 impl Default for HttpCapture {

@@ -49,7 +49,9 @@ impl Facts for Early<'_> {
         match (field.def.known, self.connection) {
             (Known::Never, _) => Presence::Missing,
             (Known::Process, _) => process(self.process, field.def.id, take),
-            (Known::Connection, Some((role, local, remote))) => connection(role, local, remote, field.def.id, take),
+            (Known::Connection, Some((role, local, remote))) => {
+                connection(role, local, remote, field.def.id, take)
+            }
             _ => Presence::NotYet,
         }
     }
@@ -108,14 +110,25 @@ fn process(process: &Process, id: FieldId, take: Take<'_>) -> Presence {
         FieldId::UserId => number(process.uid, take),
         FieldId::UserName => text(process.owner.as_deref().map(str::as_bytes), take),
         FieldId::ContainerId => match process.container_id.as_deref() {
-            Some(id) => all([id.get(..12).unwrap_or(id), id].into_iter().map(str::as_bytes), take),
+            Some(id) => all(
+                [id.get(..12).unwrap_or(id), id]
+                    .into_iter()
+                    .map(str::as_bytes),
+                take,
+            ),
             None => Presence::Missing,
         },
         _ => Presence::Missing,
     }
 }
 
-fn connection(role: Role, local: Option<SocketAddr>, remote: Option<SocketAddr>, id: FieldId, take: Take<'_>) -> Presence {
+fn connection(
+    role: Role,
+    local: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    id: FieldId,
+    take: Take<'_>,
+) -> Presence {
     let ip = |address: Option<SocketAddr>| address.map(|a| Value::Ip(a.ip().to_canonical()));
     let port = |address: Option<SocketAddr>| address.map(|a| a.port());
     match id {
@@ -148,46 +161,66 @@ impl TransactionFacts<'_> {
             FieldId::Method => text(request.map(|r| &*r.method).filter(|m| !m.is_empty()), take),
             FieldId::Path => text(request.and_then(|r| Target::of(r).path), take),
             FieldId::Query => text(request.and_then(|r| Target::of(r).query), take),
-            FieldId::QueryParameter => parameters(request.and_then(|r| Target::of(r).query), key, buffer, take),
+            FieldId::QueryParameter => {
+                parameters(request.and_then(|r| Target::of(r).query), key, buffer, take)
+            }
             FieldId::Host => self.host(buffer, take),
             FieldId::Url => self.url(buffer, take),
             FieldId::Scheme => text(Some(self.scheme()), take),
             FieldId::RequestHeader => fields(request.map(|r| &r.headers), key, take),
             FieldId::Cookie => cookies(request.map(|r| &r.headers), key, take),
             FieldId::RequestSize => number(request.map(|r| r.body.size()), take),
-            FieldId::Status => number(response.map(|r| r.status).filter(|status| *status > 0), take),
+            FieldId::Status => number(
+                response.map(|r| r.status).filter(|status| *status > 0),
+                take,
+            ),
             FieldId::ResponseHeader => fields(response.map(|r| &r.headers), key, take),
             FieldId::ResponseSize => number(response.map(|r| r.body.size()), take),
             FieldId::Version => text(Some(transaction.protocol.version().as_bytes()), take),
             FieldId::Protocol => self.protocol(take),
             FieldId::TraceId => {
-                let Some(context) = &transaction.context else { return Presence::Missing };
+                let Some(context) = &transaction.context else {
+                    return Presence::Missing;
+                };
                 for byte in context.trace_id {
-                    buffer.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+                    buffer.extend(
+                        [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]),
+                    );
                 }
                 text(Some(buffer), take)
             }
-            FieldId::TraceSampled => {
-                give(transaction.context.as_ref().map(|context| Value::Bool(context.flags & 1 != 0)), take)
-            }
+            FieldId::TraceSampled => give(
+                transaction
+                    .context
+                    .as_ref()
+                    .map(|context| Value::Bool(context.flags & 1 != 0)),
+                take,
+            ),
             FieldId::Duration => {
                 let timing = &transaction.timing;
                 // Without an end of the response the time says nothing of the server, and is there all the same.
-                give(Some(Value::Duration(timing.end.since(timing.start).into())), take)
+                give(
+                    Some(Value::Duration(timing.end.since(timing.start).into())),
+                    take,
+                )
             }
             FieldId::Ttfb => {
                 let timing = &transaction.timing;
                 let first = timing.response_start.map(|first| first.since(timing.start));
                 give(first.map(|ns| Value::Duration(ns.into())), take)
             }
-            FieldId::GrpcService | FieldId::GrpcMethod | FieldId::GrpcStatus => self.grpc(field.def.id, request, response, take),
+            FieldId::GrpcService | FieldId::GrpcMethod | FieldId::GrpcStatus => {
+                self.grpc(field.def.id, request, response, take)
+            }
             FieldId::TlsEnabled | FieldId::TlsVersion | FieldId::TlsSni | FieldId::TlsAlpn => {
                 self.tls(field.def.id, buffer, take)
             }
             FieldId::DestinationDomain => match self.sni() {
                 Some(_) => self.tls(FieldId::TlsSni, buffer, take),
                 None => {
-                    let host = request.and_then(|r| Target::of(r).host(r)).map(|host| without_port(host));
+                    let host = request
+                        .and_then(|r| Target::of(r).host(r))
+                        .map(without_port);
                     lowered(host, buffer, take)
                 }
             },
@@ -205,7 +238,11 @@ impl TransactionFacts<'_> {
     }
 
     fn sni(&self) -> Option<&str> {
-        self.transaction.connection.tls_info.as_ref().and_then(|tls| tls.sni.as_deref())
+        self.transaction
+            .connection
+            .tls_info
+            .as_ref()
+            .and_then(|tls| tls.sni.as_deref())
     }
 
     fn tls(&self, id: FieldId, buffer: &mut Vec<u8>, take: Take<'_>) -> Presence {
@@ -213,13 +250,17 @@ impl TransactionFacts<'_> {
         match id {
             FieldId::TlsEnabled => give(Some(Value::Bool(self.is_tls())), take),
             FieldId::TlsVersion => {
-                let version = info.and_then(|tls| tls.version).and_then(|version| Number::parse(version.as_bytes()));
+                let version = info
+                    .and_then(|tls| tls.version)
+                    .and_then(|version| Number::parse(version.as_bytes()));
                 give(version.map(Value::Number), take)
             }
             FieldId::TlsSni => lowered(self.sni().map(str::as_bytes), buffer, take),
             _ => match info {
                 Some(tls) => {
-                    tls.alpn_offered.iter().for_each(|name| take(Value::Text(name.as_bytes())));
+                    tls.alpn_offered
+                        .iter()
+                        .for_each(|name| take(Value::Text(name.as_bytes())));
                     Presence::Present
                 }
                 None => Presence::Missing,
@@ -274,7 +315,13 @@ impl TransactionFacts<'_> {
         all([b"http", version].into_iter().chain(grpc), take)
     }
 
-    fn grpc(&self, id: FieldId, request: Option<&Request>, response: Option<&Response>, take: Take<'_>) -> Presence {
+    fn grpc(
+        &self,
+        id: FieldId,
+        request: Option<&Request>,
+        response: Option<&Response>,
+        take: Take<'_>,
+    ) -> Presence {
         if self.grpc_kind().is_none() {
             return Presence::Missing;
         }
@@ -306,23 +353,40 @@ impl<'a> Target<'a> {
         let target = target.split(|b| *b == b'#').next().unwrap_or_default();
         let mut parts = target.splitn(2, |b| *b == b'?');
         let (head, query) = (parts.next().unwrap_or_default(), parts.next());
-        let none = Target { authority: None, path: None, query };
+        let none = Target {
+            authority: None,
+            path: None,
+            query,
+        };
         if head.is_empty() && query.is_none() {
             return none;
         }
         if request.method == b"CONNECT" && !head.starts_with(b"/") && query.is_none() {
-            return Target { authority: Some(head), ..none };
+            return Target {
+                authority: Some(head),
+                ..none
+            };
         }
         let scheme = memchr::memmem::find(head, b"://").filter(|at| {
             let scheme = head.get(..*at).unwrap_or_default();
-            !scheme.is_empty() && scheme.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+            !scheme.is_empty()
+                && scheme
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
         });
         let Some(after) = scheme.and_then(|at| head.get(at + 3..)) else {
-            return Target { path: Some(head), ..none };
+            return Target {
+                path: Some(head),
+                ..none
+            };
         };
         let slash = memchr::memchr(b'/', after).unwrap_or(after.len());
         let (authority, path) = after.split_at(slash);
-        Target { authority: Some(authority), path: Some(if path.is_empty() { b"/" } else { path }), query }
+        Target {
+            authority: Some(authority),
+            path: Some(if path.is_empty() { b"/" } else { path }),
+            query,
+        }
     }
 
     /// Host with its port, without user info: that of the target, else of the header (RFC 9112 §3.2.2).
@@ -345,7 +409,9 @@ fn without_port(host: &[u8]) -> &[u8] {
 }
 
 fn lowered(value: Option<&[u8]>, buffer: &mut Vec<u8>, take: Take<'_>) -> Presence {
-    let Some(value) = value else { return Presence::Missing };
+    let Some(value) = value else {
+        return Presence::Missing;
+    };
     buffer.extend(value.iter().map(u8::to_ascii_lowercase));
     text(Some(buffer), take)
 }
@@ -359,13 +425,20 @@ fn fields(headers: Option<&Headers>, name: &str, take: Take<'_>) -> Presence {
 
 /// Values of the cookies of this name (RFC 6265 §5.4), without quotes.
 fn cookies(headers: Option<&Headers>, name: &str, take: Take<'_>) -> Presence {
-    let Some(headers) = headers else { return Presence::Missing };
-    let pairs = headers.get_all(b"cookie").flat_map(|line| line.split(|b| *b == b';'));
+    let Some(headers) = headers else {
+        return Presence::Missing;
+    };
+    let pairs = headers
+        .get_all(b"cookie")
+        .flat_map(|line| line.split(|b| *b == b';'));
     let values = pairs.filter_map(|pair| {
         let mut parts = pair.splitn(2, |b| *b == b'=');
         let found = parts.next()?.trim_ascii();
         let value = parts.next()?.trim_ascii();
-        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+        let value = value
+            .strip_prefix(b"\"")
+            .and_then(|v| v.strip_suffix(b"\""))
+            .unwrap_or(value);
         (found == name.as_bytes()).then_some(value)
     });
     all(values, take)

@@ -10,15 +10,15 @@ pub mod described;
 pub mod expr;
 pub mod facts;
 pub mod filter;
-mod ruleset;
 #[cfg(test)]
 mod properties;
+mod ruleset;
 #[cfg(test)]
 pub(crate) mod sample;
 
 pub use facts::{Early, TransactionFacts};
 pub use filter::Filter;
-pub use ruleset::{Rule, Ruleset, Verdict};
+pub use ruleset::{Rule, RulesError, Ruleset, Verdict};
 
 /// How much of a transaction is kept. Ordered: each level keeps all that the one before it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

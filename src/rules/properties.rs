@@ -9,23 +9,42 @@ use proptest::prelude::*;
 use proptest::test_runner::Config as Runs;
 
 fn cases() -> Runs {
-    let cases = std::env::var("PLAINSPAN_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(512);
-    Runs { cases, ..Runs::default() }
+    let cases = std::env::var("PLAINSPAN_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(512);
+    Runs {
+        cases,
+        ..Runs::default()
+    }
 }
 
 /// Names of fields, families with a key of the samples or none of theirs.
 fn field() -> impl Strategy<Value = String> {
     const KEYS: [&str; 6] = ["x-tenant", "x-tag", "x-count", "page", "sid", "none"];
-    (0..FIELDS.len(), prop::sample::select(&KEYS[..])).prop_map(|(i, key)| match FIELDS[i].keyed() {
-        true => format!("{}{key}", FIELDS[i].name),
-        false => FIELDS[i].name.to_owned(),
+    (0..FIELDS.len(), prop::sample::select(&KEYS[..])).prop_map(|(i, key)| {
+        match FIELDS[i].keyed() {
+            true => format!("{}{key}", FIELDS[i].name),
+            false => FIELDS[i].name.to_owned(),
+        }
     })
 }
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec!["GET", "POST", "acme", "red", "42", "api.example.com", "egress", "10.0.0.0/8", "h2", ""])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "GET",
+            "POST",
+            "acme",
+            "red",
+            "42",
+            "api.example.com",
+            "egress",
+            "10.0.0.0/8",
+            "h2",
+            ""
+        ])
+        .prop_map(str::to_owned),
         "[ -~é\n\t]{0,6}",
     ]
 }
@@ -33,13 +52,31 @@ fn text() -> impl Strategy<Value = String> {
 fn literal() -> impl Strategy<Value = String> {
     prop_oneof![
         text().prop_map(|text| {
-            let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
+            let escaped = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n")
+                .replace('\t', "\\t");
             format!("\"{escaped}\"")
         }),
         (-10i64..1000).prop_map(|n| n.to_string()),
-        (0u32..3000, prop::sample::select(vec!["ms", "s", "B", "KiB", "MB", "h"])).prop_map(|(n, u)| format!("{n}{u}")),
-        prop::sample::select(vec!["true", "false", "10.0.0.0/8", "10.9.8.7", "fd00::/8", "0.5", "47:45:54", "/^a.*\\/b$/", "|x\\|y|"])
-            .prop_map(str::to_owned),
+        (
+            0u32..3000,
+            prop::sample::select(vec!["ms", "s", "B", "KiB", "MB", "h"])
+        )
+            .prop_map(|(n, u)| format!("{n}{u}")),
+        prop::sample::select(vec![
+            "true",
+            "false",
+            "10.0.0.0/8",
+            "10.9.8.7",
+            "fd00::/8",
+            "0.5",
+            "47:45:54",
+            "/^a.*\\/b$/",
+            "|x\\|y|"
+        ])
+        .prop_map(str::to_owned),
     ]
 }
 
@@ -47,7 +84,8 @@ fn operand() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![4 => field(), 3 => literal()];
     leaf.prop_recursive(2, 6, 3, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 1..4).prop_map(|items| format!("[{}]", items.join(", "))),
+            prop::collection::vec(inner.clone(), 1..4)
+                .prop_map(|items| format!("[{}]", items.join(", "))),
             inner.clone().prop_map(|arg| format!("lower({arg})")),
             inner.clone().prop_map(|arg| format!("zone({arg})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("starts_with({a}, {b})")),
@@ -58,8 +96,13 @@ fn operand() -> impl Strategy<Value = String> {
 
 /// Comparisons that fit their types more often than not.
 fn comparison() -> impl Strategy<Value = String> {
-    let fitting = (0..FIELDS.len(), prop::sample::select(vec!["==", "!=", ">", ">=", "<", "<="]), 0u32..1000, text()).prop_map(
-        |(i, op, n, text)| {
+    let fitting = (
+        0..FIELDS.len(),
+        prop::sample::select(vec!["==", "!=", ">", ">=", "<", "<="]),
+        0u32..1000,
+        text(),
+    )
+        .prop_map(|(i, op, n, text)| {
             let def = &FIELDS[i];
             let name = format!("{}{}", def.name, if def.keyed() { "x-count" } else { "" });
             let text = text.replace(|c: char| !c.is_ascii_alphanumeric(), "");
@@ -73,9 +116,22 @@ fn comparison() -> impl Strategy<Value = String> {
                 Type::Text if n % 3 == 1 => format!("{name} contains \"{text}\""),
                 Type::Text => format!("{name} {} \"{text}\"", if op == "!=" { "!=" } else { "==" }),
             }
-        },
-    );
-    let any = (operand(), prop::sample::select(vec!["==", "!=", ">", "<=", "contains", "in", "matches", "not in", "not contains"]), operand())
+        });
+    let any = (
+        operand(),
+        prop::sample::select(vec![
+            "==",
+            "!=",
+            ">",
+            "<=",
+            "contains",
+            "in",
+            "matches",
+            "not in",
+            "not contains",
+        ]),
+        operand(),
+    )
         .prop_map(|(a, op, b)| format!("{a} {op} {b}"));
     prop_oneof![6 => fitting, 2 => any, 1 => field(), 1 => field().prop_map(|f| format!("exists({f})"))]
 }
@@ -95,7 +151,13 @@ fn samples() -> [sample::Sample; 3] {
     [sample::orders(), sample::bare(), sample::grpc()]
 }
 
-const MOMENTS: [Known; 5] = [Known::Process, Known::Connection, Known::Request, Known::Response, Known::End];
+const MOMENTS: [Known; 5] = [
+    Known::Process,
+    Known::Connection,
+    Known::Request,
+    Known::Response,
+    Known::End,
+];
 
 fn contains(set: Truths, one: Truths) -> bool {
     (one == Truths::TRUE && set.may_be_true())
@@ -200,7 +262,10 @@ fn random_expressions_are_often_right() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let right = (0..300)
         .filter(|_| {
-            let text = expression().new_tree(&mut runner).expect("a tree").current();
+            let text = expression()
+                .new_tree(&mut runner)
+                .expect("a tree")
+                .current();
             Program::compile(&text, &Macros::default()).is_ok()
         })
         .count();
@@ -210,7 +275,8 @@ fn random_expressions_are_often_right() {
 #[test]
 fn the_first_rule_that_applies_decides_and_unknown_ones_do_not() {
     let rule = |name: &str, text: &str, level| {
-        Rule::new(0, Some(name), text, level, &Macros::default()).unwrap_or_else(|faults| panic!("{faults:?}"))
+        Rule::new(0, Some(name), text, level, &Macros::default())
+            .unwrap_or_else(|faults| panic!("{faults:?}"))
     };
     let ruleset = Ruleset::new(
         Level::Summary,
@@ -222,29 +288,59 @@ fn the_first_rule_that_applies_decides_and_unknown_ones_do_not() {
         ],
     );
     let sample = sample::orders();
-    let facts = TransactionFacts { transaction: &sample.transaction, process: &sample.process };
+    let facts = TransactionFacts {
+        transaction: &sample.transaction,
+        process: &sample.process,
+    };
     let mut buffers = Buffers::default();
     let decision = ruleset.decide(&facts, &mut buffers);
-    assert_eq!((decision.level, decision.rule.as_deref()), (Level::Headers, Some("posts")));
+    assert_eq!(
+        (decision.level, decision.rule.as_deref()),
+        (Level::Headers, Some("posts"))
+    );
     assert_eq!(ruleset.highest(), Level::Full);
-    let request = UpTo { facts: &facts, known: Known::Request };
+    let request = UpTo {
+        facts: &facts,
+        known: Known::Request,
+    };
     assert_eq!(ruleset.upper_bound(&request, &mut buffers), Level::Full);
-    let response = UpTo { facts: &facts, known: Known::Response };
+    let response = UpTo {
+        facts: &facts,
+        known: Known::Response,
+    };
     assert_eq!(ruleset.upper_bound(&response, &mut buffers), Level::Headers);
     let bare = sample::bare();
-    let facts = TransactionFacts { transaction: &bare.transaction, process: &bare.process };
+    let facts = TransactionFacts {
+        transaction: &bare.transaction,
+        process: &bare.process,
+    };
     let decision = ruleset.decide(&facts, &mut buffers);
-    assert_eq!((decision.level, decision.rule.as_deref()), (Level::None, Some("all")));
+    assert_eq!(
+        (decision.level, decision.rule.as_deref()),
+        (Level::None, Some("all"))
+    );
 }
 
 #[test]
 fn a_process_that_no_rule_wants_has_bound_none() {
-    let rule = Rule::new(0, None, "src.process.binary == \"nginx\" and http.res.status >= 500", Level::Full, &Macros::default());
+    let rule = Rule::new(
+        0,
+        None,
+        "src.process.binary == \"nginx\" and http.res.status >= 500",
+        Level::Full,
+        &Macros::default(),
+    );
     let ruleset = Ruleset::new(Level::None, vec![rule.expect("compiles")]);
     let mut process = sample::process();
     let mut buffers = Buffers::default();
     let bound = |process: &crate::enrich::Process, buffers: &mut Buffers| {
-        ruleset.upper_bound(&Early { process, connection: None }, buffers)
+        ruleset.upper_bound(
+            &Early {
+                process,
+                connection: None,
+            },
+            buffers,
+        )
     };
     assert_eq!(bound(&process, &mut buffers), Level::None);
     process.name = "nginx".into();

@@ -36,7 +36,13 @@ impl Rule {
     ///
     /// # Errors
     /// Everything that is wrong with the expression.
-    pub fn new(index: usize, name: Option<&str>, text: &str, level: Level, macros: &Macros) -> Result<Rule, Vec<Fault>> {
+    pub fn new(
+        index: usize,
+        name: Option<&str>,
+        text: &str,
+        level: Level,
+        macros: &Macros,
+    ) -> Result<Rule, Vec<Fault>> {
         let (program, _) = Program::compile(text, macros)?;
         Ok(Rule {
             name: name.map_or_else(|| format!("rule {}", index + 1).into(), Arc::from),
@@ -49,23 +55,43 @@ impl Rule {
 
 impl Ruleset {
     pub fn new(default: Level, rules: Vec<Rule>) -> Ruleset {
-        Ruleset { rules: rules.into(), default }
+        Ruleset {
+            rules: rules.into(),
+            default,
+        }
     }
 
     /// Compiles the rules of a configuration that has been checked.
     ///
     /// # Errors
     /// Name and faults of the first rule that cannot be used.
-    pub fn compile(default: Level, rules: &[crate::config::Rule], macros: &[crate::config::Macro]) -> Result<Ruleset, RulesError> {
+    pub fn compile(
+        default: Level,
+        rules: &[crate::config::Rule],
+        macros: &[crate::config::Macro],
+    ) -> Result<Ruleset, RulesError> {
         let mut known = Macros::default();
         for one in macros {
-            known.add(&one.name, &one.expr).map_err(|reason| RulesError { rule: one.name.clone(), reason })?;
+            known
+                .add(&one.name, &one.expr)
+                .map_err(|reason| RulesError {
+                    rule: one.name.clone(),
+                    reason,
+                })?;
         }
         let compiled = rules.iter().enumerate().map(|(index, rule)| {
-            Rule::new(index, rule.name.as_deref(), &rule.expr, rule.level, &known).map_err(|faults| RulesError {
-                rule: rule.name.clone().unwrap_or_else(|| format!("rule {}", index + 1)),
-                reason: faults.iter().map(|fault| fault.render(&rule.expr)).collect(),
-            })
+            Rule::new(index, rule.name.as_deref(), &rule.expr, rule.level, &known).map_err(
+                |faults| RulesError {
+                    rule: rule
+                        .name
+                        .clone()
+                        .unwrap_or_else(|| format!("rule {}", index + 1)),
+                    reason: faults
+                        .iter()
+                        .map(|fault| fault.render(&rule.expr))
+                        .collect(),
+                },
+            )
         });
         Ok(Ruleset::new(default, compiled.collect::<Result<_, _>>()?))
     }
@@ -83,8 +109,14 @@ impl Ruleset {
     pub fn decide(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Decision {
         let applies = |rule: &&Rule| rule.program.evaluate(facts, buffers).is_true();
         match self.rules.iter().find(applies) {
-            Some(rule) => Decision { level: rule.level, rule: Some(rule.name.clone()) },
-            None => Decision { level: self.default, rule: None },
+            Some(rule) => Decision {
+                level: rule.level,
+                rule: Some(rule.name.clone()),
+            },
+            None => Decision {
+                level: self.default,
+                rule: None,
+            },
         }
     }
 
@@ -111,7 +143,11 @@ impl Ruleset {
 
     /// From when on everything is known that a rule asks for.
     pub fn known(&self) -> Known {
-        self.rules.iter().map(|rule| rule.program.known()).max().unwrap_or(Known::Process)
+        self.rules
+            .iter()
+            .map(|rule| rule.program.known())
+            .max()
+            .unwrap_or(Known::Process)
     }
 
     /// Every rule with what became of it, up to the one that decides.
@@ -121,7 +157,11 @@ impl Ruleset {
         for rule in self.rules.iter() {
             let outcome = rule.program.evaluate(facts, &mut buffers);
             let decides = outcome.is_true();
-            verdicts.push(Verdict { rule, outcome, decides });
+            verdicts.push(Verdict {
+                rule,
+                outcome,
+                decides,
+            });
             if decides {
                 break;
             }
@@ -134,7 +174,10 @@ impl Ruleset {
         let mut found = Vec::new();
         for (at, (later, index)) in rules.iter().enumerate() {
             let before = rules.get(..at).unwrap_or_default();
-            if let Some((_, earlier)) = before.iter().find(|(earlier, _)| earlier.is_always() || later.implies(earlier)) {
+            if let Some((_, earlier)) = before
+                .iter()
+                .find(|(earlier, _)| earlier.is_always() || later.implies(earlier))
+            {
                 found.push((*index, *earlier));
             }
         }

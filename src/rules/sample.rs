@@ -11,13 +11,18 @@ pub(crate) struct Sample {
 
 fn headers(lines: &[(&str, &str)]) -> Headers {
     let mut headers = Headers::default();
-    lines.iter().for_each(|(name, value)| headers.push(name.as_bytes(), value.as_bytes()));
+    lines
+        .iter()
+        .for_each(|(name, value)| headers.push(name.as_bytes(), value.as_bytes()));
     headers
 }
 
 fn body(size: u64) -> Body {
     let mut body = Body::default();
-    let limits = BodyLimits { capture: false, max_bytes: 0 };
+    let limits = BodyLimits {
+        capture: false,
+        max_bytes: 0,
+    };
     body.push(&vec![b'x'; usize::try_from(size).expect("fits")], limits);
     body
 }
@@ -64,7 +69,11 @@ pub(crate) fn orders() -> Sample {
     let response = Response {
         status: 201,
         reason: b"Created".to_vec(),
-        headers: headers(&[("Content-Type", "text/html"), ("X-Cache", "HIT"), ("Retry-After", "120")]),
+        headers: headers(&[
+            ("Content-Type", "text/html"),
+            ("X-Cache", "HIT"),
+            ("Retry-After", "120"),
+        ]),
         body: body(70_000),
         ..Response::default()
     };
@@ -89,7 +98,12 @@ pub(crate) fn orders() -> Sample {
         ordinal: 0,
         request: Some(request),
         response: Some(response),
-        timing: Timing { start: ms(0), request_end: ms(10), response_start: Some(ms(260)), end: ms(1500) },
+        timing: Timing {
+            start: ms(0),
+            request_end: ms(10),
+            response_start: Some(ms(260)),
+            end: ms(1500),
+        },
         marks: Marks::default(),
         context: Some(TraceContext {
             trace_id: [0xab; 16],
@@ -100,7 +114,10 @@ pub(crate) fn orders() -> Sample {
         }),
         websocket: None,
     };
-    Sample { transaction, process: process() }
+    Sample {
+        transaction,
+        process: process(),
+    }
 }
 
 /// A server's GET over IPv6 without TLS that got no answer, of a process of which little is known.
@@ -117,11 +134,21 @@ pub(crate) fn bare() -> Sample {
         netns: 0,
         tls_info: None,
     };
-    transaction.request = Some(Request { method: b"GET".to_vec(), target: b"/".to_vec(), ..Request::default() });
+    transaction.request = Some(Request {
+        method: b"GET".to_vec(),
+        target: b"/".to_vec(),
+        ..Request::default()
+    });
     transaction.response = None;
     transaction.timing.response_start = None;
     transaction.context = None;
-    sample.process = Process { exe: None, uid: None, owner: None, container_id: None, ..sample.process };
+    sample.process = Process {
+        exe: None,
+        uid: None,
+        owner: None,
+        container_id: None,
+        ..sample.process
+    };
     sample
 }
 
@@ -134,7 +161,10 @@ pub(crate) fn grpc() -> Sample {
     transaction.request = Some(Request {
         method: b"POST".to_vec(),
         target: b"/shop.v1.Cart/AddItem".to_vec(),
-        headers: headers(&[("host", "cart.example.co.uk"), ("content-type", "application/grpc+proto")]),
+        headers: headers(&[
+            ("host", "cart.example.co.uk"),
+            ("content-type", "application/grpc+proto"),
+        ]),
         ..Request::default()
     });
     transaction.response = Some(Response {

@@ -7,8 +7,8 @@ use crate::config::problem::quote;
 use crate::config::schema::LEVELS;
 use crate::config::settings::{Fields, Setting};
 use crate::config::tree::Mark;
-use crate::rules::{Level, Ruleset};
 use crate::rules::expr::{Fault, Program, Span, lint, parse};
+use crate::rules::{Level, Ruleset};
 
 impl Builder<'_> {
     /// Takes the macros in, for the rules that come after.
@@ -49,7 +49,9 @@ impl Builder<'_> {
         let default = config.choice(level, &LEVELS).unwrap_or(Level::None);
         let mut programs: Vec<(Program, Mark, String)> = Vec::new();
         for (index, fields) in config.sections("rules").enumerate() {
-            let Some(expr) = fields.text("expr") else { continue };
+            let Some(expr) = fields.text("expr") else {
+                continue;
+            };
             let name = fields.text("name").filter(|name| !name.is_empty());
             if fields.text("format") == Some("text") {
                 self.problems.warn(
@@ -95,7 +97,10 @@ impl Builder<'_> {
             // What stands in a macro is said at the rule: another rule may use it with better reason.
             let (span, reason) = match never.source {
                 None => (never.span, never.reason),
-                Some(name) => (parsed.span, format!("in the macro `{name}`: {}", never.reason)),
+                Some(name) => (
+                    parsed.span,
+                    format!("in the macro `{name}`: {}", never.reason),
+                ),
             };
             let reason = match never.whole {
                 true => format!("the rule never applies: {reason}"),
@@ -117,11 +122,21 @@ impl Builder<'_> {
     }
 
     fn shadowed(&mut self, programs: &[(Program, Mark, String)]) {
-        let list: Vec<(&Program, usize)> = programs.iter().enumerate().map(|(i, p)| (&p.0, i)).collect();
+        let list: Vec<(&Program, usize)> = programs
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (&p.0, i))
+            .collect();
         for (later, earlier) in Ruleset::shadowed(&list) {
-            if let (Some((_, mark, name)), Some((_, _, before))) = (programs.get(later), programs.get(earlier)) {
-                let message = format!("{name} never decides: whatever it applies to, {before} takes before it");
-                self.problems.warn(*mark, message).hint(format!("put it before {before}, or remove it"));
+            if let (Some((_, mark, name)), Some((_, _, before))) =
+                (programs.get(later), programs.get(earlier))
+            {
+                let message = format!(
+                    "{name} never decides: whatever it applies to, {before} takes before it"
+                );
+                self.problems
+                    .warn(*mark, message)
+                    .hint(format!("put it before {before}, or remove it"));
             }
         }
     }
@@ -132,7 +147,12 @@ impl Builder<'_> {
         for fault in faults {
             let mark = match scalar.line {
                 0 => scalar,
-                _ => locate(self.text, scalar, text, Span::new(fault.span.start, fault.span.end)),
+                _ => locate(
+                    self.text,
+                    scalar,
+                    text,
+                    Span::new(fault.span.start, fault.span.end),
+                ),
             };
             let problem = match fault.warning {
                 true => self.problems.warn(mark, fault.message.clone()),

@@ -82,7 +82,10 @@ impl Builder<'_> {
         let highest = |name| capture(name).map_or(Level::None, HttpCapture::highest);
         let lowest = |name| {
             capture(name).map_or(Level::None, |c| {
-                c.rules.iter().map(|rule| rule.level).fold(c.level, Level::min)
+                c.rules
+                    .iter()
+                    .map(|rule| rule.level)
+                    .fold(c.level, Level::min)
             })
         };
         for endpoint in tap.sections("endpoints") {

@@ -59,7 +59,10 @@ pub enum OperandKind {
     Literal(Literal),
     List(Vec<Operand>),
     /// A function or macro.
-    Call { name: String, args: Vec<Operand> },
+    Call {
+        name: String,
+        args: Vec<Operand>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -151,7 +154,10 @@ impl Comparison {
 
     /// `>`, `>=`, `<`, `<=`.
     pub fn orders(self) -> bool {
-        matches!(self, Comparison::Gt | Comparison::Ge | Comparison::Lt | Comparison::Le)
+        matches!(
+            self,
+            Comparison::Gt | Comparison::Ge | Comparison::Lt | Comparison::Le
+        )
     }
 }
 
@@ -175,7 +181,12 @@ impl Display for Expr {
                 ExprKind::Logic(..) => write!(f, "not ({inner})"),
                 _ => write!(f, "not {inner}"),
             },
-            ExprKind::Compare { op, negated, left, right } => {
+            ExprKind::Compare {
+                op,
+                negated,
+                left,
+                right,
+            } => {
                 let not = if *negated { "not " } else { "" };
                 write!(f, "{left} {not}{} {right}", op.sign())
             }

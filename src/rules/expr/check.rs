@@ -45,7 +45,10 @@ impl Macros {
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
         let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if !begins || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err("a macro's name is letters, digits and `_`, and begins with none of the digits".to_owned());
+            return Err(
+                "a macro's name is letters, digits and `_`, and begins with none of the digits"
+                    .to_owned(),
+            );
         }
         if FUNCTIONS.iter().any(|(function, ..)| *function == name) {
             return Err(format!("`{name}` is the name of a function"));
@@ -56,14 +59,20 @@ impl Macros {
         if self.get(name).is_some() {
             return Err(format!("a second macro `{name}`"));
         }
-        self.0.push(Macro { name: name.into(), text: text.into(), expr: parse(text).ok() });
+        self.0.push(Macro {
+            name: name.into(),
+            text: text.into(),
+            expr: parse(text).ok(),
+        });
         Ok(())
     }
 
     /// All that is wrong with the text of macro `name`.
     pub fn check(&self, name: &str) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let Some(found) = self.get(name) else { return faults };
+        let Some(found) = self.get(name) else {
+            return faults;
+        };
         match parse(&found.text) {
             Ok(expr) => {
                 let mut checker = Checker::new(self, &mut faults);
@@ -127,9 +136,19 @@ enum Class<'a> {
     Pattern,
 }
 
+/// Looks at both sides of a comparison; false: they do not fit, and that has been said.
+type PairCheck<'c, C> =
+    dyn FnMut(&mut C, (&Operand, Class<'_>), (&Operand, Class<'_>)) -> bool + 'c;
+
 impl<'a> Checker<'a> {
     fn new(macros: &'a Macros, faults: &'a mut Vec<Fault>) -> Self {
-        Checker { macros, faults, inside: Vec::new(), source: None, terms: 0 }
+        Checker {
+            macros,
+            faults,
+            inside: Vec::new(),
+            source: None,
+            terms: 0,
+        }
     }
 
     fn fail<T>(&mut self, fault: Fault) -> Option<T> {
@@ -143,7 +162,8 @@ impl<'a> Checker<'a> {
         match self.terms {
             n if n <= MAX_TERMS => Some(()),
             n if n == MAX_TERMS + 1 => {
-                let message = format!("with its macros the expression has more than {MAX_TERMS} parts");
+                let message =
+                    format!("with its macros the expression has more than {MAX_TERMS} parts");
                 self.fail(Fault::error(span, message))
             }
             _ => None,
@@ -159,7 +179,12 @@ impl<'a> Checker<'a> {
                 NodeKind::Logic(*logic, nodes.into_iter().collect::<Option<_>>()?)
             }
             ExprKind::Not(inner) => NodeKind::Not(Box::new(self.node(inner)?)),
-            ExprKind::Compare { op, negated, left, right } => {
+            ExprKind::Compare {
+                op,
+                negated,
+                left,
+                right,
+            } => {
                 let plain = self.compare(*op, left, right)?;
                 if *negated || *op == Comparison::Ne {
                     NodeKind::Not(Box::new(self.at(expr.span, plain)))
@@ -173,7 +198,11 @@ impl<'a> Checker<'a> {
     }
 
     fn at(&self, span: Span, kind: NodeKind) -> Node {
-        Node { kind, span, source: self.source.clone() }
+        Node {
+            kind,
+            span,
+            source: self.source.clone(),
+        }
     }
 
     fn truth(&mut self, operand: &Operand) -> Option<NodeKind> {
@@ -181,13 +210,19 @@ impl<'a> Checker<'a> {
             OperandKind::Field(_) | OperandKind::Literal(Literal::Bool(_)) => {
                 Some(NodeKind::Truth(self.term(operand)?))
             }
-            OperandKind::Call { name, args } => self.call(operand.span, name, args).map(|called| match called {
-                Called::Condition(kind) => kind,
-                Called::Text(term) => NodeKind::Truth(term),
-            }),
+            OperandKind::Call { name, args } => {
+                self.call(operand.span, name, args)
+                    .map(|called| match called {
+                        Called::Condition(kind) => kind,
+                        Called::Text(term) => NodeKind::Truth(term),
+                    })
+            }
             OperandKind::Literal(_) | OperandKind::List(_) => {
                 let message = format!("{} is compared with nothing", what(operand));
-                self.fail(Fault::error(operand.span, message).hint("write a comparison, a field or a call"))
+                self.fail(
+                    Fault::error(operand.span, message)
+                        .hint("write a comparison, a field or a call"),
+                )
             }
         }
     }
@@ -199,7 +234,9 @@ impl<'a> Checker<'a> {
             Comparison::Contains => self.contains(left, &a, right, &b),
             Comparison::Matches => self.matches(left, &a, right),
             Comparison::In => self.is_in(left, &a, right, &b),
-            op if op.orders() => self.each_pair(left, &a, right, &b, &mut |s, l, r| s.orders(op, l, r)),
+            op if op.orders() => {
+                self.each_pair(left, &a, right, &b, &mut |s, l, r| s.orders(op, l, r))
+            }
             op => self.each_pair(left, &a, right, &b, &mut |s, l, r| s.equals(op, l, r)),
         };
         if !fits {
@@ -225,7 +262,7 @@ impl<'a> Checker<'a> {
         a: &Term,
         right: &Operand,
         b: &Term,
-        check: &mut dyn FnMut(&mut Self, (&Operand, Class<'_>), (&Operand, Class<'_>)) -> bool,
+        check: &mut PairCheck<'_, Self>,
     ) -> bool {
         let mut fits = true;
         for (left, a) in elements(left, a) {
@@ -237,14 +274,29 @@ impl<'a> Checker<'a> {
     }
 
     /// `==`, `!=`, and each element of `in`.
-    fn equals(&mut self, op: Comparison, l: (&Operand, Class<'_>), r: (&Operand, Class<'_>)) -> bool {
+    fn equals(
+        &mut self,
+        op: Comparison,
+        l: (&Operand, Class<'_>),
+        r: (&Operand, Class<'_>),
+    ) -> bool {
         let ((left, a), (right, b)) = (l, r);
-        let Some(hint) = misfit(a, b, is_written(right)).or_else(|| misfit(b, a, is_written(left))) else {
+        let Some(hint) = misfit(a, b, is_written(right)).or_else(|| misfit(b, a, is_written(left)))
+        else {
             return true;
         };
         // The literal is wrong rather than the field.
-        let at = if is_written(left) && !is_written(right) { left } else { right };
-        let message = format!("`{}` cannot compare {} with {}", op.sign(), what(left), what(right));
+        let at = if is_written(left) && !is_written(right) {
+            left
+        } else {
+            right
+        };
+        let message = format!(
+            "`{}` cannot compare {} with {}",
+            op.sign(),
+            what(left),
+            what(right)
+        );
         let fault = Fault::error(at.span, message);
         self.faults.push(match hint {
             Some(hint) => fault.hint(hint),
@@ -254,7 +306,12 @@ impl<'a> Checker<'a> {
     }
 
     /// `<` and its like.
-    fn orders(&mut self, op: Comparison, l: (&Operand, Class<'_>), r: (&Operand, Class<'_>)) -> bool {
+    fn orders(
+        &mut self,
+        op: Comparison,
+        l: (&Operand, Class<'_>),
+        r: (&Operand, Class<'_>),
+    ) -> bool {
         for (operand, class) in [l, r] {
             let reason = match class {
                 Class::Type(Type::Bool | Type::Ip) | Class::Pattern => true,
@@ -262,13 +319,21 @@ impl<'a> Checker<'a> {
                 _ => false,
             };
             if reason {
-                let message = format!("`{}` compares numbers, sizes and times, not {}", op.sign(), what(operand));
+                let message = format!(
+                    "`{}` compares numbers, sizes and times, not {}",
+                    op.sign(),
+                    what(operand)
+                );
                 let fault = Fault::error(operand.span, message);
                 self.faults.push(match class {
-                    Class::Written(text, _) if super::literal::measure(text).is_some_and(|m| m.is_ok()) => {
+                    Class::Written(text, _)
+                        if super::literal::measure(text).is_some_and(|m| m.is_ok()) =>
+                    {
                         fault.hint(format!("write it without quotes: {text}"))
                     }
-                    Class::Type(Type::Ip) => fault.hint("use `in` and a network: `dst.ip in 10.0.0.0/8`"),
+                    Class::Type(Type::Ip) => {
+                        fault.hint("use `in` and a network: `dst.ip in 10.0.0.0/8`")
+                    }
                     _ => fault,
                 });
                 return false;
@@ -280,15 +345,21 @@ impl<'a> Checker<'a> {
     fn contains(&mut self, left: &Operand, a: &Term, right: &Operand, b: &Term) -> bool {
         if is_list(b) {
             let fault = Fault::error(right.span, "`contains` looks for one value, not for a list");
-            self.faults.push(fault.hint("turn it round with `in`, or join two `contains` with `or`"));
+            self.faults
+                .push(fault.hint("turn it round with `in`, or join two `contains` with `or`"));
             return false;
         }
         if is_list(a) {
-            return self.each_pair(left, a, right, b, &mut |s, l, r| s.equals(Comparison::Contains, l, r));
+            return self.each_pair(left, a, right, b, &mut |s, l, r| {
+                s.equals(Comparison::Contains, l, r)
+            });
         }
         for operand in [(left, a), (right, b)] {
             if !is_text(class(operand.0, operand.1)) {
-                let message = format!("`contains` looks into texts and lists, not into {}", what(operand.0));
+                let message = format!(
+                    "`contains` looks into texts and lists, not into {}",
+                    what(operand.0)
+                );
                 let message = match std::ptr::eq(operand.0, left) {
                     true => message,
                     false => format!("`contains` looks for a text, not for {}", what(right)),
@@ -308,7 +379,8 @@ impl<'a> Checker<'a> {
     fn matches(&mut self, left: &Operand, a: &Term, right: &Operand) -> bool {
         if !matches!(right.kind, OperandKind::Literal(Literal::Regex(_))) {
             let message = format!("`matches` needs a regular expression, not {}", what(right));
-            self.faults.push(Fault::error(right.span, message).hint("write it between slashes: `/^a/`"));
+            self.faults
+                .push(Fault::error(right.span, message).hint("write it between slashes: `/^a/`"));
             return false;
         }
         for (left, a) in elements(left, a) {
@@ -325,31 +397,47 @@ impl<'a> Checker<'a> {
         let repeated = matches!(b, Term::Field(field) if field.def.kind != Kind::One);
         let holds_many = is_list(b)
             || repeated
-            || matches!(b, Term::Constant(Constant::Net(_) | Constant::Text(_, Some(_))));
+            || matches!(
+                b,
+                Term::Constant(Constant::Net(_) | Constant::Text(_, Some(_)))
+            );
         if !holds_many {
             let message = format!("`in` needs a list or a network, not {}", what(right));
-            self.faults.push(Fault::error(right.span, message).hint("write `[…]`, or use `==` or `contains`"));
+            self.faults.push(
+                Fault::error(right.span, message).hint("write `[…]`, or use `==` or `contains`"),
+            );
             return false;
         }
-        self.each_pair(left, a, right, b, &mut |s, l, r| s.equals(Comparison::In, l, r))
+        self.each_pair(left, a, right, b, &mut |s, l, r| {
+            s.equals(Comparison::In, l, r)
+        })
     }
 
     fn term(&mut self, operand: &Operand) -> Option<Term> {
         self.count(operand.span)?;
         match &operand.kind {
             OperandKind::Field(name) => self.field(operand.span, name).map(Term::Field),
-            OperandKind::Literal(literal) => self.constant(operand.span, literal).map(Term::Constant),
+            OperandKind::Literal(literal) => {
+                self.constant(operand.span, literal).map(Term::Constant)
+            }
             OperandKind::List(items) => {
-                if let Some(inner) = items.iter().find(|item| matches!(item.kind, OperandKind::List(_))) {
+                if let Some(inner) = items
+                    .iter()
+                    .find(|item| matches!(item.kind, OperandKind::List(_)))
+                {
                     return self.fail(Fault::error(inner.span, "a list holds no lists"));
                 }
                 let terms: Vec<Option<Term>> = items.iter().map(|item| self.term(item)).collect();
                 Some(Term::List(terms.into_iter().collect::<Option<_>>()?))
             }
-            OperandKind::Call { name, args } => Some(match self.call(operand.span, name, args)? {
-                Called::Text(term) => term,
-                Called::Condition(kind) => Term::Condition(Box::new(self.at(operand.span, kind))),
-            }),
+            OperandKind::Call { name, args } => {
+                Some(match self.call(operand.span, name, args)? {
+                    Called::Text(term) => term,
+                    Called::Condition(kind) => {
+                        Term::Condition(Box::new(self.at(operand.span, kind)))
+                    }
+                })
+            }
         }
     }
 
@@ -365,7 +453,10 @@ impl<'a> Checker<'a> {
             Literal::Regex(pattern) => match Pattern::new(pattern) {
                 Ok(pattern) => Constant::Pattern(pattern),
                 Err(reason) => {
-                    return self.fail(Fault::error(span, format!("not a regular expression: {reason}")));
+                    return self.fail(Fault::error(
+                        span,
+                        format!("not a regular expression: {reason}"),
+                    ));
                 }
             },
         })
@@ -387,18 +478,24 @@ impl<'a> Checker<'a> {
                 let fault = Fault::error(span, format!("there is no field `{name}`"));
                 return self.fail(match meant {
                     Some(meant) => fault.hint(format!("did you mean `{meant}`?")),
-                    None if self.knows_call(name) => fault.hint(format!("a call has parentheses: `{name}()`")),
+                    None if self.knows_call(name) => {
+                        fault.hint(format!("a call has parentheses: `{name}()`"))
+                    }
                     None => fault.hint("a text needs quotes"),
                 });
             }
         };
         if field.def.known == Known::Never {
-            let message = format!("`{}` is not known to this version: what asks for it is never true", field.name());
+            let message = format!(
+                "`{}` is not known to this version: what asks for it is never true",
+                field.name()
+            );
             self.faults.push(Fault::warning(span, message));
         }
         if !field.key.is_empty() && name.strip_suffix(&*field.key).is_none() {
             let warning = Fault::warning(span, "names of headers are lower-case in expressions");
-            self.faults.push(warning.hint(format!("write `{}`", field.name())));
+            self.faults
+                .push(warning.hint(format!("write `{}`", field.name())));
         }
         Some(field)
     }
@@ -418,12 +515,18 @@ impl<'a> Checker<'a> {
         }
         if self.macros.get(name).is_some() {
             if let Some(first) = args.first() {
-                return self.fail(Fault::error(first.span, format!("the macro `{name}` takes no arguments")));
+                return self.fail(Fault::error(
+                    first.span,
+                    format!("the macro `{name}` takes no arguments"),
+                ));
             }
             return self.expand(span, name).map(Called::Condition);
         }
         let macros = self.macros;
-        let known = FUNCTIONS.iter().map(|(function, ..)| *function).chain(macros.0.iter().map(|m| &*m.name));
+        let known = FUNCTIONS
+            .iter()
+            .map(|(function, ..)| *function)
+            .chain(macros.0.iter().map(|m| &*m.name));
         let fault = Fault::error(span, format!("there is no function and no macro `{name}`"));
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -439,7 +542,9 @@ impl<'a> Checker<'a> {
                 let message = format!("`exists` asks for a field, not for {}", what(first));
                 return self.fail(Fault::error(first.span, message));
             };
-            return self.field(first.span, field).map(|field| Called::Condition(NodeKind::Exists(field)));
+            return self
+                .field(first.span, field)
+                .map(|field| Called::Condition(NodeKind::Exists(field)));
         }
         let terms: Vec<Option<Term>> = args.iter().map(|arg| self.text(name, arg)).collect();
         let mut terms = terms.into_iter().collect::<Option<Vec<_>>>()?.into_iter();
@@ -470,11 +575,17 @@ impl<'a> Checker<'a> {
     /// Takes the expression of a macro in. Its faults are its own: they are not reported here.
     fn expand(&mut self, span: Span, name: &str) -> Option<NodeKind> {
         let found = self.macros.get(name)?;
-        if self.inside.iter().any(|outer| *outer == found.name) {
-            return self.fail(Fault::error(span, format!("the macro `{name}` calls itself")));
+        if self.inside.contains(&found.name) {
+            return self.fail(Fault::error(
+                span,
+                format!("the macro `{name}` calls itself"),
+            ));
         }
         if self.inside.len() >= MAX_MACROS {
-            return self.fail(Fault::error(span, format!("macros call each other more than {MAX_MACROS} deep")));
+            return self.fail(Fault::error(
+                span,
+                format!("macros call each other more than {MAX_MACROS} deep"),
+            ));
         }
         let mut own = Vec::new();
         let mut inside = self.inside.clone();
@@ -490,7 +601,10 @@ impl<'a> Checker<'a> {
         self.terms = inner.terms;
         match node {
             Some(node) => Some(NodeKind::Macro(Box::new(node))),
-            None => self.fail(Fault::error(span, format!("the macro `{name}` cannot be used"))),
+            None => self.fail(Fault::error(
+                span,
+                format!("the macro `{name}` cannot be used"),
+            )),
         }
     }
 }
@@ -531,7 +645,9 @@ fn class<'a>(operand: &'a Operand, term: &Term) -> Class<'a> {
             Class::Written(text, *net)
         }
         (Term::Constant(Constant::Text(..)), _) => Class::Type(Type::Text),
-        (Term::Constant(Constant::Number(_)), OperandKind::Literal(Literal::Measure(_))) => Class::Type(Type::Size),
+        (Term::Constant(Constant::Number(_)), OperandKind::Literal(Literal::Measure(_))) => {
+            Class::Type(Type::Size)
+        }
         (Term::Constant(Constant::Number(number)), _) => Class::Number(*number),
         (Term::Constant(Constant::Duration(_)), _) => Class::Type(Type::Duration),
         (Term::Constant(Constant::Net(_)), _) => Class::Type(Type::Ip),
@@ -545,21 +661,29 @@ fn class<'a>(operand: &'a Operand, term: &Term) -> Class<'a> {
 fn misfit(a: Class<'_>, b: Class<'_>, written: bool) -> Option<Option<String>> {
     use Type::{Bool, Duration, Ip, Number as Num, Size, Text};
     let because = |hint: &str| Some(Some(hint.to_owned()));
-    let unquoted = |text: &str, fits: bool| Some(fits.then(|| format!("write it without quotes: {text}")));
+    let unquoted =
+        |text: &str, fits: bool| Some(fits.then(|| format!("write it without quotes: {text}")));
     let measured = |text: &str| super::literal::measure(text).is_some_and(|m| m.is_ok());
     match (a, b) {
-        (Class::Type(Num | Size), Class::Written(text, _)) if Number::parse(text.as_bytes()).is_none() => {
+        (Class::Type(Num | Size), Class::Written(text, _))
+            if Number::parse(text.as_bytes()).is_none() =>
+        {
             unquoted(text, matches!(a, Class::Type(Size)) && measured(text))
         }
         (Class::Type(Duration), Class::Written(text, _)) => unquoted(text, measured(text)),
-        (Class::Type(Bool), Class::Written(text, _)) => {
-            unquoted(text, text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"))
+        (Class::Type(Bool), Class::Written(text, _)) => unquoted(
+            text,
+            text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
+        ),
+        (Class::Type(Ip), Class::Written(_, None)) => {
+            because("an address or a network: `10.0.0.1`, `10.0.0.0/8`")
         }
-        (Class::Type(Ip), Class::Written(_, None)) => because("an address or a network: `10.0.0.1`, `10.0.0.0/8`"),
         (Class::Type(Duration), Class::Number(number)) if !number.is_zero() => {
             because(&format!("a time has a unit: `{number}ms`, `{number}s`"))
         }
-        (Class::Type(Duration), Class::Type(Text)) => because("a text that is a number has no unit of time"),
+        (Class::Type(Duration), Class::Type(Text)) => {
+            because("a text that is a number has no unit of time")
+        }
         (Class::Type(Num), Class::Type(Size)) if written => because("write a number without unit"),
         (Class::Type(Bool), Class::Type(Text)) => because("as a text: `\"true\"`"),
         (Class::Type(Duration | Ip | Bool), Class::Type(Num | Size))

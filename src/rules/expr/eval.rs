@@ -4,6 +4,7 @@
 //! depends on them is the set of all outcomes that may still come. Whatever they turn out to be, the final outcome is
 //! one of the set.
 
+use super::Span;
 use super::ast::Logic;
 use super::fields::{Field, Kind};
 use super::functions;
@@ -11,7 +12,6 @@ use super::literal::{self, Net};
 use super::number::Number;
 use super::pattern::Pattern;
 use super::program::{Constant, Node, NodeKind, Predicate, Program, Term, Test};
-use super::Span;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,7 +61,8 @@ impl Truths {
         // False comes of a false on either side, whatever the other is.
         out |= both & 2;
         // Unknown comes of an unknown beside an unknown or a true.
-        let unknown = self.may_be_unknown() && other.0 & 5 != 0 || other.may_be_unknown() && self.0 & 5 != 0;
+        let unknown =
+            self.may_be_unknown() && other.0 & 5 != 0 || other.may_be_unknown() && self.0 & 5 != 0;
         Truths(out | if unknown { 4 } else { 0 })
     }
 
@@ -83,7 +84,14 @@ impl Truths {
 impl std::fmt::Debug for Truths {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = [(1, "true"), (2, "false"), (4, "unknown")];
-        f.debug_set().entries(names.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| name)).finish()
+        f.debug_set()
+            .entries(
+                names
+                    .iter()
+                    .filter(|(bit, _)| self.0 & bit != 0)
+                    .map(|(_, name)| name),
+            )
+            .finish()
     }
 }
 
@@ -121,7 +129,12 @@ impl Presence {
 /// What is known of a transaction.
 pub trait Facts {
     /// Calls `take` with each value of `field`, in order. `buffer` is empty, for values that have to be put together.
-    fn visit(&self, field: &Field, buffer: &mut Vec<u8>, take: &mut dyn FnMut(Value<'_>)) -> Presence;
+    fn visit(
+        &self,
+        field: &Field,
+        buffer: &mut Vec<u8>,
+        take: &mut dyn FnMut(Value<'_>),
+    ) -> Presence;
 }
 
 /// Facts of which this is all that can be said.
@@ -222,10 +235,15 @@ fn compare(test: Test, left: &Term, right: &Term, context: &mut Context<'_>) -> 
 }
 
 fn call(predicate: Predicate, text: &Term, other: &Term, context: &mut Context<'_>) -> Truths {
-    pairs(text, other, context, &mut |a, b| match (text_of(a), text_of(b)) {
-        (Some(a), Some(b)) => predicate.holds(a, b),
-        _ => false,
-    })
+    pairs(
+        text,
+        other,
+        context,
+        &mut |a, b| match (text_of(a), text_of(b)) {
+            (Some(a), Some(b)) => predicate.holds(a, b),
+            _ => false,
+        },
+    )
 }
 
 fn pairs(
@@ -273,7 +291,11 @@ fn truth(term: &Term, context: &mut Context<'_>) -> Truths {
 }
 
 /// Calls `take` with each value of a term.
-fn each(term: &Term, context: &mut Context<'_>, take: &mut dyn FnMut(Item<'_>, &mut Context<'_>)) -> Presence {
+fn each(
+    term: &Term,
+    context: &mut Context<'_>,
+    take: &mut dyn FnMut(Item<'_>, &mut Context<'_>),
+) -> Presence {
     match term {
         Term::Constant(constant) => {
             take(constant.item(), context);
@@ -282,8 +304,9 @@ fn each(term: &Term, context: &mut Context<'_>, take: &mut dyn FnMut(Item<'_>, &
         Term::Field(field) => {
             let mut buffer = context.buffers.get();
             let facts = context.facts;
-            let presence =
-                facts.visit(field, &mut buffer, &mut |value| take(Item::Value(value), &mut *context));
+            let presence = facts.visit(field, &mut buffer, &mut |value| {
+                take(Item::Value(value), &mut *context)
+            });
             context.buffers.put(buffer);
             presence
         }
@@ -304,7 +327,9 @@ fn each(term: &Term, context: &mut Context<'_>, take: &mut dyn FnMut(Item<'_>, &
         Term::Zone(inner) => {
             let mut found = false;
             let presence = each(inner, context, &mut |item, context| {
-                let Some(zone) = text_of(item).and_then(functions::zone) else { return };
+                let Some(zone) = text_of(item).and_then(functions::zone) else {
+                    return;
+                };
                 found = true;
                 let mut buffer = context.buffers.get();
                 lower(zone, &mut buffer);
@@ -372,7 +397,9 @@ fn passes(test: Test, a: Item<'_>, b: Item<'_>) -> bool {
             _ => false,
         },
         Test::Gt | Test::Ge | Test::Lt | Test::Le => {
-            let Some(order) = order(a, b) else { return false };
+            let Some(order) = order(a, b) else {
+                return false;
+            };
             match test {
                 Test::Gt => order.is_gt(),
                 Test::Ge => order.is_ge(),
@@ -414,16 +441,22 @@ fn equal(a: Item<'_>, b: Item<'_>) -> bool {
         (Regex(pattern), other) | (other, Regex(pattern)) => {
             text_of(other).is_some_and(|text| pattern.matches(text))
         }
-        (Network(net), Plain(Value::Ip(ip))) | (Plain(Value::Ip(ip)), Network(net)) => net.contains(ip),
-        (Addressed(_, net), Plain(Value::Ip(ip))) | (Plain(Value::Ip(ip)), Addressed(_, net)) => net.contains(ip),
+        (Network(net), Plain(Value::Ip(ip))) | (Plain(Value::Ip(ip)), Network(net)) => {
+            net.contains(ip)
+        }
+        (Addressed(_, net), Plain(Value::Ip(ip))) | (Plain(Value::Ip(ip)), Addressed(_, net)) => {
+            net.contains(ip)
+        }
         (Network(net), Plain(Value::Text(text))) | (Plain(Value::Text(text)), Network(net)) => {
             literal::address(text).is_some_and(|ip| net.contains(ip))
         }
-        (Addressed(written, net), Plain(Value::Text(text))) | (Plain(Value::Text(text)), Addressed(written, net)) => {
+        (Addressed(written, net), Plain(Value::Text(text)))
+        | (Plain(Value::Text(text)), Addressed(written, net)) => {
             written == text || literal::address(text).is_some_and(|ip| net.contains(ip))
         }
         (Network(a) | Addressed(_, a), Network(b) | Addressed(_, b)) => a.covers(b) || b.covers(a),
-        (Plain(Value::Ip(ip)), Plain(Value::Text(text))) | (Plain(Value::Text(text)), Plain(Value::Ip(ip))) => {
+        (Plain(Value::Ip(ip)), Plain(Value::Text(text)))
+        | (Plain(Value::Text(text)), Plain(Value::Ip(ip))) => {
             literal::address(text).is_some_and(|other| other == ip.to_canonical())
         }
         (Plain(a), Plain(b)) => equal_values(a, b),
@@ -476,7 +509,13 @@ impl Program {
         let mut buffers = Buffers::default();
         let mut node = &self.root;
         loop {
-            let outcome = truths(node, &mut Context { facts, buffers: &mut buffers });
+            let outcome = truths(
+                node,
+                &mut Context {
+                    facts,
+                    buffers: &mut buffers,
+                },
+            );
             let same = |part: &&Node, buffers: &mut Buffers| {
                 truths(part, &mut Context { facts, buffers }) == outcome
             };
@@ -489,7 +528,12 @@ impl Program {
             };
             match next {
                 Some(part) => node = part,
-                None => return Cause { span: node.span, source: node.source.clone() },
+                None => {
+                    return Cause {
+                        span: node.span,
+                        source: node.source.clone(),
+                    };
+                }
             }
         }
     }
@@ -507,12 +551,26 @@ impl Logic {
 
 fn steps_of(node: &Node, depth: usize, facts: &dyn Facts, steps: &mut Vec<Step>) {
     let mut buffers = Buffers::default();
-    let outcome = truths(node, &mut Context { facts, buffers: &mut buffers });
-    let mut step = Step { depth, span: node.span, source: node.source.clone(), outcome, values: Vec::new() };
+    let outcome = truths(
+        node,
+        &mut Context {
+            facts,
+            buffers: &mut buffers,
+        },
+    );
+    let mut step = Step {
+        depth,
+        span: node.span,
+        source: node.source.clone(),
+        outcome,
+        values: Vec::new(),
+    };
     match &node.kind {
         NodeKind::Logic(_, parts) => {
             steps.push(step);
-            parts.iter().for_each(|part| steps_of(part, depth + 1, facts, steps));
+            parts
+                .iter()
+                .for_each(|part| steps_of(part, depth + 1, facts, steps));
         }
         NodeKind::Not(inner) | NodeKind::Macro(inner) => {
             steps.push(step);
@@ -562,7 +620,11 @@ mod tests {
             (f, u, f, u),
             (u, u, u, u),
         ] {
-            assert_eq!((a.and(b), b.and(a), a.or(b), b.or(a)), (and, and, or, or), "{a:?} {b:?}");
+            assert_eq!(
+                (a.and(b), b.and(a), a.or(b), b.or(a)),
+                (and, and, or, or),
+                "{a:?} {b:?}"
+            );
         }
         assert_eq!((t.not(), f.not(), u.not()), (f, t, u));
     }

@@ -116,7 +116,13 @@ pub struct FieldDef {
     pub meaning: &'static str,
 }
 
-const fn field(id: FieldId, name: &'static str, ty: Type, known: Known, meaning: &'static str) -> FieldDef {
+const fn field(
+    id: FieldId,
+    name: &'static str,
+    ty: Type,
+    known: Known,
+    meaning: &'static str,
+) -> FieldDef {
     FieldDef {
         id,
         name,
@@ -169,66 +175,358 @@ use Type::{Bool, Duration, Ip, Number, Size, Text};
 
 /// Every field, in the order of the reference.
 pub static FIELDS: &[FieldDef] = &[
-    field(FieldId::Method, "http.req.method", Text, Request, "method, as sent"),
-    field(FieldId::Path, "http.req.path", Text, Request, "path of the target, without query, as sent"),
-    field(FieldId::Query, "http.req.query", Text, Request, "query without `?`, as sent").ours(),
-    field(FieldId::QueryParameter, "http.req.query.", Text, Request, "parameters of this name, percent-decoded")
-        .ours()
-        .kind(Repeated),
-    field(FieldId::Host, "http.req.host", Text, Request, "`Host` or `:authority`, lower-case; with and without its port")
-        .kind(Repeated)
-        .folds(),
-    field(FieldId::Url, "http.req.url", Text, Request, "scheme, host, path and query"),
-    field(FieldId::Scheme, "http.req.scheme", Text, Request, "`https` where the bytes came out of TLS, else `http`")
-        .values(&["http", "https"]),
-    field(FieldId::RequestHeader, "http.req.headers.", Text, Request, "field lines of this name, in wire order")
-        .kind(Repeated),
-    field(FieldId::Cookie, "http.req.cookies.", Text, Request, "cookies of this name").ours().kind(Repeated),
-    field(FieldId::RequestSize, "http.req.body.size", Size, End, "content of the request, as sent").ours(),
-    field(FieldId::Status, "http.res.status", Number, Response, "status code").range(100, 999),
-    field(FieldId::ResponseHeader, "http.res.headers.", Text, Response, "field lines of this name, in wire order")
-        .kind(Repeated),
-    field(FieldId::ResponseSize, "http.res.body.size", Size, End, "content of the response, as sent").ours(),
-    field(FieldId::Duration, "http.duration", Duration, End, "first byte of the request to last of the response").ours(),
-    field(FieldId::Ttfb, "http.ttfb", Duration, Response, "last byte of the request to first of the response").ours(),
-    field(FieldId::Version, "http.version", Text, Request, "`1.0`, `1.1`, `2`").ours().values(&["1.0", "1.1", "2"]),
-    field(FieldId::GrpcService, "grpc.service", Text, Request, "`package.Service`").ours(),
-    field(FieldId::GrpcMethod, "grpc.method", Text, Request, "name of the method").ours(),
-    field(FieldId::GrpcStatus, "grpc.status", Number, End, "code of `grpc-status`").ours(),
-    field(FieldId::Protocol, "protocol", Text, Request, "`http`, with `http1` or `http2`, and `grpc`")
-        .kind(Repeated)
-        .values(&["http", "http1", "http2", "grpc"]),
-    field(FieldId::Direction, "direction", Text, Connection, "`ingress`; or `egress`, with `egress-internal` or `egress-external`")
-        .kind(Repeated)
-        .values(&["ingress", "egress", "egress-internal", "egress-external"]),
+    field(
+        FieldId::Method,
+        "http.req.method",
+        Text,
+        Request,
+        "method, as sent",
+    ),
+    field(
+        FieldId::Path,
+        "http.req.path",
+        Text,
+        Request,
+        "path of the target, without query, as sent",
+    ),
+    field(
+        FieldId::Query,
+        "http.req.query",
+        Text,
+        Request,
+        "query without `?`, as sent",
+    )
+    .ours(),
+    field(
+        FieldId::QueryParameter,
+        "http.req.query.",
+        Text,
+        Request,
+        "parameters of this name, percent-decoded",
+    )
+    .ours()
+    .kind(Repeated),
+    field(
+        FieldId::Host,
+        "http.req.host",
+        Text,
+        Request,
+        "`Host` or `:authority`, lower-case; with and without its port",
+    )
+    .kind(Repeated)
+    .folds(),
+    field(
+        FieldId::Url,
+        "http.req.url",
+        Text,
+        Request,
+        "scheme, host, path and query",
+    ),
+    field(
+        FieldId::Scheme,
+        "http.req.scheme",
+        Text,
+        Request,
+        "`https` where the bytes came out of TLS, else `http`",
+    )
+    .values(&["http", "https"]),
+    field(
+        FieldId::RequestHeader,
+        "http.req.headers.",
+        Text,
+        Request,
+        "field lines of this name, in wire order",
+    )
+    .kind(Repeated),
+    field(
+        FieldId::Cookie,
+        "http.req.cookies.",
+        Text,
+        Request,
+        "cookies of this name",
+    )
+    .ours()
+    .kind(Repeated),
+    field(
+        FieldId::RequestSize,
+        "http.req.body.size",
+        Size,
+        End,
+        "content of the request, as sent",
+    )
+    .ours(),
+    field(
+        FieldId::Status,
+        "http.res.status",
+        Number,
+        Response,
+        "status code",
+    )
+    .range(100, 999),
+    field(
+        FieldId::ResponseHeader,
+        "http.res.headers.",
+        Text,
+        Response,
+        "field lines of this name, in wire order",
+    )
+    .kind(Repeated),
+    field(
+        FieldId::ResponseSize,
+        "http.res.body.size",
+        Size,
+        End,
+        "content of the response, as sent",
+    )
+    .ours(),
+    field(
+        FieldId::Duration,
+        "http.duration",
+        Duration,
+        End,
+        "first byte of the request to last of the response",
+    )
+    .ours(),
+    field(
+        FieldId::Ttfb,
+        "http.ttfb",
+        Duration,
+        Response,
+        "first byte of the request to first of the response",
+    )
+    .ours(),
+    field(
+        FieldId::Version,
+        "http.version",
+        Text,
+        Request,
+        "`1.0`, `1.1`, `2`",
+    )
+    .ours()
+    .values(&["1.0", "1.1", "2"]),
+    field(
+        FieldId::GrpcService,
+        "grpc.service",
+        Text,
+        Request,
+        "`package.Service`",
+    )
+    .ours(),
+    field(
+        FieldId::GrpcMethod,
+        "grpc.method",
+        Text,
+        Request,
+        "name of the method",
+    )
+    .ours(),
+    field(
+        FieldId::GrpcStatus,
+        "grpc.status",
+        Number,
+        End,
+        "code of `grpc-status`",
+    )
+    .ours(),
+    field(
+        FieldId::Protocol,
+        "protocol",
+        Text,
+        Request,
+        "`http`, with `http1` or `http2`, and `grpc`",
+    )
+    .kind(Repeated)
+    .values(&["http", "http1", "http2", "grpc"]),
+    field(
+        FieldId::Direction,
+        "direction",
+        Text,
+        Connection,
+        "`ingress`; or `egress`, with `egress-internal` or `egress-external`",
+    )
+    .kind(Repeated)
+    .values(&["ingress", "egress", "egress-internal", "egress-external"]),
     field(FieldId::Transport, "type", Text, Connection, "`tcp`").values(&["tcp"]),
-    field(FieldId::TlsEnabled, "tls.enabled", Bool, Request, "the bytes came out of TLS"),
-    field(FieldId::TlsVersion, "tls.version", Number, Request, "1.2, 1.3"),
-    field(FieldId::TlsSni, "tls.sni", Text, Request, "name that the client asked for, lower-case").folds(),
-    field(FieldId::TlsAlpn, "tls.alpn", Text, Request, "protocols that the client offered").kind(List),
-    field(FieldId::SourceIp, "src.ip", Ip, Connection, "address of the local side"),
-    field(FieldId::SourcePort, "src.port", Number, Connection, "port of the local side").range(0, 65535),
-    field(FieldId::ProcessPath, "src.process.path", Text, Process, "path of the executable"),
-    field(FieldId::ProcessBinary, "src.process.binary", Text, Process, "base name of the executable"),
-    field(FieldId::ProcessPid, "src.process.pid", Number, Process, "process id").ours(),
-    field(FieldId::ProcessHostname, "src.process.hostname", Text, Never, "host name that the process sees"),
-    field(FieldId::UserId, "src.process.user.id", Number, Process, "user id"),
-    field(FieldId::UserName, "src.process.user.name", Text, Process, "name of the user on the host"),
-    field(FieldId::ProcessEnv, "src.process.env.", Text, Never, "variable of the process's environment"),
-    field(FieldId::ContainerId, "src.container.id", Text, Process, "its 12 first digits, and all 64").kind(Repeated),
-    field(FieldId::ContainerName, "src.container.name", Text, Never, "name"),
-    field(FieldId::ContainerImage, "src.container.image", Text, Never, "image"),
-    field(FieldId::ContainerLabel, "src.container.labels.", Text, Never, "label"),
+    field(
+        FieldId::TlsEnabled,
+        "tls.enabled",
+        Bool,
+        Request,
+        "the bytes came out of TLS",
+    ),
+    field(
+        FieldId::TlsVersion,
+        "tls.version",
+        Number,
+        Request,
+        "1.2, 1.3",
+    ),
+    field(
+        FieldId::TlsSni,
+        "tls.sni",
+        Text,
+        Request,
+        "name that the client asked for, lower-case",
+    )
+    .folds(),
+    field(
+        FieldId::TlsAlpn,
+        "tls.alpn",
+        Text,
+        Request,
+        "protocols that the client offered",
+    )
+    .kind(List),
+    field(
+        FieldId::SourceIp,
+        "src.ip",
+        Ip,
+        Connection,
+        "address of the local side",
+    ),
+    field(
+        FieldId::SourcePort,
+        "src.port",
+        Number,
+        Connection,
+        "port of the local side",
+    )
+    .range(0, 65535),
+    field(
+        FieldId::ProcessPath,
+        "src.process.path",
+        Text,
+        Process,
+        "path of the executable",
+    ),
+    field(
+        FieldId::ProcessBinary,
+        "src.process.binary",
+        Text,
+        Process,
+        "base name of the executable",
+    ),
+    field(
+        FieldId::ProcessPid,
+        "src.process.pid",
+        Number,
+        Process,
+        "process id",
+    )
+    .ours(),
+    field(
+        FieldId::ProcessHostname,
+        "src.process.hostname",
+        Text,
+        Never,
+        "host name that the process sees",
+    ),
+    field(
+        FieldId::UserId,
+        "src.process.user.id",
+        Number,
+        Process,
+        "user id",
+    ),
+    field(
+        FieldId::UserName,
+        "src.process.user.name",
+        Text,
+        Process,
+        "name of the user on the host",
+    ),
+    field(
+        FieldId::ProcessEnv,
+        "src.process.env.",
+        Text,
+        Never,
+        "variable of the process's environment",
+    ),
+    field(
+        FieldId::ContainerId,
+        "src.container.id",
+        Text,
+        Process,
+        "its 12 first digits, and all 64",
+    )
+    .kind(Repeated),
+    field(
+        FieldId::ContainerName,
+        "src.container.name",
+        Text,
+        Never,
+        "name",
+    ),
+    field(
+        FieldId::ContainerImage,
+        "src.container.image",
+        Text,
+        Never,
+        "image",
+    ),
+    field(
+        FieldId::ContainerLabel,
+        "src.container.labels.",
+        Text,
+        Never,
+        "label",
+    ),
     field(FieldId::PodName, "src.pod.name", Text, Never, "name"),
-    field(FieldId::PodNamespace, "src.pod.namespace", Text, Never, "namespace"),
+    field(
+        FieldId::PodNamespace,
+        "src.pod.namespace",
+        Text,
+        Never,
+        "namespace",
+    ),
     field(FieldId::PodLabel, "src.pod.labels.", Text, Never, "label"),
-    field(FieldId::PodAnnotation, "src.pod.annotations.", Text, Never, "annotation"),
-    field(FieldId::DestinationIp, "dst.ip", Ip, Connection, "address of the remote side"),
-    field(FieldId::DestinationPort, "dst.port", Number, Connection, "port of the remote side").range(0, 65535),
-    field(FieldId::DestinationDomain, "dst.domain", Text, Request, "name that TLS asked for, else the host; lower-case").folds(),
+    field(
+        FieldId::PodAnnotation,
+        "src.pod.annotations.",
+        Text,
+        Never,
+        "annotation",
+    ),
+    field(
+        FieldId::DestinationIp,
+        "dst.ip",
+        Ip,
+        Connection,
+        "address of the remote side",
+    ),
+    field(
+        FieldId::DestinationPort,
+        "dst.port",
+        Number,
+        Connection,
+        "port of the remote side",
+    )
+    .range(0, 65535),
+    field(
+        FieldId::DestinationDomain,
+        "dst.domain",
+        Text,
+        Request,
+        "name that TLS asked for, else the host; lower-case",
+    )
+    .folds(),
     field(FieldId::Tags, "tags", Text, Never, "`key:value`").kind(List),
-    field(FieldId::TraceId, "trace.id", Text, Request, "of the captured trace context, 32 hex digits").ours(),
-    field(FieldId::TraceSampled, "trace.sampled", Bool, Request, "flag of the captured trace context").ours(),
+    field(
+        FieldId::TraceId,
+        "trace.id",
+        Text,
+        Request,
+        "of the captured trace context, 32 hex digits",
+    )
+    .ours(),
+    field(
+        FieldId::TraceSampled,
+        "trace.sampled",
+        Bool,
+        Request,
+        "flag of the captured trace context",
+    )
+    .ours(),
 ];
 
 /// A field of an expression: a row, and the key where the row takes one.
@@ -256,12 +554,21 @@ pub fn lookup(name: &str) -> Lookup {
         return Lookup::Found(field);
     }
     let bare = name.trim_end_matches('.');
-    if let Some(def) = FIELDS.iter().find(|def| def.keyed() && def.name.trim_end_matches('.') == bare) {
+    if let Some(def) = FIELDS
+        .iter()
+        .find(|def| def.keyed() && def.name.trim_end_matches('.') == bare)
+    {
         return Lookup::NoKey(def);
     }
-    const FORMER: [(&str, &str); 4] =
-        [("request.", "http.req."), ("response.", "http.res."), ("req.", "http.req."), ("res.", "http.res.")];
-    let renamed = FORMER.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
+    const FORMER: [(&str, &str); 4] = [
+        ("request.", "http.req."),
+        ("response.", "http.res."),
+        ("req.", "http.req."),
+        ("res.", "http.res."),
+    ];
+    let renamed = FORMER
+        .iter()
+        .find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
     match renamed.as_deref().and_then(exact) {
         Some(field) => Lookup::Former(field, renamed.unwrap_or_default()),
         None => Lookup::Unknown(suggest(renamed.as_deref().unwrap_or(name))),
@@ -272,10 +579,12 @@ fn exact(name: &str) -> Option<Field> {
     let plain = FIELDS.iter().find(|def| def.name == name && !def.keyed());
     let (def, key) = match plain {
         Some(def) => (def, ""),
-        None => FIELDS
-            .iter()
-            .filter(|def| def.keyed())
-            .find_map(|def| Some((def, name.strip_prefix(def.name).filter(|key| !key.is_empty())?)))?,
+        None => FIELDS.iter().filter(|def| def.keyed()).find_map(|def| {
+            Some((
+                def,
+                name.strip_prefix(def.name).filter(|key| !key.is_empty())?,
+            ))
+        })?,
     };
     let key = match def.id {
         FieldId::RequestHeader | FieldId::ResponseHeader => key.to_ascii_lowercase().into(),
@@ -299,7 +608,11 @@ fn suggest(name: &str) -> Option<String> {
         (!key.is_empty()).then(|| format!("{near}{key}"))
     });
     let last = || {
-        let ends = |known: &&str| known.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+        let ends = |known: &&str| {
+            known
+                .strip_suffix(name)
+                .is_some_and(|rest| rest.ends_with('.'))
+        };
         let word = match name {
             "exe" => Some("src.process.path"),
             "url" | "uri" => Some("http.req.url"),
@@ -354,11 +667,16 @@ mod tests {
     fn names_are_found_with_keys_and_former_spellings() {
         for (name, expected) in [
             ("http.req.method", "http.req.method"),
-            ("http.req.headers.X-Request-Id", "http.req.headers.x-request-id"),
+            (
+                "http.req.headers.X-Request-Id",
+                "http.req.headers.x-request-id",
+            ),
             ("http.req.query.page", "http.req.query.page"),
             ("src.pod.labels.app", "src.pod.labels.app"),
         ] {
-            let Lookup::Found(field) = lookup(name) else { panic!("{name}") };
+            let Lookup::Found(field) = lookup(name) else {
+                panic!("{name}")
+            };
             assert_eq!(field.name(), expected);
         }
         for (name, expected) in [
@@ -368,7 +686,9 @@ mod tests {
             ("req.headers.accept", "http.req.headers.accept"),
             ("res.status", "http.res.status"),
         ] {
-            let Lookup::Former(field, now) = lookup(name) else { panic!("{name}") };
+            let Lookup::Former(field, now) = lookup(name) else {
+                panic!("{name}")
+            };
             assert_eq!((field.name().as_str(), now.as_str()), (expected, expected));
         }
         assert!(matches!(lookup("http.req.headers"), Lookup::NoKey(_)));
@@ -385,7 +705,9 @@ mod tests {
             ("exe", Some("src.process.path")),
             ("bandwidth", None),
         ] {
-            let Lookup::Unknown(hint) = lookup(name) else { panic!("{name}") };
+            let Lookup::Unknown(hint) = lookup(name) else {
+                panic!("{name}")
+            };
             assert_eq!(hint.as_deref(), meant, "{name}");
         }
     }
@@ -393,7 +715,13 @@ mod tests {
     #[test]
     fn every_field_stands_once_in_the_table() {
         for (i, def) in FIELDS.iter().enumerate() {
-            assert!(FIELDS[i + 1..].iter().all(|other| other.id != def.id && other.name != def.name), "{}", def.name);
+            assert!(
+                FIELDS[i + 1..]
+                    .iter()
+                    .all(|other| other.id != def.id && other.name != def.name),
+                "{}",
+                def.name
+            );
         }
     }
 }

@@ -6,9 +6,17 @@ use super::program::Predicate;
 fn domain(text: &[u8]) -> &[u8] {
     let text = match text.iter().rposition(|b| *b == b':') {
         // An address of IPv6 in brackets, or bare, is no domain; its colons stay.
-        Some(colon) if text.get(colon + 1..).is_some_and(|port| port.iter().all(u8::is_ascii_digit)) => {
+        Some(colon)
+            if text
+                .get(colon + 1..)
+                .is_some_and(|port| port.iter().all(u8::is_ascii_digit)) =>
+        {
             let host = text.get(..colon).unwrap_or_default();
-            if host.contains(&b':') && !host.ends_with(b"]") { text } else { host }
+            if host.contains(&b':') && !host.ends_with(b"]") {
+                text
+            } else {
+                host
+            }
         }
         _ => text,
     };
@@ -37,7 +45,11 @@ impl Predicate {
 fn in_zone(text: &[u8], zone: &[u8]) -> bool {
     let (name, zone) = (domain(text), domain(zone));
     let zone = zone.strip_prefix(b".").unwrap_or(zone);
-    let Some(at) = name.len().checked_sub(zone.len()).filter(|_| !zone.is_empty()) else {
+    let Some(at) = name
+        .len()
+        .checked_sub(zone.len())
+        .filter(|_| !zone.is_empty())
+    else {
         return false;
     };
     let (head, tail) = name.split_at(at);
@@ -60,7 +72,11 @@ mod tests {
             ("example.com", "api.example.com", false),
             ("example.com", "", false),
         ] {
-            assert_eq!(in_zone(name.as_bytes(), zone.as_bytes()), expected, "{name} in {zone}");
+            assert_eq!(
+                in_zone(name.as_bytes(), zone.as_bytes()),
+                expected,
+                "{name} in {zone}"
+            );
         }
     }
 

@@ -77,8 +77,11 @@ impl<'a> Lexer<'a> {
                 self.at += rest.find('\n').unwrap_or(rest.len());
             } else if rest.starts_with("/*") {
                 let Some(end) = rest.find("*/") else {
-                    return Err(Fault::error(Span::new(self.at, self.at + 2), "the comment is not closed")
-                        .hint("end it with `*/`"));
+                    return Err(Fault::error(
+                        Span::new(self.at, self.at + 2),
+                        "the comment is not closed",
+                    )
+                    .hint("end it with `*/`"));
                 };
                 self.at += end + 2;
             } else if blank == 0 {
@@ -111,19 +114,33 @@ impl<'a> Lexer<'a> {
         let Some(first) = rest.chars().next() else {
             return Ok(Token::End);
         };
-        if let Some((sign, token)) = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign) && *sign != "\0") {
+        if let Some((sign, token)) = SIGNS
+            .iter()
+            .find(|(sign, _)| rest.starts_with(sign) && *sign != "\0")
+        {
             self.at += sign.len();
             return Ok(token.clone());
         }
         match first {
             '"' | '\'' => self.string(first),
             '/' | '|' => self.regex(first),
-            '=' => Err(Fault::error(Span::new(self.at, self.at + 1), "`=` is no operator").hint("write `==`")),
-            '&' => Err(Fault::error(Span::new(self.at, self.at + 1), "`&` is no operator").hint("write `and`")),
-            c if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '+') => self.word(),
+            '=' => Err(
+                Fault::error(Span::new(self.at, self.at + 1), "`=` is no operator")
+                    .hint("write `==`"),
+            ),
+            '&' => Err(
+                Fault::error(Span::new(self.at, self.at + 1), "`&` is no operator")
+                    .hint("write `and`"),
+            ),
+            c if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '+') => {
+                self.word()
+            }
             c => {
                 let span = Span::new(self.at, self.at + c.len_utf8());
-                Err(Fault::error(span, format!("`{}` means nothing here", c.escape_debug())))
+                Err(Fault::error(
+                    span,
+                    format!("`{}` means nothing here", c.escape_debug()),
+                ))
             }
         }
     }
@@ -134,8 +151,11 @@ impl<'a> Lexer<'a> {
         let mut out = String::new();
         loop {
             let Some(c) = self.rest().chars().next().filter(|c| *c != '\n') else {
-                return Err(Fault::error(Span::new(start, start + 1), "the string is not closed on its line")
-                    .hint(format!("end it with `{quote}`")));
+                return Err(Fault::error(
+                    Span::new(start, start + 1),
+                    "the string is not closed on its line",
+                )
+                .hint(format!("end it with `{quote}`")));
             };
             self.at += c.len_utf8();
             match c {
@@ -157,14 +177,20 @@ impl<'a> Lexer<'a> {
             'r' => Some('\r'),
             '"' | '\'' | '\\' => Some(c),
             'u' => {
-                let digits = self.rest().get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+                let digits = self
+                    .rest()
+                    .get(..4)
+                    .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
                 self.at += digits.map_or(0, str::len);
-                digits.and_then(|d| u32::from_str_radix(d, 16).ok()).and_then(char::from_u32)
+                digits
+                    .and_then(|d| u32::from_str_radix(d, 16).ok())
+                    .and_then(char::from_u32)
             }
             _ => None,
         };
         value.ok_or_else(|| {
-            let hint = r#"escapes are \n \t \r \" \' \\ and \uXXXX, a character in four hex digits"#;
+            let hint =
+                r#"escapes are \n \t \r \" \' \\ and \uXXXX, a character in four hex digits"#;
             Fault::error(self.since(start), "no such escape in a string").hint(hint)
         })
     }
@@ -176,8 +202,11 @@ impl<'a> Lexer<'a> {
         loop {
             let mut chars = self.rest().chars();
             let Some(c) = chars.next().filter(|c| *c != '\n') else {
-                return Err(Fault::error(Span::new(start, start + 1), "the regular expression is not closed")
-                    .hint(format!("end it with `{delimiter}`")));
+                return Err(Fault::error(
+                    Span::new(start, start + 1),
+                    "the regular expression is not closed",
+                )
+                .hint(format!("end it with `{delimiter}`")));
             };
             self.at += c.len_utf8();
             match (c, chars.next()) {
@@ -229,8 +258,11 @@ impl<'a> Lexer<'a> {
                 Err(Fault::error(self.since(at), format!("`{unit}` is no unit"))
                     .hint("ns us ms s m h d for times; B kB MB GB TB, KiB MiB GiB TiB for sizes"))
             }
-            None => Err(Fault::error(self.since(start), format!("`{word}` is neither a number nor an address"))
-                .hint("a text needs quotes")),
+            None => Err(Fault::error(
+                self.since(start),
+                format!("`{word}` is neither a number nor an address"),
+            )
+            .hint("a text needs quotes")),
         }
     }
 
@@ -242,7 +274,9 @@ impl<'a> Lexer<'a> {
         };
         let rest = self.rest();
         let after = rest.strip_prefix('/').unwrap_or_default();
-        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        let digits = after
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(after.len());
         if digits == 0 {
             return Ok(Some(Token::Net(address)));
         }
@@ -250,8 +284,10 @@ impl<'a> Lexer<'a> {
         let whole = self.since(start).of(self.text);
         match Net::parse(whole) {
             Some(net) => Ok(Some(Token::Net(net))),
-            None => Err(Fault::error(self.since(start), format!("`{whole}` is no network"))
-                .hint("the prefix is at most 32 for IPv4 and 128 for IPv6")),
+            None => Err(
+                Fault::error(self.since(start), format!("`{whole}` is no network"))
+                    .hint("the prefix is at most 32 for IPv4 and 128 for IPv6"),
+            ),
         }
     }
 }
@@ -273,7 +309,10 @@ fn keyword(word: &str) -> Option<Token> {
         ("true", Token::Bool(true)),
         ("false", Token::Bool(false)),
     ];
-    WORDS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, token)| token.clone())
+    WORDS
+        .iter()
+        .find(|(name, _)| word.eq_ignore_ascii_case(name))
+        .map(|(_, token)| token.clone())
 }
 
 impl Token {
@@ -296,7 +335,11 @@ mod tests {
 
     fn kinds(text: &str) -> Vec<Token> {
         let tokens = tokens(text).unwrap_or_else(|fault| panic!("{}", fault.render(text)));
-        tokens.into_iter().map(|(token, _)| token).filter(|t| *t != Token::End).collect()
+        tokens
+            .into_iter()
+            .map(|(token, _)| token)
+            .filter(|t| *t != Token::End)
+            .collect()
     }
 
     #[test]
@@ -326,7 +369,10 @@ mod tests {
 
     #[test]
     fn comments_end_with_their_line_or_their_mark() {
-        assert_eq!(kinds("1 -- two\n 3 /* 4 \n 5 */ 6--x"), [1, 3, 6].map(|n| Token::Number(Number::Int(n))));
+        assert_eq!(
+            kinds("1 -- two\n 3 /* 4 \n 5 */ 6--x"),
+            [1, 3, 6].map(|n| Token::Number(Number::Int(n)))
+        );
         assert_eq!(tokens("1 /* x").expect_err("open").span, Span::new(2, 4));
     }
 

@@ -28,7 +28,10 @@ pub fn of_text(text: &str, expr: &Expr) -> Vec<Fault> {
         expr.negations(&mut |span| first = first.or(Some(span)));
         if let Some(span) = first {
             let message = "`not` negates here; QTap's current Rulekit passes over it";
-            faults.push(Fault::warning(span, message).hint("`!=`, `not in` and `not contains` have one reading"));
+            faults.push(
+                Fault::warning(span, message)
+                    .hint("`!=`, `not in` and `not contains` have one reading"),
+            );
         }
     }
     faults
@@ -39,8 +42,12 @@ fn is_ours(expr: &Expr) -> bool {
     let mut ours = false;
     expr.operands(&mut |operand| {
         ours |= match &operand.kind {
-            OperandKind::Field(name) => matches!(lookup(name), Lookup::Found(field) if field.def.ours),
-            OperandKind::Call { name, .. } => matches!(name.as_str(), "exists" | "ends_with" | "lower"),
+            OperandKind::Field(name) => {
+                matches!(lookup(name), Lookup::Found(field) if field.def.ours)
+            }
+            OperandKind::Call { name, .. } => {
+                matches!(name.as_str(), "exists" | "ends_with" | "lower")
+            }
             OperandKind::Literal(super::Literal::Measure(_)) => true,
             _ => false,
         }
@@ -62,7 +69,8 @@ pub struct Never {
 impl Program {
     /// True of every transaction, whatever is known of it.
     pub fn is_always(&self) -> bool {
-        self.evaluate(&Presence::NotYet, &mut Buffers::default()).is_true()
+        self.evaluate(&Presence::NotYet, &mut Buffers::default())
+            .is_true()
     }
 
     /// Parts that are never true, though they would have to be for something to apply.
@@ -82,46 +90,75 @@ impl Program {
 fn never(node: &Node, found: &mut Vec<Never>) -> bool {
     let report = |found: &mut Vec<Never>, node: &Node, reason: String| {
         let (span, source) = (node.span, node.source.clone());
-        found.push(Never { span, source, reason, whole: false });
+        found.push(Never {
+            span,
+            source,
+            reason,
+            whole: false,
+        });
         true
     };
     match &node.kind {
         NodeKind::Macro(inner) => never(inner, found),
-        NodeKind::Logic(Logic::Or, parts) => parts.iter().fold(true, |all, part| never(part, found) && all),
+        NodeKind::Logic(Logic::Or, parts) => never_parts(parts, found) == parts.len(),
         NodeKind::Logic(Logic::And, parts) => {
-            if parts.iter().fold(false, |any, part| never(part, found) || any) {
+            if never_parts(parts, found) > 0 {
                 return true;
             }
             let mut conditions = Vec::new();
             conjuncts(node, &mut conditions);
             let clash = conditions.iter().enumerate().find_map(|(i, (later, set))| {
-                let earlier = conditions.get(..i)?.iter().find(|(_, other)| set.clashes(other))?;
+                let earlier = conditions
+                    .get(..i)?
+                    .iter()
+                    .find(|(_, other)| set.clashes(other))?;
                 Some((*later, earlier.0))
             });
             match clash {
                 Some((later, earlier)) => {
-                    let reason = "this and a condition before it are never true together".to_owned();
+                    let reason =
+                        "this and a condition before it are never true together".to_owned();
                     report(found, later, clash_reason(later, earlier).unwrap_or(reason))
                 }
                 None => false,
             }
         }
-        NodeKind::Not(_) | NodeKind::Compare(..) | NodeKind::Truth(_) | NodeKind::Exists(_) | NodeKind::Call(..) => {
+        NodeKind::Not(_)
+        | NodeKind::Compare(..)
+        | NodeKind::Truth(_)
+        | NodeKind::Exists(_)
+        | NodeKind::Call(..) => {
             if let Some(reason) = Condition::of(node).and_then(|condition| condition.impossible()) {
                 return report(found, node, reason);
             }
-            if let NodeKind::Compare(Test::Eq, Term::Lower(_), Term::Constant(Constant::Text(text, _))) = &node.kind
+            if let NodeKind::Compare(
+                Test::Eq,
+                Term::Lower(_),
+                Term::Constant(Constant::Text(text, _)),
+            ) = &node.kind
                 && text.iter().any(u8::is_ascii_uppercase)
             {
-                return report(found, node, "`lower` gives no upper-case letters".to_owned());
+                return report(
+                    found,
+                    node,
+                    "`lower` gives no upper-case letters".to_owned(),
+                );
             }
             let program = Program { root: node.clone() };
-            match program.evaluate(&Presence::NotYet, &mut Buffers::default()).may_be_true() {
+            match program
+                .evaluate(&Presence::NotYet, &mut Buffers::default())
+                .may_be_true()
+            {
                 true => false,
                 false => report(found, node, "this is never true".to_owned()),
             }
         }
     }
+}
+
+/// How many of the parts are never true. All are looked at.
+fn never_parts(parts: &[Node], found: &mut Vec<Never>) -> usize {
+    parts.iter().filter(|part| never(part, found)).count()
 }
 
 fn clash_reason(later: &Node, earlier: &Node) -> Option<String> {
@@ -131,7 +168,9 @@ fn clash_reason(later: &Node, earlier: &Node) -> Option<String> {
         (Some(name), false) => format!("in the macro `{name}`"),
         (None, false) => "outside the macro".to_owned(),
     };
-    Some(format!("`{field}` has one value: this and the condition {place} are never true together"))
+    Some(format!(
+        "`{field}` has one value: this and the condition {place} are never true together"
+    ))
 }
 
 /// The conditions that all have to be true.
@@ -161,12 +200,14 @@ enum Set<'a> {
 impl<'a> Condition<'a> {
     fn of(node: &'a Node) -> Option<Condition<'a>> {
         match &node.kind {
-            NodeKind::Compare(test, Term::Field(field), constants) => {
-                Some(Condition { field, set: Set::of(*test, constants)? })
-            }
-            NodeKind::Compare(test, constants, Term::Field(field)) => {
-                Some(Condition { field, set: Set::of(turned(*test)?, constants)? })
-            }
+            NodeKind::Compare(test, Term::Field(field), constants) => Some(Condition {
+                field,
+                set: Set::of(*test, constants)?,
+            }),
+            NodeKind::Compare(test, constants, Term::Field(field)) => Some(Condition {
+                field,
+                set: Set::of(turned(*test)?, constants)?,
+            }),
             _ => None,
         }
     }
@@ -179,7 +220,11 @@ impl<'a> Condition<'a> {
                 // A version such as `1.0` compares as a number with numbers only: here are texts.
                 let known = |text: &&[u8]| def.values.iter().any(|value| value.as_bytes() == *text);
                 (!texts.iter().any(known)).then(|| {
-                    format!("never true: `{}` is one of {}", self.field.name(), def.values.join(", "))
+                    format!(
+                        "never true: `{}` is one of {}",
+                        self.field.name(),
+                        def.values.join(", ")
+                    )
                 })
             }
             Set::Texts(_) => None,
@@ -190,8 +235,14 @@ impl<'a> Condition<'a> {
                     (most < i128::MAX).then_some((Number::Int(most), true)),
                 );
                 set.disjoint(&range).then(|| match most {
-                    i128::MAX => format!("never true: `{}` is not less than {least}", self.field.name()),
-                    _ => format!("never true: `{}` is from {least} to {most}", self.field.name()),
+                    i128::MAX => format!(
+                        "never true: `{}` is not less than {least}",
+                        self.field.name()
+                    ),
+                    _ => format!(
+                        "never true: `{}` is from {least} to {most}",
+                        self.field.name()
+                    ),
                 })
             }
         }
@@ -199,7 +250,9 @@ impl<'a> Condition<'a> {
 
     /// Both are never true of one transaction.
     fn clashes(&self, other: &Condition<'_>) -> bool {
-        self.field == other.field && self.field.def.kind == Kind::One && self.set.disjoint(&other.set)
+        self.field == other.field
+            && self.field.def.kind == Kind::One
+            && self.set.disjoint(&other.set)
     }
 }
 
@@ -225,7 +278,9 @@ impl<'a> Set<'a> {
                 });
                 texts.collect::<Option<_>>().map(Set::Texts)
             }
-            (Test::Eq, Term::Constant(Constant::Text(text, None))) => Some(Set::Texts(vec![plain(text)?])),
+            (Test::Eq, Term::Constant(Constant::Text(text, None))) => {
+                Some(Set::Texts(vec![plain(text)?]))
+            }
             (test, Term::Constant(Constant::Number(number))) => Set::numbers(test, *number),
             (test, Term::Constant(Constant::Duration(ns))) => Set::numbers(test, Number::Int(*ns)),
             _ => None,
@@ -259,7 +314,8 @@ impl<'a> Set<'a> {
         match (self, other) {
             (Set::Texts(a), Set::Texts(b)) => a.iter().all(|text| b.contains(text)),
             (Set::Numbers(least, most), Set::Numbers(other_least, other_most)) => {
-                bounds(*least, *other_least, Ordering::Greater) && bounds(*most, *other_most, Ordering::Less)
+                bounds(*least, *other_least, Ordering::Greater)
+                    && bounds(*most, *other_most, Ordering::Less)
             }
             _ => false,
         }
@@ -285,7 +341,9 @@ fn apart(most: Option<(Number, bool)>, least: Option<(Number, bool)>) -> bool {
 
 /// `own` is at least as narrow as `other`, on the side where narrow is `order`.
 fn bounds(own: Option<(Number, bool)>, other: Option<(Number, bool)>, order: Ordering) -> bool {
-    let Some((other, also)) = other else { return true };
+    let Some((other, also)) = other else {
+        return true;
+    };
     let Some((own, with)) = own else { return false };
     match own.partial_cmp(&other) {
         Some(Ordering::Equal) => also || !with,
@@ -306,7 +364,11 @@ fn implies(a: &Node, b: &Node, fuel: &mut usize) -> bool {
         (_, NodeKind::Macro(b)) => implies(a, b, fuel),
         (NodeKind::Logic(Logic::Or, parts), _) => parts.iter().all(|part| implies(part, b, fuel)),
         (_, NodeKind::Logic(Logic::And, parts)) => parts.iter().all(|part| implies(a, part, fuel)),
-        (_, NodeKind::Logic(Logic::Or, parts)) if parts.iter().any(|part| implies(a, part, fuel)) => true,
+        (_, NodeKind::Logic(Logic::Or, parts))
+            if parts.iter().any(|part| implies(a, part, fuel)) =>
+        {
+            true
+        }
         (NodeKind::Logic(Logic::And, parts), _) => parts.iter().any(|part| implies(part, b, fuel)),
         (_, NodeKind::Truth(Term::Constant(Constant::Bool(true)))) => true,
         (NodeKind::Not(a), NodeKind::Not(b)) => related(b, a, |b, a| b.set.inside(&a.set)),

@@ -16,7 +16,8 @@ impl Net {
     pub fn parse(text: &str) -> Option<Net> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, bits)) => {
-                let plain = !bits.is_empty() && bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit());
+                let plain =
+                    !bits.is_empty() && bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit());
                 (address, Some(bits.parse::<u8>().ok().filter(|_| plain)?))
             }
             None => (text, None),
@@ -35,17 +36,26 @@ impl Net {
             },
             _ => (canonical, prefix),
         };
-        Some(Net { address: net.0, prefix: net.1 })
+        Some(Net {
+            address: net.0,
+            prefix: net.1,
+        })
     }
 
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(address)) => {
-                same_head(net.to_bits().into(), address.to_bits().into(), self.prefix.unwrap_or(32), 32)
-            }
-            (IpAddr::V6(net), IpAddr::V6(address)) => {
-                same_head(net.to_bits(), address.to_bits(), self.prefix.unwrap_or(128), 128)
-            }
+            (IpAddr::V4(net), IpAddr::V4(address)) => same_head(
+                net.to_bits().into(),
+                address.to_bits().into(),
+                self.prefix.unwrap_or(32),
+                32,
+            ),
+            (IpAddr::V6(net), IpAddr::V6(address)) => same_head(
+                net.to_bits(),
+                address.to_bits(),
+                self.prefix.unwrap_or(128),
+                128,
+            ),
             _ => false,
         }
     }
@@ -57,7 +67,10 @@ impl Net {
 
     /// Every address of `other` is one of this.
     pub fn covers(&self, other: &Net) -> bool {
-        let bits = |net: &Net| net.prefix.unwrap_or(if net.address.is_ipv4() { 32 } else { 128 });
+        let bits = |net: &Net| {
+            net.prefix
+                .unwrap_or(if net.address.is_ipv4() { 32 } else { 128 })
+        };
         self.contains(other.address) && bits(self) <= bits(other)
     }
 }
@@ -89,13 +102,22 @@ impl std::fmt::Display for Net {
 /// An address in text from outside: with or without brackets and port, as `X-Forwarded-For` and `Host` have it.
 pub fn address(text: &[u8]) -> Option<IpAddr> {
     // Longer text is none; what a name begins with is looked at first, so that names cost nothing.
-    if text.len() > 64 || !text.first().is_some_and(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'[')) {
+    if text.len() > 64
+        || !text
+            .first()
+            .is_some_and(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'['))
+    {
         return None;
     }
     let text = std::str::from_utf8(text).ok()?;
-    let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let text = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
     if text.contains(':') {
-        text.parse::<Ipv6Addr>().ok().map(|v6| IpAddr::V6(v6).to_canonical())
+        text.parse::<Ipv6Addr>()
+            .ok()
+            .map(|v6| IpAddr::V6(v6).to_canonical())
     } else {
         text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
     }
@@ -167,11 +189,23 @@ impl std::fmt::Display for Measure {
         let value = match self {
             Measure::Duration(value) | Measure::Size(value) => *value,
         };
-        let of_kind = |unit: &&(&str, Measure)| std::mem::discriminant(&unit.1) == std::mem::discriminant(self);
-        let mut best = (value, if matches!(self, Measure::Size(_)) { "B" } else { "ns" });
+        let of_kind = |unit: &&(&str, Measure)| {
+            std::mem::discriminant(&unit.1) == std::mem::discriminant(self)
+        };
+        let mut best = (
+            value,
+            if matches!(self, Measure::Size(_)) {
+                "B"
+            } else {
+                "ns"
+            },
+        );
         for (name, unit) in UNITS.iter().filter(of_kind) {
             let (Measure::Duration(factor) | Measure::Size(factor)) = unit;
-            if value != 0 && value % factor == 0 && (value / factor).unsigned_abs() < best.0.unsigned_abs() {
+            if value != 0
+                && value % factor == 0
+                && (value / factor).unsigned_abs() < best.0.unsigned_abs()
+            {
                 best = (value / factor, name);
             }
         }
@@ -208,15 +242,26 @@ mod tests {
         ] {
             assert_eq!(inside(net, address), expected, "{address} in {net}");
         }
-        for wrong in ["10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "a/8", "10.0.0.0/+8"] {
+        for wrong in [
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "a/8",
+            "10.0.0.0/+8",
+        ] {
             assert_eq!(Net::parse(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn measures_read_back_as_what_is_shown() {
-        for word in ["250ms", "2s", "90s", "64KiB", "1MB", "0B", "1500us", "7d", "1TiB"] {
-            let Some(Ok(value)) = measure(word) else { panic!("{word}") };
+        for word in [
+            "250ms", "2s", "90s", "64KiB", "1MB", "0B", "1500us", "7d", "1TiB",
+        ] {
+            let Some(Ok(value)) = measure(word) else {
+                panic!("{word}")
+            };
             assert_eq!(measure(&value.to_string()), Some(Ok(value)), "{word}");
         }
         assert_eq!(measure("1.5s"), Some(Ok(Measure::Duration(1_500_000_000))));

@@ -114,18 +114,31 @@ impl Fault {
         let hint = self.hint.as_deref().unwrap_or_default();
         let word = if self.warning { "warning" } else { "error" };
         let below = format!("{}{caret} {hint}", " ".repeat(indent));
-        format!("{word}: {}\n  {shown}\n  {}\n", self.message, below.trim_end())
+        format!(
+            "{word}: {}\n  {shown}\n  {}\n",
+            self.message,
+            below.trim_end()
+        )
     }
 }
 
 /// A character fit for a terminal.
 fn visible(c: char) -> impl Iterator<Item = char> {
-    let safe = !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let safe = !c.is_control()
+        && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let (plain, escaped) = match safe {
         true => (Some(c), None),
         false => (None, Some(c.escape_unicode())),
     };
     plain.into_iter().chain(escaped.into_iter().flatten())
+}
+
+/// Reads a time (nanoseconds) or a size (bytes) with its unit.
+pub fn measure(text: &str) -> Option<i128> {
+    match literal::measure(text)? {
+        Ok(literal::Measure::Duration(value) | literal::Measure::Size(value)) => Some(value),
+        Err(_) => None,
+    }
 }
 
 /// Reads, checks and evaluates `text` on facts of which nothing is known, and on none: for fuzzing. Never panics.

@@ -13,14 +13,20 @@ pub enum Number {
 impl Number {
     /// Reads `-5`, `404`, `0.5`, `.5`; None where `text` is not wholly a number.
     pub fn parse(text: &[u8]) -> Option<Number> {
-        let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+        let digits = text
+            .strip_prefix(b"-")
+            .or(text.strip_prefix(b"+"))
+            .unwrap_or(text);
         let dot = digits.iter().position(|b| *b == b'.');
         let (whole, fraction) = match dot {
             Some(at) => (digits.get(..at)?, Some(digits.get(at + 1..)?)),
             None => (digits, None),
         };
         let all = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
-        if !all(whole) || !all(fraction.unwrap_or_default()) || whole.is_empty() && fraction.is_none_or(<[u8]>::is_empty) {
+        if !all(whole)
+            || !all(fraction.unwrap_or_default())
+            || whole.is_empty() && fraction.is_none_or(<[u8]>::is_empty)
+        {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
@@ -29,7 +35,10 @@ impl Number {
         {
             return Some(Number::Int(int));
         }
-        text.parse().ok().filter(|f: &f64| f.is_finite()).map(Number::Float)
+        text.parse()
+            .ok()
+            .filter(|f: &f64| f.is_finite())
+            .map(Number::Float)
     }
 
     pub fn is_zero(self) -> bool {
@@ -84,7 +93,10 @@ mod tests {
             ("0.5", Some(Number::Float(0.5))),
             (".5", Some(Number::Float(0.5))),
             ("2.0", Some(Number::Int(2))),
-            ("18446744073709551615", Some(Number::Int(18_446_744_073_709_551_615))),
+            (
+                "18446744073709551615",
+                Some(Number::Int(18_446_744_073_709_551_615)),
+            ),
             ("", None),
             ("-", None),
             (".", None),
@@ -100,7 +112,10 @@ mod tests {
 
     #[test]
     fn large_whole_numbers_compare_exactly() {
-        assert_ne!(Number::Int(9_007_199_254_740_993), Number::Int(9_007_199_254_740_992));
+        assert_ne!(
+            Number::Int(9_007_199_254_740_993),
+            Number::Int(9_007_199_254_740_992)
+        );
         assert!(Number::Int(1) < Number::Float(1.5));
     }
 }

@@ -30,7 +30,10 @@ pub(super) fn readings(text: &str) -> Option<(Expr, Expr)> {
 /// `order`: the loosest operator first.
 fn read(text: &str, order: [Logic; 2]) -> Result<Expr, Fault> {
     if text.len() > MAX_TEXT {
-        return Err(Fault::error(Span::default(), format!("the expression is longer than {MAX_TEXT} bytes")));
+        return Err(Fault::error(
+            Span::default(),
+            format!("the expression is longer than {MAX_TEXT} bytes"),
+        ));
     }
     let mut parser = Parser {
         text,
@@ -40,7 +43,8 @@ fn read(text: &str, order: [Logic; 2]) -> Result<Expr, Fault> {
         order,
     };
     if parser.peek() == &Token::End {
-        return Err(Fault::error(Span::new(0, 0), "the expression is empty").hint("write `true` for what always applies"));
+        return Err(Fault::error(Span::new(0, 0), "the expression is empty")
+            .hint("write `true` for what always applies"));
     }
     let expr = parser.logic(0)?;
     match parser.peek() {
@@ -59,11 +63,15 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn peek(&self) -> &Token {
-        self.tokens.get(self.at).map_or(&Token::End, |(token, _)| token)
+        self.tokens
+            .get(self.at)
+            .map_or(&Token::End, |(token, _)| token)
     }
 
     fn peek_second(&self) -> &Token {
-        self.tokens.get(self.at + 1).map_or(&Token::End, |(token, _)| token)
+        self.tokens
+            .get(self.at + 1)
+            .map_or(&Token::End, |(token, _)| token)
     }
 
     fn span(&self) -> Span {
@@ -85,7 +93,10 @@ impl Parser<'_> {
     /// Goes one level down, if there is room.
     fn down<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth >= MAX_DEPTH {
-            return Err(Fault::error(self.span(), format!("nested more than {MAX_DEPTH} deep")));
+            return Err(Fault::error(
+                self.span(),
+                format!("nested more than {MAX_DEPTH} deep"),
+            ));
         }
         self.depth += 1;
         let result = inner(self);
@@ -107,10 +118,17 @@ impl Parser<'_> {
             self.take();
             parts.push(self.logic(level + 1)?);
         }
-        let span = parts.first().zip(parts.last()).map(|(a, b)| a.span.to(b.span)).unwrap_or_default();
+        let span = parts
+            .first()
+            .zip(parts.last())
+            .map(|(a, b)| a.span.to(b.span))
+            .unwrap_or_default();
         match parts.len() {
             1 => parts.pop().ok_or_else(|| self.expected("an expression")),
-            _ => Ok(Expr { kind: ExprKind::Logic(logic, parts), span }),
+            _ => Ok(Expr {
+                kind: ExprKind::Logic(logic, parts),
+                span,
+            }),
         }
     }
 
@@ -120,7 +138,10 @@ impl Parser<'_> {
                 let (_, start) = self.take();
                 let inner = self.down(Self::not)?;
                 let span = start.to(inner.span);
-                Ok(Expr { kind: ExprKind::Not(Box::new(inner)), span })
+                Ok(Expr {
+                    kind: ExprKind::Not(Box::new(inner)),
+                    span,
+                })
             }
             Token::Open => {
                 let (_, start) = self.take();
@@ -137,20 +158,31 @@ impl Parser<'_> {
     fn predicate(&mut self) -> Result<Expr, Fault> {
         let left = self.operand()?;
         let negated = *self.peek() == Token::Not;
-        let next = if negated { self.peek_second() } else { self.peek() };
+        let next = if negated {
+            self.peek_second()
+        } else {
+            self.peek()
+        };
         let Some(op) = comparison(next) else {
             if negated {
                 self.take();
                 return Err(self.expected("`in`, `contains` or `matches` after `not`"));
             }
             let span = left.span;
-            return Ok(Expr { kind: ExprKind::Truth(left), span });
+            return Ok(Expr {
+                kind: ExprKind::Truth(left),
+                span,
+            });
         };
         if negated {
             self.take();
-            if !matches!(op, Comparison::In | Comparison::Contains | Comparison::Matches) {
+            if !matches!(
+                op,
+                Comparison::In | Comparison::Contains | Comparison::Matches
+            ) {
                 let fault = self.expected("`in`, `contains` or `matches` after `not`");
-                return Err(fault.hint("put `not` in front of the comparison, or use the opposite operator"));
+                return Err(fault
+                    .hint("put `not` in front of the comparison, or use the opposite operator"));
             }
         }
         self.take();
@@ -160,7 +192,15 @@ impl Parser<'_> {
                 .hint("join two comparisons with `and`: `a < b and b < c`"));
         }
         let span = left.span.to(right.span);
-        Ok(Expr { kind: ExprKind::Compare { op, negated, left, right }, span })
+        Ok(Expr {
+            kind: ExprKind::Compare {
+                op,
+                negated,
+                left,
+                right,
+            },
+            span,
+        })
     }
 
     fn operand(&mut self) -> Result<Operand, Fault> {
@@ -210,7 +250,10 @@ impl Parser<'_> {
         let items = self.down(|parser| parser.items(&Token::CloseList, true))?;
         let end = self.span();
         self.expect(Token::CloseList, "`,` or `]`", start)?;
-        Ok(Operand { kind: OperandKind::List(items), span: start.to(end) })
+        Ok(Operand {
+            kind: OperandKind::List(items),
+            span: start.to(end),
+        })
     }
 
     fn call(&mut self, name: String, start: Span) -> Result<Operand, Fault> {
@@ -221,7 +264,10 @@ impl Parser<'_> {
         };
         let end = self.span();
         self.expect(Token::Close, "`,` or `)`", open)?;
-        Ok(Operand { kind: OperandKind::Call { name, args }, span: start.to(end) })
+        Ok(Operand {
+            kind: OperandKind::Call { name, args },
+            span: start.to(end),
+        })
     }
 
     /// Operands between commas, up to `close`.
@@ -243,7 +289,11 @@ impl Parser<'_> {
             self.take();
             return Ok(());
         }
-        let hint = format!("to close the `{}` in column {}", open.of(self.text), self.column(open));
+        let hint = format!(
+            "to close the `{}` in column {}",
+            open.of(self.text),
+            self.column(open)
+        );
         Err(self.expected(what).hint(hint))
     }
 
@@ -252,7 +302,10 @@ impl Parser<'_> {
     }
 
     fn expected(&self, what: &str) -> Fault {
-        Fault::error(self.span(), format!("{what} is expected, not {}", self.found()))
+        Fault::error(
+            self.span(),
+            format!("{what} is expected, not {}", self.found()),
+        )
     }
 
     /// What stands where the expression could have ended.
@@ -263,7 +316,8 @@ impl Parser<'_> {
             }
             token if comparison(token).is_some() => {
                 let message = format!("{} cannot compare what is in parentheses", self.found());
-                Fault::error(self.span(), message).hint("compare fields and values; join comparisons with `and` and `or`")
+                Fault::error(self.span(), message)
+                    .hint("compare fields and values; join comparisons with `and` and `or`")
             }
             _ => self.expected("an operator, `and`, `or` or the end"),
         }

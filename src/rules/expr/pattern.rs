@@ -24,10 +24,18 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn new(text: &str) -> Result<Pattern, String> {
-        let built = RegexBuilder::new(&translate(text)).size_limit(SIZE_LIMIT).dfa_size_limit(SIZE_LIMIT).build();
+        let built = RegexBuilder::new(&translate(text))
+            .size_limit(SIZE_LIMIT)
+            .dfa_size_limit(SIZE_LIMIT)
+            .build();
         match built {
-            Ok(regex) => Ok(Pattern { regex, text: text.into() }),
-            Err(regex::Error::CompiledTooBig(limit)) => Err(format!("it takes more than {limit} bytes when compiled")),
+            Ok(regex) => Ok(Pattern {
+                regex,
+                text: text.into(),
+            }),
+            Err(regex::Error::CompiledTooBig(limit)) => {
+                Err(format!("it takes more than {limit} bytes when compiled"))
+            }
             Err(error) => {
                 let shown = error.to_string();
                 let last = shown.lines().last().unwrap_or_default();
@@ -54,7 +62,12 @@ fn translate(pattern: &str) -> String {
                 if next == Some('Q') && !class {
                     let quoted = rest[used..].split("\\E").next().unwrap_or_default();
                     out.push_str(&regex::escape(quoted));
-                    used += quoted.len() + if rest[used + quoted.len()..].is_empty() { 0 } else { 2 };
+                    used += quoted.len()
+                        + if rest[used + quoted.len()..].is_empty() {
+                            0
+                        } else {
+                            2
+                        };
                 } else {
                     escape(&mut out, next);
                 }
@@ -122,7 +135,10 @@ fn named_class(rest: &str) -> Option<&str> {
     let end = rest.strip_prefix("[:")?.find(":]")? + 4;
     let name = rest.get(..end)?;
     let inside = name.get(2..end - 2)?;
-    inside.chars().all(|c| c.is_ascii_lowercase() || c == '^').then_some(name)
+    inside
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c == '^')
+        .then_some(name)
 }
 
 #[cfg(test)]
@@ -157,9 +173,15 @@ mod tests {
             (r"", "anything", true),
         ] {
             let compiled = Pattern::new(pattern).unwrap_or_else(|e| panic!("{pattern}: {e}"));
-            assert_eq!(compiled.matches(text.as_bytes()), expected, "{pattern} on {text}");
+            assert_eq!(
+                compiled.matches(text.as_bytes()),
+                expected,
+                "{pattern} on {text}"
+            );
         }
-        assert!(Pattern::new("[").is_err() && Pattern::new("(").is_err() && Pattern::new(r"\").is_err());
+        assert!(
+            Pattern::new("[").is_err() && Pattern::new("(").is_err() && Pattern::new(r"\").is_err()
+        );
         assert!(Pattern::new("(a{1000}){1000}").is_err_and(|e| e.contains("bytes when compiled")));
         assert!(Pattern::new("a(?=b)").is_err());
     }

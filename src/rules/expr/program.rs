@@ -128,7 +128,8 @@ impl Program {
     /// It asks for a field that this version never knows.
     pub fn asks_for_unknown(&self) -> bool {
         let mut found = false;
-        self.root.fields(&mut |field| found |= field.def.known == Known::Never);
+        self.root
+            .fields(&mut |field| found |= field.def.known == Known::Never);
         found
     }
 
