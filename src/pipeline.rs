@@ -367,3 +367,7 @@ impl Ends {
         self.lengths.clear();
     }
 }
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

@@ -48,7 +48,11 @@ impl Facts for Early<'_> {
     fn visit(&self, field: &Field, _: &mut Vec<u8>, take: Take<'_>) -> Presence {
         match (field.def.known, self.connection) {
             (Known::Never, _) => Presence::Missing,
-            (Known::Process, _) => process(self.process, field.def.id, take),
+            // What is not known of a process now may be learnt later.
+            (Known::Process, _) => match process(self.process, field.def.id, take) {
+                Presence::Missing => Presence::NotYet,
+                presence => presence,
+            },
             (Known::Connection, Some((role, local, remote))) => {
                 connection(role, local, remote, field.def.id, take)
             }

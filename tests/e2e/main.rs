@@ -28,5 +28,6 @@ mod process_life;
 mod programs;
 mod python;
 mod rotel;
+mod rules;
 mod trace_context;
 mod websocket;
