@@ -54,7 +54,14 @@ impl Facts for Early<'_> {
                 presence => presence,
             },
             (Known::Connection, Some((role, local, remote))) => {
-                connection(role, local, remote, field.def.id, take)
+                // Which socket a TLS session uses may be learnt late: without an address an egress may turn out either.
+                if remote.is_none() && role == Role::Client && field.def.id == FieldId::Direction {
+                    return Presence::NotYet;
+                }
+                match connection(role, local, remote, field.def.id, take) {
+                    Presence::Missing => Presence::NotYet,
+                    presence => presence,
+                }
             }
             _ => Presence::NotYet,
         }

@@ -218,7 +218,7 @@ proptest! {
             let mut bound = ruleset.highest();
             let connection = &sample.transaction.connection;
             let side = (sample.transaction.role, connection.local, connection.remote);
-            for connection in [None, Some(side)] {
+            for connection in [None, Some((side.0, None, None)), Some((side.0, side.1, None)), Some(side)] {
                 let early = ruleset.upper_bound(&Early { process: &sample.process, connection }, &mut buffers);
                 prop_assert!(level <= early && early <= bound, "{:?}", texts);
                 bound = early;
