@@ -483,7 +483,8 @@ fn a_call_that_lasts_reports_its_messages_so_far_and_no_code() {
     b.table = table.with_progress(Duration::from_secs(1));
     let head = b.client.headers(1, 0, &call("/a.B/C", "1H"));
     b.send(&[head, data(1, 0, &message(0, b"asked"))].concat());
-    b.ok(1, 0);
+    let begun = b.server.headers(1, 0, &ANSWER);
+    b.receive(&begun);
     let answers = [message(0, b"one"), message(0, b"three")].concat();
     b.receive(&data(1, 0, &answers));
     b.builder.wait(1_000_000_000);

@@ -153,6 +153,7 @@ fn content(number: usize, len: usize) -> Vec<u8> {
 
 fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
     let policy = HttpCapture {
+        rules: Vec::new(),
         level: Level::Full,
         object_store: None,
         object_from_level: Level::Summary,

@@ -1,11 +1,13 @@
-//! The way of a progress report: process → level → redaction → sinks. It has a book of its own in the ledger.
+//! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has a book of its own in the ledger.
 
 use super::{Audience, Stage};
 use crate::redact::{About, Raw};
+use crate::rules::expr::Known;
+use crate::rules::facts::{TransactionFacts, UpTo};
 use crate::rules::{Decision, Level};
 use crate::sink::ProgressDelivery;
 use crate::telemetry::ledger::LeftOut;
-use crate::transaction::Progress;
+use crate::transaction::{Progress, Transaction};
 use std::sync::Arc;
 
 impl Stage {
@@ -25,25 +27,32 @@ impl Stage {
         if process.is_agent || !self.filter.admits(so_far, &process) {
             return ticket.left_out(LeftOut::Filtered);
         }
-        let wanted: Vec<&Audience> = [&self.telemetry, &self.access]
+        let facts = TransactionFacts {
+            transaction: so_far,
+            process: &process,
+        };
+        let facts = UpTo {
+            facts: &facts,
+            known: known(so_far),
+        };
+        // What the end may still lower to a level is not shown above it now.
+        let wanted: Vec<(&Audience, Level)> = [&self.telemetry, &self.access]
             .into_iter()
             .flatten()
             .filter(listens)
-            .filter(|audience| audience.level > Level::None)
+            .map(|audience| (audience, audience.lower_bound(&facts, &mut self.buffers)))
+            .filter(|(_, level)| *level > Level::None)
             .collect();
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::LevelNone);
         }
         let (id, ids) = self.ids.lasting(lasting.number, so_far.context.as_ref());
         let ticket = ticket.shared();
-        for audience in wanted {
+        for (audience, level) in wanted {
             let about = About {
                 id: id.clone(),
                 process: process.clone(),
-                decision: Decision {
-                    level: audience.level,
-                    rule: None,
-                },
+                decision: Decision { level, rule: None },
                 start: self.clock.wall(so_far.timing.start),
                 end: self.clock.wall(so_far.timing.end),
                 ids: ids.clone(),
@@ -55,6 +64,15 @@ impl Stage {
             });
         }
         ticket.taken();
+    }
+}
+
+/// How much is known of a transaction that goes on.
+fn known(so_far: &Transaction) -> Known {
+    match (&so_far.request, &so_far.response) {
+        (_, Some(_)) => Known::Response,
+        (Some(_), None) => Known::Request,
+        (None, None) => Known::Connection,
     }
 }
 

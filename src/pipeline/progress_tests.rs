@@ -1,12 +1,13 @@
 use super::*;
-use crate::config::{Direction, Tap, TraceContextPolicy};
+use crate::config::{Direction, Rule, Tap, TraceContextPolicy};
 use crate::conn::Output;
 use crate::enrich::{Clock, Ids, Processes};
 use crate::event::KernelTime;
 use crate::pipeline::Policies;
 use crate::redact::Redactor;
 use crate::redact::sample::{policy, transaction};
-use crate::rules::Filter;
+use crate::rules::expr::Buffers;
+use crate::rules::{Filter, Ruleset};
 use crate::sink::{Delivery, Fanout, Sink};
 use crate::telemetry::Ledger;
 use crate::transaction::{Schedule, Transaction};
@@ -50,6 +51,10 @@ struct Line {
 
 impl Line {
     fn new(level: Level, direction: Direction, takes_progress: bool) -> Line {
+        Line::with(level, &[], direction, takes_progress)
+    }
+
+    fn with(level: Level, rules: &[Rule], direction: Direction, takes_progress: bool) -> Line {
         let listener = Arc::new(Listener {
             told: Mutex::default(),
             takes_progress,
@@ -70,13 +75,15 @@ impl Line {
             ids: Ids::new(tap.trace_context),
             filter: Filter::new(&tap).unwrap(),
             telemetry: Some(Audience {
-                level,
+                rules: Ruleset::compile(level, rules, &[]).unwrap(),
+                least: Level::None,
                 redactor: Redactor::new(&policy()).unwrap(),
                 payloads: None,
                 sinks: Fanout::new(vec![listener.clone()]),
             }),
             access: None,
             policies: Policies::default(),
+            buffers: Buffers::default(),
         };
         Line {
             stage,
@@ -128,4 +135,23 @@ fn a_report_that_nobody_wants_is_left_out_by_name_or_never_made() {
     assert_eq!(counts(Level::None, Direction::All, true), (1, 1, 0));
     assert_eq!(counts(Level::Full, Direction::Ingress, true), (1, 0, 1));
     assert_eq!(counts(Level::Full, Direction::All, false), (0, 0, 0));
+}
+
+#[test]
+fn what_the_end_may_still_lower_to_none_is_not_told() {
+    let quiet = |expr: &str| Rule {
+        name: None,
+        expr: expr.to_owned(),
+        level: Level::None,
+    };
+    let counts = |expr| {
+        let mut line = Line::with(Level::Full, &[quiet(expr)], Direction::All, true);
+        let start = line.transaction.timing.start.0;
+        line.report(start + 1_000);
+        let p = line.stage.ledger.snapshot().progress;
+        (p.left_out.level_none, p.exported)
+    };
+    // The duration is known at the end; the path is not the one asked for.
+    assert_eq!(counts("http.duration < 1h"), (1, 0));
+    assert_eq!(counts("http.req.path == \"/health\""), (0, 1));
 }
