@@ -50,8 +50,8 @@ test-unit: test-deps ## Unit, property, golden and example tests; no root, no ke
 test-e2e: test-deps ## Kernel programs, finder and the whole agent against real programs; needs root
 	$(ROOT_RUNNER) $(CARGO) test --locked $(addprefix --test ,$(ROOT_TESTS)) -- --test-threads=1
 
-bench: deps ## Lists the benchmarks
-	@ls benches/*.rs tests/overhead/* 2>/dev/null || echo "no benchmarks yet"
+bench: deps ## What one transaction costs, by stage; no root, no kernel
+	$(CARGO) bench --locked --bench line
 
 fmt: test-deps ## Formats Rust and C
 	cargo fmt

@@ -24,6 +24,8 @@ pub struct Ordered<'a> {
     pub piece: Piece<'a>,
     /// Bytes of the same operation missing after the piece.
     pub after: u64,
+    /// These were left out on purpose.
+    pub skipped: bool,
 }
 
 impl Assembly {
@@ -56,6 +58,7 @@ impl Assembly {
                 stamp,
             },
             after: after.saturating_sub(overlap_after),
+            skipped: data.flags & flag::SKIPPED != 0,
         })
     }
 
@@ -68,7 +71,7 @@ impl Assembly {
 
     /// Bytes of the operation that no event will bring.
     fn missing_after(&self, data: &Data<'_>) -> u64 {
-        if data.flags & (flag::LAST | NOT_WHOLE) == 0 {
+        if data.flags & (flag::LAST | flag::SKIPPED | NOT_WHOLE) == 0 {
             return 0;
         }
         let end = u64::from(data.op_offset) + data.bytes.len() as u64;
