@@ -24,7 +24,6 @@ use plainspan::sink::{Delivery, Fanout, Sink};
 use plainspan::telemetry::Ledger;
 use plainspan::telemetry::ledger::Lost;
 use plainspan::transaction::{BodyLimits, Transaction};
-use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -222,7 +221,7 @@ fn encoded(bencher: Bencher<'_, '_>, carries: Carries, encode: impl Fn(&Redacted
 fn encode_span(bencher: Bencher<'_, '_>, carries: Carries) {
     let options = EncodeOptions::default();
     encoded(bencher, carries, |capture| {
-        encode::span(capture, None, &options).encode_to_vec().len()
+        encode::span_bytes(capture, None, &options).len()
     });
 }
 
@@ -231,8 +230,7 @@ fn encode_log(bencher: Bencher<'_, '_>, carries: Carries) {
     let options = EncodeOptions::default();
     let now = SystemTime::UNIX_EPOCH;
     encoded(bencher, carries, |capture| {
-        let record = encode::log_record(capture, None, now, &options);
-        record.encode_to_vec().len()
+        encode::log_record_bytes(capture, None, now, &options).len()
     });
 }
 
