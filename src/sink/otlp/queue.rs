@@ -42,9 +42,7 @@ impl Signal {
     ) -> Vec<u8> {
         match self {
             Signal::Traces => encode::span_bytes(capture, link, options),
-            Signal::Logs => {
-                encode::log_record_bytes(capture, link, SystemTime::now(), options)
-            }
+            Signal::Logs => encode::log_record_bytes(capture, link, SystemTime::now(), options),
         }
     }
 }
