@@ -9,6 +9,8 @@
 #define PS_PREFACE 24
 /* A gRPC message begins with a flag and its length. */
 #define PS_GRPC_PREFIX 5
+/* A longer message is not believed: receivers take 4 MiB unless told otherwise. */
+#define PS_GRPC_MAX (16 << 20)
 
 /* One operation while its frames are followed. Positions count from the operation's first byte. */
 struct ps_walk_loop {
@@ -134,8 +136,7 @@ static __always_inline void ps_walk_peek(struct ps_walk_loop *w)
 		w->grpc = 1;
 	} else {
 		len = (__u32)p[1] << 24 | (__u32)p[2] << 16 | (__u32)p[3] << 8 | p[4];
-		/* The message ends in this frame, or is of a size that receivers take. */
-		w->grpc = p[0] <= 1 && (len + PS_GRPC_PREFIX <= walk->left || len < 64 << 20);
+		w->grpc = p[0] <= 1 && len < PS_GRPC_MAX;
 	}
 	if (w->grpc)
 		walk->mode = PS_W_OFF;
