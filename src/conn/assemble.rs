@@ -190,4 +190,21 @@ mod tests {
         };
         assert_eq!((stamp(&write).time.0, stamp(&read).time.0), (1, 2));
     }
+
+    #[test]
+    fn what_was_left_out_on_purpose_is_told_from_a_loss_before_it() {
+        let mut a = Assembly::default();
+        assert!(a.place(&data(0, b"abc")).is_some());
+        // The kernel programs let the operation end where the bytes left out do.
+        let skipped = Data {
+            op_len: 15,
+            op_offset: 5,
+            flags: flag::WHOLE | flag::LAST | flag::SKIPPED,
+            ..data(5, b"")
+        };
+        let ordered = a.place(&skipped).expect("new");
+        assert_eq!(ordered.before.map(|b| b.0), Some(2));
+        assert_eq!((ordered.after, ordered.skipped), (10, true));
+        assert_eq!(place(&mut a, &data(15, b"k")), Some((0, b"k".to_vec(), 0)));
+    }
 }
