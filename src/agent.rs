@@ -96,6 +96,7 @@ impl Agent {
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
             ring_bytes: config.limits.ring,
+            skip_bodies: !limits(config).body.capture,
             ..KernelOptions::default()
         })?;
         let tier = kernel.tier();
@@ -332,7 +333,7 @@ fn otlp_options(config: &Config) -> OtlpOptions {
     OtlpOptions {
         known_methods: KnownMethods::from_environment(),
         // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
-        queue_bytes: usize::try_from(config.limits.memory / 16).unwrap_or(usize::MAX),
+        queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),
         ..OtlpOptions::default()
     }
 }

@@ -69,6 +69,8 @@ pub struct KernelOptions {
     pub control_ring_bytes: u32,
     /// Bytes copied of one operation at most; above 0.
     pub op_max_bytes: u32,
+    /// Content of HTTP/2 is not copied, only counted: for configurations whose levels keep no bodies.
+    pub skip_bodies: bool,
     /// Connections, and TLS sessions, that can be followed at a time.
     pub max_connections: u32,
     /// The process that is never captured, with the far ends of its connections: normally the agent's own.
@@ -82,6 +84,7 @@ impl Default for KernelOptions {
             ring_bytes: 16 << 20,
             control_ring_bytes: 1 << 20,
             op_max_bytes: 4 << 20,
+            skip_bodies: false,
             max_connections: 65_536,
             agent_pid: std::process::id(),
         }
@@ -353,6 +356,7 @@ fn configure(
     if let Some(data) = &mut maps.rodata_data {
         data.ps_cfg.agent_tgid = options.agent_pid;
         data.ps_cfg.op_max = options.op_max_bytes;
+        data.ps_cfg.skip_bodies = options.skip_bodies.into();
         data.ps_cfg.wake_shift = (ring_bytes / 8).trailing_zeros();
     }
     let progs = &mut open.progs;

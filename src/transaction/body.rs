@@ -50,6 +50,12 @@ impl Body {
         }
     }
 
+    /// Counts content that was not copied because nobody wants it.
+    pub fn push_skipped(&mut self, len: u64, limits: BodyLimits) {
+        self.size += len;
+        self.truncated |= limits.capture && len > 0;
+    }
+
     /// Counts content that is known to exist and was not seen.
     pub fn push_missing(&mut self, len: u64) {
         self.size += len;

@@ -120,6 +120,28 @@ impl Session {
         self.settle(sink);
     }
 
+    /// `len` bytes of content were left out on purpose.
+    pub fn skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        self.lane(dir).now = stamp.time;
+        match self.lane(dir).frames.gap(len) {
+            Gap::Inside(header, content) if header.kind == kind::DATA => {
+                self.content(dir, header, stamp, sink, |s, kind, limits| {
+                    s.skipped(kind, content, stamp, limits);
+                });
+                let nothing = Piece {
+                    bytes: &[],
+                    offset: None,
+                    op_start: false,
+                    stamp,
+                };
+                self.run(dir, nothing, sink);
+            }
+            // Something before it was lost.
+            Gap::Inside(..) | Gap::Lost => self.lose(dir, stamp, sink),
+        }
+        self.settle(sink);
+    }
+
     /// Time passes: streams are given up whose other half does not come.
     pub fn tick(&mut self, now: KernelTime, sink: &mut impl Sink) {
         let overdue = |s: &Stream| s.deadline.is_some_and(|d| now > d);
@@ -256,6 +278,19 @@ impl Session {
     }
 
     fn data(&mut self, dir: Dir, header: Header, bytes: &[u8], stamp: Stamp, sink: &mut impl Sink) {
+        self.content(dir, header, stamp, sink, |s, kind, limits| {
+            s.data(kind, bytes, stamp, limits);
+        });
+    }
+
+    fn content(
+        &mut self,
+        dir: Dir,
+        header: Header,
+        stamp: Stamp,
+        sink: &mut impl Sink,
+        take: impl FnOnce(&mut Stream, Kind, BodyLimits),
+    ) {
         let Some(kind) = self.kind(dir) else { return };
         self.meet_late(header.stream, kind, stamp, sink);
         let limits = self.limits;
@@ -266,7 +301,7 @@ impl Session {
             if s.side(kind).lost {
                 s.deadline = s.deadline.map(|_| after(stamp.time, LOST_NS));
             }
-            s.data(kind, bytes, stamp, limits);
+            take(s, kind, limits);
         });
     }
 

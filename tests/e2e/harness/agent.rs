@@ -20,6 +20,7 @@ pub struct Agent {
 pub struct Launch {
     command: Command,
     status: SocketAddr,
+    log_level: &'static str,
 }
 
 impl Launch {
@@ -52,13 +53,19 @@ impl Launch {
                 command.env_remove(&name);
             }
         }
-        command.args(["run", "-c"]).arg(config).args([
-            "--status-listen",
-            &status.to_string(),
-            "--log-level",
-            "debug",
-        ]);
-        Launch { command, status }
+        command.args(["run", "-c"]).arg(config);
+        command.args(["--status-listen", &status.to_string()]);
+        Launch {
+            command,
+            status,
+            log_level: "debug",
+        }
+    }
+
+    /// The log level that users have: for tests that look at the agent's speed.
+    pub fn quiet(mut self) -> Launch {
+        self.log_level = "info";
+        self
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Launch {
@@ -71,6 +78,7 @@ impl Launch {
     /// # Panics
     /// When it is not ready in 30 s; the message holds its output.
     pub fn start(mut self, work: &Work) -> Agent {
+        self.command.args(["--log-level", self.log_level]);
         let mut agent = Agent {
             running: Running::start(&mut self.command, work.dir(), "agent"),
             status: self.status,

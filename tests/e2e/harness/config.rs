@@ -34,6 +34,14 @@ impl Config {
         self
     }
 
+    /// Traces alone over gRPC.
+    pub fn grpc_traces(mut self, endpoint: &str) -> Config {
+        self.event_stores.push(
+            json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "grpc", "signals": ["traces"]}),
+        );
+        self
+    }
+
     /// Traces and logs over HTTP with protobuf.
     pub fn http(mut self, endpoint: &str) -> Config {
         self.event_stores.push(
