@@ -13,6 +13,7 @@ use crate::probe::time;
 use crate::redact::Redactor;
 use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Level, Ruleset};
+use crate::sampling::Sampler;
 use crate::sink::otlp::{KnownMethods, OtlpOptions, OtlpSink};
 use crate::sink::payload::{PayloadOptions, PayloadStage};
 use crate::sink::stdout::{Form, StdoutSink};
@@ -190,7 +191,7 @@ fn limits(config: &Config) -> conn::Limits {
     conn::Limits {
         body: BodyLimits {
             capture: levels.contains(&Some(Level::Full)),
-            max_bytes: capture.map_or(HttpCapture::default().body_max_bytes, |c| c.body_max_bytes),
+            max_bytes: capture.map_or(HttpCapture::default().body_max_bytes, HttpCapture::most_body_bytes),
         },
         connection_memory: config.limits.connection_memory,
         // The rest of the budget is for what waits in the sinks.
@@ -300,6 +301,7 @@ fn stage(
         rules: Ruleset::compile(settings.level, &settings.rules, &config.macros)?,
         // `report_usage` asks for a summary of everything.
         least: if usage { Level::Summary } else { Level::None },
+        sampler: Sampler::new(&settings, &config.macros)?,
         redactor: redactor()?,
         payloads: payloads.cloned(),
         sinks: sinks.telemetry.clone(),
@@ -309,6 +311,7 @@ fn stage(
         (Some(sinks), Some(access)) => Some(Audience {
             rules: Ruleset::compile(access.mode, &access.rules, &config.macros)?,
             least: Level::None,
+            sampler: Sampler::new(&HttpCapture::default(), &[])?,
             redactor: redactor()?,
             payloads: None,
             sinks: sinks.clone(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Direction, TraceContextPolicy};
-use crate::config::{HttpCapture, Macro, Rule, Tap};
+use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
 use crate::rules::sample;
 use crate::sink::{Delivery, ProgressDelivery, Sink};
 use std::collections::BTreeMap;
@@ -55,6 +55,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
     let audience = Audience {
         rules: Ruleset::compile(default, rules, &macros).expect("rules compile"),
         least,
+        sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
         redactor: Redactor::new(&HttpCapture::default()).expect("a redactor"),
         payloads: None,
         sinks: Fanout::new(vec![kept.clone()]),
@@ -154,4 +155,54 @@ fn report_usage_gets_a_summary_of_what_rules_leave_out() {
     let mut stage = stage(telemetry, None);
     give(&mut stage);
     assert_eq!(kept(&spans), [(Level::Summary, None, false)]);
+}
+
+/// Two in three of the transactions that follow one another are of a process that may send one in a minute.
+fn limited(least: Level, keep: &[&str]) -> (Stage, Arc<Kept>, Arc<Kept>) {
+    let mut capture = HttpCapture::default();
+    capture.sample.per_process = Some(Rate {
+        count: 1,
+        period: Duration::from_secs(60),
+    });
+    capture.sample.keep = keep.iter().map(|expr| (*expr).to_owned()).collect();
+    let (mut telemetry, spans) = audience(Level::Headers, &[], least);
+    telemetry.sampler = Sampler::new(&capture, &[]).expect("a sampler");
+    let (access, lines) = audience(Level::Summary, &[], Level::None);
+    (stage(telemetry, Some(access)), spans, lines)
+}
+
+#[test]
+fn what_sampling_leaves_out_is_in_the_ledger_under_its_reason() {
+    let (mut stage, spans, lines) = limited(Level::None, &[]);
+    stage.access = None;
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&lines).len()), (1, 0));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!(ledger.transactions.left_out.rate_limited, 2);
+    assert_eq!((ledger.sampling.asked, ledger.sampling.kept), (3, 1));
+    assert_eq!(ledger.sampling.left_out.rate_limited, 2);
+    assert_eq!(ledger.imbalance(), 0);
+
+    let (mut stage, spans, _) = limited(Level::None, &["http.res.status == 201"]);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!(kept(&spans).len(), 3);
+    assert_eq!(stage.ledger.snapshot().sampling.always_kept, 3);
+}
+
+#[test]
+fn access_logs_have_a_line_of_what_sampling_leaves_out_of_telemetry() {
+    let (mut stage, spans, lines) = limited(Level::None, &[]);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&lines).len()), (1, 3));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!((ledger.transactions.exported, ledger.imbalance()), (3, 0));
+    assert_eq!(ledger.sampling.left_out.rate_limited, 2);
+}
+
+#[test]
+fn report_usage_gets_a_summary_of_what_sampling_lowers() {
+    let (mut stage, spans, _) = limited(Level::Summary, &[]);
+    (0..2).for_each(|_| give(&mut stage));
+    let levels: Vec<Level> = kept(&spans).iter().map(|kept| kept.0).collect();
+    assert_eq!(levels, [Level::Headers, Level::Summary]);
 }

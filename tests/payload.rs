@@ -177,6 +177,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         resource: Vec::new(),
     };
     let about = About {
+        sampling: plainspan::sampling::Sampling::default(),
         id: format!("{number:032x}"),
         process: Arc::new(process),
         decision: Decision {

@@ -99,6 +99,9 @@ impl Builder<'_> {
                 .section("bodies")
                 .and_then(|b| b.bool("as_sent"))
                 .unwrap_or(false),
+            body_content_types: texts(config.section("bodies").unwrap_or(&none), "content_types"),
+            sample: self.sample(config.section("sample").unwrap_or(&none)),
+            by_rule: self.by_rule(config),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::GIB;
 use crate::config::model::{RedactMode, RedactPlace};
 use crate::config::table::{Choices, Kind, Section, State, Tagged, key, variant};
-use crate::config::text::{glob, not_empty};
+use crate::config::text::{glob, is_rate, is_share, not_empty};
 use crate::rules::Level;
 use Kind::{Any, Bool, Checked, Choice, Credential, List, Size, Tagged as Typed, Text};
 
@@ -95,7 +95,7 @@ static HTTP_CAPTURE: Section = Section {
         key("object_store", Kind::Section(&STORE_CHOICE)),
         key("headers", Kind::Section(&HEADERS)),
         key("redact", Kind::Section(&REDACT)),
-        key("sample", Any).later(),
+        key("sample", Kind::Section(&SAMPLE)),
         key("bodies", Kind::Section(&BODIES)),
     ],
 };
@@ -117,6 +117,19 @@ static RULE: Section = Section {
         key("expr", Checked(not_empty)).required(),
         key("level", Choice(&LEVELS)).required(),
         key("format", Choice(&FORMATS)),
+        // Ours: what is left of `sample` and `bodies` for what the rule decides.
+        key("ratio", Checked(is_share)),
+        key("max_bytes", Size(0, GIB)),
+    ],
+};
+
+static SAMPLE: Section = Section {
+    name: "http_capture.config.sample",
+    keys: &[
+        key("ratio", Checked(is_share)).default("1"),
+        key("per_endpoint", Checked(is_rate)).default("0"),
+        key("per_process", Checked(is_rate)).default("0"),
+        key("keep", List(&Checked(not_empty))).default("[]"),
     ],
 };
 
@@ -187,7 +200,7 @@ static BODIES: Section = Section {
     name: "http_capture.config.bodies",
     keys: &[
         key("max_bytes", Size(0, GIB)).default("1MiB"),
-        key("content_types", List(&Text)).later().idle("[]"),
+        key("content_types", List(&Checked(glob))).default("[]"),
         key("as_sent", Bool).default("false"),
     ],
 };
