@@ -5,7 +5,7 @@ use super::problem::quote;
 use std::time::Duration;
 
 /// Reads `250ms`, `10s`, `5m`, `2h`, `7d`. The error says what is wrong and what to write.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text, "a time", "`10s`, `250ms`, `5m`")?;
     let factor = match unit {
         "ms" => 1,

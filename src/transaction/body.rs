@@ -179,7 +179,9 @@ mod tests {
         };
         let of = |limits: [BodyLimits; 3]| {
             let mut b = Body::default();
-            limits.map(|limits| b.push(b"a", limits));
+            for limits in limits {
+                b.push(b"a", limits);
+            }
             (b.bytes().len(), b.size(), b.truncated())
         };
         assert_eq!(of([off, LIMITS, LIMITS]), (0, 3, true));

@@ -22,7 +22,8 @@ pub(super) mod websocket;
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
 pub use folder::FolderError;
-
+pub use link::LinkTemplate;
+pub 
 use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::redact::Redacted;
 use crate::rules::Level;
@@ -30,7 +31,6 @@ use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use job::{Budget, Job, Waiting};
-use link::LinkTemplate;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
