@@ -24,14 +24,25 @@ static PLUGIN: Tagged = Tagged {
             )),
         variant("report_usage", &BARE_PLUGIN),
         variant("http_metrics", &BARE_PLUGIN),
-        variant("detect_errors", &OTHER_PLUGIN).state(NOT_RUN),
-        variant("qscan", &OTHER_PLUGIN).state(NOT_RUN),
-        variant("dlp", &DLP_PLUGIN).state(NOT_RUN),
-        variant("llm", &OTHER_PLUGIN).state(NOT_RUN),
+        variant("detect_errors", &OTHER_PLUGIN).state(State::Ignored(
+            "say it with rules of http_capture: spans of failures have `error.type`, and a rule gives them a level",
+        )),
+        variant("qscan", &OTHER_PLUGIN).state(State::Ignored(
+            "nothing is sent to Qscan: `redact` of http_capture keeps what is private from leaving",
+        )),
+        variant("dlp", &DLP_PLUGIN)
+            .state(State::Ignored("nothing is reported: `redact` of http_capture masks it")),
+        variant("llm", &OTHER_PLUGIN).state(State::Ignored(
+            "conversations are not put together: level full keeps their requests and responses",
+        )),
+        variant("logger", &OTHER_PLUGIN)
+            .state(State::Ignored("the agent's own log has --log-level and --log-format")),
+        variant("devtools", &OTHER_PLUGIN).state(State::Ignored(
+            "there is no such view: access_logs, or an event store of type stdout, shows what goes by",
+        )),
     ],
 };
 
-const NOT_RUN: State = State::Ignored("this plugin of QTap is not run by this version");
 const NO_SETTINGS: &str = "this plugin has no settings here";
 
 static BARE_PLUGIN: Section = Section {
