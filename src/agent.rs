@@ -192,7 +192,10 @@ impl Agent {
             let deadline = Instant::now() + 2 * DRAIN;
             last.drain(DRAIN).await;
             for task in self.retiring {
-                if tokio::time::timeout_at(deadline.into(), task).await.is_err() {
+                if tokio::time::timeout_at(deadline.into(), task)
+                    .await
+                    .is_err()
+                {
                     tracing::warn!(
                         "stores of a configuration before this one did not take all that they had"
                     );
@@ -248,7 +251,10 @@ fn limits(config: &Config) -> conn::Limits {
     conn::Limits {
         body: BodyLimits {
             capture: levels.contains(&Some(Level::Full)),
-            max_bytes: capture.map_or(HttpCapture::default().body_max_bytes, HttpCapture::most_body_bytes),
+            max_bytes: capture.map_or(
+                HttpCapture::default().body_max_bytes,
+                HttpCapture::most_body_bytes,
+            ),
         },
         connection_memory: config.limits.connection_memory,
         // The rest of the budget is for what waits in the sinks.

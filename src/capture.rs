@@ -13,8 +13,8 @@ use crate::telemetry::Ledger;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -101,9 +101,7 @@ impl Capture {
         let (retired, before) = mpsc::channel();
         let exchange = Exchange { settings, retired };
         self.exchanges.send(exchange).map_err(|_| NotExchanged)?;
-        before
-            .recv_timeout(EXCHANGE_WAIT)
-            .map_err(|_| NotExchanged)
+        before.recv_timeout(EXCHANGE_WAIT).map_err(|_| NotExchanged)
     }
 
     /// Reads what is in the rings, lets unfinished transactions leave marked, and ends the thread.

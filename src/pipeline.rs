@@ -261,6 +261,9 @@ impl Stage {
         let (Some(audience), Some(decided)) = (&mut self.telemetry, decision.as_mut()) else {
             return Ok(Sampling::default());
         };
+        if !audience.sampler.is_on() {
+            return Ok(Sampling::default());
+        }
         let facts = TransactionFacts {
             transaction,
             process,

@@ -3,8 +3,10 @@
 use super::*;
 use crate::config::{Direction, TraceContextPolicy};
 use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
+use crate::conn::Limits;
 use crate::rules::sample;
 use crate::sink::{Delivery, ProgressDelivery, Sink};
+use crate::transaction::BodyLimits;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
@@ -64,15 +66,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
 }
 
 fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
-    let tap = Tap {
-        direction: Direction::All,
-        ignore_loopback: false,
-        http_stack: None,
-        exclude: Vec::new(),
-        include: Vec::new(),
-        trace_context: TraceContextPolicy::Auto,
-        progress: Duration::from_secs(60),
-    };
+    let tap = tap();
     Stage {
         ledger: Ledger::new(),
         processes: Processes::new(&BTreeMap::new()),
@@ -205,4 +199,92 @@ fn report_usage_gets_a_summary_of_what_sampling_lowers() {
     (0..2).for_each(|_| give(&mut stage));
     let levels: Vec<Level> = kept(&spans).iter().map(|kept| kept.0).collect();
     assert_eq!(levels, [Level::Headers, Level::Summary]);
+}
+
+fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settings {
+    let attributes = resource.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+    Settings {
+        limits: Limits {
+            body: BodyLimits {
+                capture: true,
+                max_bytes: 10,
+            },
+            connection_memory: 1 << 20,
+            total_memory: 1 << 20,
+        },
+        progress: Duration::from_secs(60),
+        trace_context: TraceContextPolicy::Off,
+        resource: attributes.collect(),
+        filter: Filter::new(tap).expect("a filter"),
+        telemetry: Some(telemetry),
+        access: None,
+    }
+}
+
+fn tap() -> Tap {
+    Tap {
+        direction: Direction::All,
+        ignore_loopback: false,
+        http_stack: None,
+        exclude: Vec::new(),
+        include: Vec::new(),
+        trace_context: TraceContextPolicy::Auto,
+        progress: Duration::from_secs(60),
+    }
+}
+
+/// As [`give`], of this very process.
+fn give_own(stage: &mut Stage) -> Arc<Process> {
+    let mut transaction = sample::orders().transaction;
+    transaction.pid = std::process::id();
+    let process = stage.processes.get(transaction.pid, transaction.timing.end);
+    stage.transaction(Raw::new(transaction));
+    process
+}
+
+#[test]
+fn after_an_exchange_everything_is_of_the_new_settings() {
+    let (telemetry, before) = audience(Level::Summary, &[], Level::None);
+    let limits = settings(&tap(), audience(Level::None, &[], Level::None).0, &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage(telemetry, None), None);
+    give(&mut pipeline.stage);
+    let configured = |process: &Process| {
+        let found = process.resource.iter().find(|(name, _)| &**name == "team");
+        found.map(|(_, value)| format!("{value:?}"))
+    };
+    assert_eq!(configured(&give_own(&mut pipeline.stage)), None);
+
+    let (telemetry, after) = audience(Level::Headers, &[], Level::None);
+    let retired = pipeline.exchange(
+        settings(&tap(), telemetry, &[("team", "shop")]),
+        KernelTime(1),
+    );
+    assert!(retired.telemetry.is_some());
+    give(&mut pipeline.stage);
+    let process = give_own(&mut pipeline.stage);
+    assert!(configured(&process).is_some_and(|value| value.contains("shop")));
+    assert_eq!(kept(&before), [(Level::Summary, None, false)]);
+    assert_eq!(kept(&after), [(Level::Headers, None, true)]);
+    assert_eq!(pipeline.stage.ledger.snapshot().imbalance(), 0);
+}
+
+#[test]
+fn processes_that_the_new_settings_may_want_are_looked_at_again() {
+    let none = || audience(Level::None, &[], Level::None).0;
+    let limits = settings(&tap(), none(), &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage(none(), None), None);
+    give(&mut pipeline.stage);
+    let pid = u32::MAX - 1;
+    assert_eq!(
+        pipeline.policies().collect::<Vec<_>>(),
+        [Policy::Ignore(pid)]
+    );
+    pipeline.exchange(settings(&tap(), none(), &[]), KernelTime(1));
+    assert_eq!(pipeline.policies().count(), 0);
+    let (telemetry, _) = audience(Level::Summary, &[], Level::None);
+    pipeline.exchange(settings(&tap(), telemetry, &[]), KernelTime(2));
+    assert_eq!(
+        pipeline.policies().collect::<Vec<_>>(),
+        [Policy::Forget(pid)]
+    );
 }

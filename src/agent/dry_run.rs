@@ -109,7 +109,11 @@ impl DryRun {
     /// In the place of the sinks that `config` asks for.
     pub fn sinks(&self, config: &Config) -> Sinks {
         let stack = config.tap.http_stack.clone().unwrap_or_default();
-        let kinds = || telemetry_stores(config).into_iter().map(|store| &store.kind);
+        let kinds = || {
+            telemetry_stores(config)
+                .into_iter()
+                .map(|store| &store.kind)
+        };
         let otel = |wants: fn(&crate::config::OtelStore) -> bool| {
             kinds().any(|kind| matches!(kind, EventStoreKind::Otel(otel) if wants(otel)))
         };
@@ -247,8 +251,17 @@ fn render(table: &Table, time: Duration, ledger: &Snapshot) -> String {
     let mut out = String::new();
     let seconds = time.as_secs_f64().max(0.001);
     let mut rows = vec![
-        ["stack", "level", "transactions", "spans", "log records", "lines", "payloads", "a day"]
-            .map(str::to_owned),
+        [
+            "stack",
+            "level",
+            "transactions",
+            "spans",
+            "log records",
+            "lines",
+            "payloads",
+            "a day",
+        ]
+        .map(str::to_owned),
     ];
     let mut all = Row::default();
     for ((stack, level), row) in table {
@@ -270,7 +283,10 @@ fn render(table: &Table, time: Duration, ledger: &Snapshot) -> String {
     let text = |out: &mut String, line: std::fmt::Arguments<'_>| {
         out.write_fmt(line).expect("a String takes any text");
     };
-    text(&mut out, format_args!("In {seconds:.1} s nothing was sent or stored. It would have been:\n\n"));
+    text(
+        &mut out,
+        format_args!("In {seconds:.1} s nothing was sent or stored. It would have been:\n\n"),
+    );
     for row in &rows {
         for (cell, width) in row.iter().zip(widths).take(2) {
             text(&mut out, format_args!("{cell:<width$}  "));
@@ -353,12 +369,38 @@ mod tests {
         let text = render(&table, Duration::from_secs(60), &ledger);
         let lines: Vec<Vec<&str>> = text
             .lines()
-            .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect())
+            .map(|line| {
+                line.split("  ")
+                    .filter(|cell| !cell.is_empty())
+                    .map(str::trim)
+                    .collect()
+            })
             .collect();
-        assert_eq!(lines[3], ["shop", "summary", "10", "10 (1.0 KiB)", "-", "-", "-", "1.4 MiB"]);
-        assert_eq!(lines[4], ["shop", "full", "2", "2 (4.0 KiB)", "-", "-", "-", "5.6 MiB"]);
-        assert_eq!(lines[5], ["all", "12", "12 (5.0 KiB)", "-", "-", "-", "7.0 MiB"]);
-        assert!(text.contains("Transactions seen: 15; left out by level none: 3.\n"), "{text}");
+        assert_eq!(
+            lines[3],
+            [
+                "shop",
+                "summary",
+                "10",
+                "10 (1.0 KiB)",
+                "-",
+                "-",
+                "-",
+                "1.4 MiB"
+            ]
+        );
+        assert_eq!(
+            lines[4],
+            ["shop", "full", "2", "2 (4.0 KiB)", "-", "-", "-", "5.6 MiB"]
+        );
+        assert_eq!(
+            lines[5],
+            ["all", "12", "12 (5.0 KiB)", "-", "-", "-", "7.0 MiB"]
+        );
+        assert!(
+            text.contains("Transactions seen: 15; left out by level none: 3.\n"),
+            "{text}"
+        );
     }
 
     #[test]

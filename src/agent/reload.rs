@@ -79,7 +79,9 @@ impl Agent {
 
     fn try_reload(&mut self, runtime: &Handle) -> anyhow::Result<String> {
         let Some(read) = &self.read else {
-            anyhow::bail!("there is no file to read again: the agent runs without one, or only counts");
+            anyhow::bail!(
+                "there is no file to read again: the agent runs without one, or only counts"
+            );
         };
         let Loaded {
             config,
@@ -88,7 +90,12 @@ impl Agent {
             ..
         } = read().map_err(anyhow::Error::msg)?;
         for warning in &warnings {
-            tracing::warn!(line = warning.line, column = warning.column, "{}", warning.message);
+            tracing::warn!(
+                line = warning.line,
+                column = warning.column,
+                "{}",
+                warning.message
+            );
         }
         let sinks = Sinks::start(&config, &self.ledger, runtime, Some(&self.sinks))?;
         let same = sinks.telemetry.same(&self.sinks.telemetry);

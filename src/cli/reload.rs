@@ -28,7 +28,9 @@ enum ReloadError {
     Signal { pid: i32, source: std::io::Error },
     #[error("{0}")]
     Refused(String),
-    #[error("the agent was told, and did not say within {PATIENCE:?} what became of it; see its log")]
+    #[error(
+        "the agent was told, and did not say within {PATIENCE:?} what became of it; see its log"
+    )]
     Silent,
 }
 
@@ -73,7 +75,10 @@ fn try_reload(args: &ReloadArgs) -> Result<String, ReloadError> {
                 return Err(ReloadError::Refused(now.last_error.unwrap_or_default()));
             }
             Some(now) if now.applied > before.applied => {
-                return Ok(format!("process {pid} runs {} ({})", now.source, now.digest));
+                return Ok(format!(
+                    "process {pid} runs {} ({})",
+                    now.source, now.digest
+                ));
             }
             _ => {}
         }

@@ -37,8 +37,8 @@ pub use environment::Environment;
 pub use model::*;
 pub(crate) use near::nearest;
 pub use problem::{Problem, Severity, render};
-pub use text::duration;
 pub use sources::{Origin, Source, Sources, describe};
+pub use text::duration;
 
 use crate::rules::expr::Macros;
 use build::Builder;
@@ -116,10 +116,11 @@ fn digest(text: &str) -> String {
     use sha2::Digest;
     use std::fmt::Write;
     let hash = sha2::Sha256::digest(text);
-    hash.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes any text");
-        hex
-    })
+    hash.iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes any text");
+            hex
+        })
 }
 
 /// Section and name of every key that this version acts on.

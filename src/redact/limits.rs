@@ -46,9 +46,8 @@ impl Limits {
             .and_then(|value| value.split(';').next())
             .map(|value| value.trim().to_ascii_lowercase());
         self.types.is_empty()
-            || essence.is_some_and(|essence| {
-                self.types.iter().any(|t| t.is_match(essence.as_bytes()))
-            })
+            || essence
+                .is_some_and(|essence| self.types.iter().any(|t| t.is_match(essence.as_bytes())))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::{HttpCapture, Macro, Ratio, Rule};
 use crate::event::KernelTime;
 use crate::redact::SpanIds;
 use crate::rules::expr::{Buffers, Facts};
-use crate::rules::{Decision, Level, Ruleset, RulesError};
+use crate::rules::{Decision, Level, RulesError, Ruleset};
 use crate::telemetry::ledger::LeftOut;
 use crate::transaction::Transaction;
 use rate::Limiter;
@@ -94,6 +94,13 @@ impl Sampler {
         })
     }
 
+    /// Whether it may leave anything out.
+    pub fn is_on(&self) -> bool {
+        let all = |ratio: &Ratio| *ratio == Ratio::ALL;
+        let rates = self.per_endpoint.is_some() || self.per_process.is_some();
+        rates || !all(&self.ratio) || !self.ratios.iter().all(|(_, ratio)| all(ratio))
+    }
+
     /// Decides. Where the ratio keeps it, its threshold goes into the trace state.
     pub fn decide(
         &mut self,
@@ -153,9 +160,9 @@ impl Sampler {
 
 /// 56 random bits: those that the trace state gives, else the last ones of the trace id.
 fn randomness(ids: &SpanIds) -> u64 {
-    tracestate::read(&ids.tracestate).random.unwrap_or_else(|| {
-        u128::from_be_bytes(ids.trace_id) as u64 & ((1 << tracestate::BITS) - 1)
-    })
+    tracestate::read(&ids.tracestate)
+        .random
+        .unwrap_or_else(|| u128::from_be_bytes(ids.trace_id) as u64 & ((1 << tracestate::BITS) - 1))
 }
 
 fn keeps(ratio: Ratio, ids: &SpanIds) -> bool {
@@ -184,7 +191,10 @@ fn mark(ratio: Ratio, ids: &mut SpanIds) {
 fn endpoint(transaction: &Transaction, name: &mut Vec<u8>) {
     name.clear();
     let connection = &transaction.connection;
-    let sni = connection.tls_info.as_ref().and_then(|tls| tls.sni.as_ref());
+    let sni = connection
+        .tls_info
+        .as_ref()
+        .and_then(|tls| tls.sni.as_ref());
     let host = transaction
         .request
         .as_ref()

@@ -112,8 +112,14 @@ fn randomness_of_the_trace_state_goes_before_the_trace_id_and_the_higher_thresho
         Some("ot=th:8;rv:80000000000000,x=y")
     );
     // Who sampled before kept a quarter: so does the trace.
-    assert_eq!(kept(half.keeps(high, "ot=th:c")).as_deref(), Some("ot=th:c"));
-    assert_eq!(kept(half.keeps(high, "ot=th:4")).as_deref(), Some("ot=th:8"));
+    assert_eq!(
+        kept(half.keeps(high, "ot=th:c")).as_deref(),
+        Some("ot=th:c")
+    );
+    assert_eq!(
+        kept(half.keeps(high, "ot=th:4")).as_deref(),
+        Some("ot=th:8")
+    );
     // 0x80… is below the threshold c that it claims to have passed.
     assert_eq!(
         kept(half.keeps(0x80_0000_0000_0000, "ot=th:c")).as_deref(),
@@ -183,7 +189,12 @@ fn what_a_rate_leaves_out_is_told_by_the_next_that_it_keeps() {
     // Itself and three others, each for two.
     assert_eq!(at(&mut bench, 10_500), Some(8.0));
     // Another endpoint of the same process has tokens of its own.
-    let request = bench.capture.transaction.request.as_mut().expect("a request");
+    let request = bench
+        .capture
+        .transaction
+        .request
+        .as_mut()
+        .expect("a request");
     request.headers = Default::default();
     bench.capture.transaction.connection.tls_info = None;
     assert_eq!(at(&mut bench, 10_500), Some(2.0));

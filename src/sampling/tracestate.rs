@@ -103,7 +103,11 @@ mod tests {
         for (text, threshold, random) in [
             ("ot=th:c", Some(0xc0_0000_0000_0000), None),
             ("ot=th:0", Some(0), None),
-            ("a=1, ot=rv:00000000000001;th:8 ,b=2", Some(0x80_0000_0000_0000), Some(1)),
+            (
+                "a=1, ot=rv:00000000000001;th:8 ,b=2",
+                Some(0x80_0000_0000_0000),
+                Some(1),
+            ),
             ("ot=th:fffffffffffff1", Some(0xff_ffff_ffff_fff1), None),
             ("ot=th:fffffffffffff12;rv:1", None, None),
             ("ot=th:C", None, None),
@@ -122,7 +126,11 @@ mod tests {
         for (text, threshold, want) in [
             ("", c, "ot=th:c"),
             ("a=1,b=2", c, "ot=th:c,a=1,b=2"),
-            ("a=1,ot=th:8;rv:00000000000001;x:y", c, "ot=th:c;rv:00000000000001;x:y,a=1"),
+            (
+                "a=1,ot=th:8;rv:00000000000001;x:y",
+                c,
+                "ot=th:c;rv:00000000000001;x:y,a=1",
+            ),
             ("a=1,ot=th:8", None, "a=1"),
             ("ot=th:8;x:y", None, "ot=x:y"),
             ("", Some(0), "ot=th:0"),
@@ -138,7 +146,10 @@ mod tests {
 
     #[test]
     fn of_a_masked_state_the_threshold_alone_is_said() {
-        assert_eq!(threshold_alone("who=me,ot=th:8;rv:00000000000001"), "ot=th:8");
+        assert_eq!(
+            threshold_alone("who=me,ot=th:8;rv:00000000000001"),
+            "ot=th:8"
+        );
         assert_eq!(threshold_alone("who=me"), "");
     }
 }

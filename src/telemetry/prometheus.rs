@@ -104,7 +104,12 @@ fn config(config: &ConfigStatus, out: &mut Vec<Sample>) {
     };
     let digest = vec![("digest", config.digest.clone())];
     push("info", digest, 1, false);
-    push("loaded_seconds", Vec::new(), config.loaded_unix_seconds, false);
+    push(
+        "loaded_seconds",
+        Vec::new(),
+        config.loaded_unix_seconds,
+        false,
+    );
     for (result, count) in [
         ("applied", config.reloads.applied),
         ("refused", config.reloads.refused),

@@ -48,7 +48,10 @@ fn debug_of_some_services() {
     let loaded = read("debug-services.yaml");
     let config = &loaded.config;
     let capture = capture(config);
-    assert_eq!((capture.level, capture.highest()), (Level::None, Level::Full));
+    assert_eq!(
+        (capture.level, capture.highest()),
+        (Level::None, Level::Full)
+    );
     assert_eq!(capture.rules[1].level, Level::Headers);
     assert_eq!(config.macros[0].name, "is_error");
     let access = config.http_stack().and_then(|s| s.access_logs.as_ref());
@@ -78,9 +81,15 @@ fn production_recording() {
 /// What else QTap knows by name is taken with a warning that says what to do, or refused where nothing would arrive.
 #[test]
 fn everything_else_of_qtap_has_a_message_of_its_own() {
-    let plugin = |name: &str| format!("stacks: {{s: {{plugins: [{{type: {name}}}, {{type: http_capture, config: {{level: summary}}}}]}}}}\ntap: {{http: {{stack: s}}}}\n");
-    let event = |name: &str| format!("services: {{event_stores: [{{type: {name}, url: 'http://x'}}]}}\n");
-    let object = |name: &str| format!("services: {{object_stores: [{{type: {name}, url: 'http://x'}}]}}\n");
+    let plugin = |name: &str| {
+        format!(
+            "stacks: {{s: {{plugins: [{{type: {name}}}, {{type: http_capture, config: {{level: summary}}}}]}}}}\ntap: {{http: {{stack: s}}}}\n"
+        )
+    };
+    let event =
+        |name: &str| format!("services: {{event_stores: [{{type: {name}, url: 'http://x'}}]}}\n");
+    let object =
+        |name: &str| format!("services: {{object_stores: [{{type: {name}, url: 'http://x'}}]}}\n");
     for (file, error, says) in [
         (plugin("detect_errors"), false, "rules of http_capture"),
         (plugin("qscan"), false, "redact"),
@@ -94,10 +103,26 @@ fn everything_else_of_qtap_has_a_message_of_its_own() {
         (event("pulse-legacy"), true, "OpenTelemetry collector"),
         (object("qpoint"), true, "`s3` or `disk`"),
         (object("otel"), true, "`s3` or `disk`"),
-        ("services: {qscan: {type: client}}\n".to_owned(), false, "Qscan"),
-        ("control: {default: allow}\n".to_owned(), false, "only observes"),
-        ("tap: {redis: {stack: none}}\n".to_owned(), false, "only HTTP"),
-        ("tap: {kafka: {stack: none}}\n".to_owned(), false, "only HTTP"),
+        (
+            "services: {qscan: {type: client}}\n".to_owned(),
+            false,
+            "Qscan",
+        ),
+        (
+            "control: {default: allow}\n".to_owned(),
+            false,
+            "only observes",
+        ),
+        (
+            "tap: {redis: {stack: none}}\n".to_owned(),
+            false,
+            "only HTTP",
+        ),
+        (
+            "tap: {kafka: {stack: none}}\n".to_owned(),
+            false,
+            "only HTTP",
+        ),
     ] {
         let text = format!("version: 2\n{file}");
         let (problems, refused) = match load(&text, "test.yaml", &environment(&[])) {

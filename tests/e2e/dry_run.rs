@@ -39,11 +39,17 @@ fn a_dry_run_counts_what_would_leave_contacts_no_store_and_keeps_no_content() {
     assert!(!payloads.exists(), "the object store was opened");
     let row = |stack: &str, level: &str| -> Vec<String> {
         let found = output.stdout.lines().find(|line| {
-            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            let cells = line
+                .split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty());
             cells.take(2).eq([stack, level])
         });
         let line = found.unwrap_or_else(|| panic!("no row {stack} {level}:\n{}", output.stdout));
-        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        let cells = line
+            .split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty());
         cells.map(str::to_owned).collect()
     };
     // Client and server of each.

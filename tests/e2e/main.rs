@@ -36,6 +36,7 @@ mod python;
 mod reload;
 mod rotel;
 mod rules;
+mod sampling;
 mod streams;
 mod trace_context;
 mod websocket;

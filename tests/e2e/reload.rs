@@ -109,7 +109,10 @@ fn reloads_under_load_lose_and_double_nothing_and_a_bad_file_changes_nothing() {
     wait_reloads(&agent, (1, 1));
     assert_eq!(digest(&agent), digest_of_second);
     let log = agent.log();
-    assert!(log.contains("plainspan.yaml:") && log.contains("did you mean `direction`?"), "{log}");
+    assert!(
+        log.contains("plainspan.yaml:") && log.contains("did you mean `direction`?"),
+        "{log}"
+    );
 
     pause();
     let told = |expected: i32| {
@@ -125,10 +128,16 @@ fn reloads_under_load_lose_and_double_nothing_and_a_bad_file_changes_nothing() {
 
     for client in clients {
         let took = client.join().expect("a client");
-        assert!(took < PERIOD * REQUESTS * 2, "the load was no load: {took:?}");
+        assert!(
+            took < PERIOD * REQUESTS * 2,
+            "the load was no load: {took:?}"
+        );
     }
     let metrics = agent.page("/metrics");
-    assert!(metrics.contains("plainspan_config_reloads_total{result=\"applied\"} 2"), "{metrics}");
+    assert!(
+        metrics.contains("plainspan_config_reloads_total{result=\"applied\"} 2"),
+        "{metrics}"
+    );
     let wanted = u64::from(CLIENTS * REQUESTS * 2);
     agent.wait_ledger("all exported", Duration::from_secs(20), |ledger| {
         ledger.exported() >= wanted && ledger.in_flight() == 0
@@ -138,7 +147,10 @@ fn reloads_under_load_lose_and_double_nothing_and_a_bad_file_changes_nothing() {
 
     let mut seen: BTreeMap<(String, i32), u32> = BTreeMap::new();
     let mut kinds = BTreeSet::new();
-    for (sink, name, level, headers) in [(&one, "one", "summary", false), (&two, "two", "headers", true)] {
+    for (sink, name, level, headers) in [
+        (&one, "one", "summary", false),
+        (&two, "two", "headers", true),
+    ] {
         for span in sink.spans() {
             let Some(target) = crate::harness::seen::target(&span) else {
                 continue;

@@ -106,7 +106,10 @@ impl Builder<'_> {
                 continue;
             }
             if rules.iter().filter(|(other, _)| other == name).count() > 1 {
-                let message = format!("{} has `ratio` or `max_bytes`, and is not the only rule of its name", quote(name));
+                let message = format!(
+                    "{} has `ratio` or `max_bytes`, and is not the only rule of its name",
+                    quote(name)
+                );
                 self.problems
                     .error(fields.mark("name"), message)
                     .hint("give each rule a name of its own");

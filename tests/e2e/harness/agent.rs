@@ -176,7 +176,12 @@ impl Agent {
     /// When it takes longer than `limit` or does not exit with 0.
     pub fn wait(mut self, limit: Duration) -> Output {
         let status = self.running.wait(limit);
-        assert_eq!(status.code(), Some(0), "{status}\n{}", self.running.outputs());
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "{status}\n{}",
+            self.running.outputs()
+        );
         Output {
             code: status.code(),
             stdout: self.running.stdout(),
