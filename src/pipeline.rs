@@ -4,15 +4,19 @@
 //! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
+mod exchange;
 mod progress;
+
+pub use exchange::{Retired, Settings};
 
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Process, Processes};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
-use crate::redact::{About, Raw, Redactor};
+use crate::redact::{About, Raw, Redactor, SpanIds};
 use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Decision, Early, Filter, Level, Ruleset, TransactionFacts};
+use crate::sampling::{Outcome, Sampler, Sampling};
 use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
@@ -73,6 +77,8 @@ pub struct Audience {
     pub rules: Ruleset,
     /// The least level, whatever the rules say.
     pub least: Level,
+    /// Of what the rules want; the least level is given to all.
+    pub sampler: Sampler,
     pub redactor: Redactor,
     /// The store that objects go to first.
     pub payloads: Option<Arc<PayloadStage>>,
@@ -243,6 +249,48 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Leaves out what sampling does not keep of what telemetry wants, down to the least level that it has to give.
+    fn sample(
+        &mut self,
+        transaction: &Transaction,
+        process: &Process,
+        decision: &mut Option<Decision>,
+        ids: &mut SpanIds,
+    ) -> Result<Sampling, LeftOut> {
+        let (Some(audience), Some(decided)) = (&mut self.telemetry, decision.as_mut()) else {
+            return Ok(Sampling::default());
+        };
+        if !audience.sampler.is_on() {
+            return Ok(Sampling::default());
+        }
+        let facts = TransactionFacts {
+            transaction,
+            process,
+        };
+        let asked = (transaction, &facts as &dyn Facts);
+        let outcome = audience
+            .sampler
+            .decide(asked, decided, ids, &mut self.buffers);
+        self.ledger.sampled(outcome);
+        match outcome {
+            Outcome::Always => Ok(Sampling::default()),
+            Outcome::Kept(sampling) => Ok(sampling),
+            Outcome::LeftOut(reason) if audience.least == Level::None => {
+                *decision = None;
+                Err(reason)
+            }
+            Outcome::LeftOut(_) => {
+                let wanted = std::mem::replace(&mut decided.level, audience.least);
+                Ok(Sampling {
+                    wanted_level: (wanted > audience.least).then_some(wanted),
+                    ..Sampling::default()
+                })
+            }
+        }
+    }
+}
+
 impl Output for Stage {
     fn transaction(&mut self, raw: Raw<Transaction>) {
         let ticket = self.ledger.transaction_seen();
@@ -255,7 +303,7 @@ impl Output for Stage {
             self.judge(raw.0.pid, raw.0.timing.end);
             return ticket.left_out(LeftOut::Filtered);
         }
-        let decisions = self.decide(&raw.0, &process);
+        let mut decisions = self.decide(&raw.0, &process);
         if decisions.iter().all(Option::is_none) {
             self.judge(raw.0.pid, raw.0.timing.end);
             return ticket.left_out(LeftOut::LevelNone);
@@ -263,20 +311,30 @@ impl Output for Stage {
         let start = self.clock.wall(raw.0.timing.start);
         let end = self.clock.wall(raw.0.timing.end);
         let context = raw.0.context.as_ref();
-        let (id, ids) = match raw.0.lasting {
+        let (id, mut ids) = match raw.0.lasting {
             Some(lasting) => self.ids.lasting(lasting.number, context),
             None => (self.ids.transaction(), self.ids.span(context)),
         };
+        let sampling = match self.sample(&raw.0, &process, &mut decisions[0], &mut ids) {
+            Err(reason) if decisions[1].is_none() => return ticket.left_out(reason),
+            Err(_) => Sampling::default(),
+            Ok(sampling) => sampling,
+        };
+        // Lines of `access_logs` are not sampled: each stands for itself.
+        let samplings = [sampling, Sampling::default()];
         let ticket = ticket.shared();
         let audiences = [self.telemetry.as_ref(), self.access.as_ref()];
-        let wanted = |(audience, decision): (Option<_>, Option<_>)| Some((audience?, decision?));
+        let wanted = |((audience, decision), sampling): ((Option<_>, Option<_>), _)| {
+            Some((audience?, decision?, sampling))
+        };
         let mut audiences = audiences
             .into_iter()
             .zip(decisions)
+            .zip(samplings)
             .filter_map(wanted)
             .peekable();
         let mut raw = Some(raw);
-        while let Some((audience, decision)) = audiences.next() {
+        while let Some((audience, decision, sampling)) = audiences.next() {
             // The last audience takes the transaction itself, the one before it a copy.
             let copy = match audiences.peek() {
                 Some(_) => raw.as_ref().map(|raw| Raw(raw.0.clone())),
@@ -290,6 +348,7 @@ impl Output for Stage {
                 start,
                 end,
                 ids: ids.clone(),
+                sampling,
             };
             Audience::deliver(audience, copy, about, ticket.clone(), &self.ledger);
         }

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::config::{Direction, TraceContextPolicy};
-use crate::config::{HttpCapture, Macro, Rule, Tap};
+use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
+use crate::conn::Limits;
 use crate::rules::sample;
 use crate::sink::{Delivery, ProgressDelivery, Sink};
+use crate::transaction::BodyLimits;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
@@ -55,6 +57,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
     let audience = Audience {
         rules: Ruleset::compile(default, rules, &macros).expect("rules compile"),
         least,
+        sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
         redactor: Redactor::new(&HttpCapture::default()).expect("a redactor"),
         payloads: None,
         sinks: Fanout::new(vec![kept.clone()]),
@@ -63,15 +66,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
 }
 
 fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
-    let tap = Tap {
-        direction: Direction::All,
-        ignore_loopback: false,
-        http_stack: None,
-        exclude: Vec::new(),
-        include: Vec::new(),
-        trace_context: TraceContextPolicy::Auto,
-        progress: Duration::from_secs(60),
-    };
+    let tap = tap();
     Stage {
         ledger: Ledger::new(),
         processes: Processes::new(&BTreeMap::new()),
@@ -154,4 +149,142 @@ fn report_usage_gets_a_summary_of_what_rules_leave_out() {
     let mut stage = stage(telemetry, None);
     give(&mut stage);
     assert_eq!(kept(&spans), [(Level::Summary, None, false)]);
+}
+
+/// Two in three of the transactions that follow one another are of a process that may send one in a minute.
+fn limited(least: Level, keep: &[&str]) -> (Stage, Arc<Kept>, Arc<Kept>) {
+    let mut capture = HttpCapture::default();
+    capture.sample.per_process = Some(Rate {
+        count: 1,
+        period: Duration::from_secs(60),
+    });
+    capture.sample.keep = keep.iter().map(|expr| (*expr).to_owned()).collect();
+    let (mut telemetry, spans) = audience(Level::Headers, &[], least);
+    telemetry.sampler = Sampler::new(&capture, &[]).expect("a sampler");
+    let (access, lines) = audience(Level::Summary, &[], Level::None);
+    (stage(telemetry, Some(access)), spans, lines)
+}
+
+#[test]
+fn what_sampling_leaves_out_is_in_the_ledger_under_its_reason() {
+    let (mut stage, spans, lines) = limited(Level::None, &[]);
+    stage.access = None;
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&lines).len()), (1, 0));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!(ledger.transactions.left_out.rate_limited, 2);
+    assert_eq!((ledger.sampling.asked, ledger.sampling.kept), (3, 1));
+    assert_eq!(ledger.sampling.left_out.rate_limited, 2);
+    assert_eq!(ledger.imbalance(), 0);
+
+    let (mut stage, spans, _) = limited(Level::None, &["http.res.status == 201"]);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!(kept(&spans).len(), 3);
+    assert_eq!(stage.ledger.snapshot().sampling.always_kept, 3);
+}
+
+#[test]
+fn access_logs_have_a_line_of_what_sampling_leaves_out_of_telemetry() {
+    let (mut stage, spans, lines) = limited(Level::None, &[]);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&lines).len()), (1, 3));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!((ledger.transactions.exported, ledger.imbalance()), (3, 0));
+    assert_eq!(ledger.sampling.left_out.rate_limited, 2);
+}
+
+#[test]
+fn report_usage_gets_a_summary_of_what_sampling_lowers() {
+    let (mut stage, spans, _) = limited(Level::Summary, &[]);
+    (0..2).for_each(|_| give(&mut stage));
+    let levels: Vec<Level> = kept(&spans).iter().map(|kept| kept.0).collect();
+    assert_eq!(levels, [Level::Headers, Level::Summary]);
+}
+
+fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settings {
+    let attributes = resource.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+    Settings {
+        limits: Limits {
+            body: BodyLimits {
+                capture: true,
+                max_bytes: 10,
+            },
+            connection_memory: 1 << 20,
+            total_memory: 1 << 20,
+        },
+        progress: Duration::from_secs(60),
+        trace_context: TraceContextPolicy::Off,
+        resource: attributes.collect(),
+        filter: Filter::new(tap).expect("a filter"),
+        telemetry: Some(telemetry),
+        access: None,
+    }
+}
+
+fn tap() -> Tap {
+    Tap {
+        direction: Direction::All,
+        ignore_loopback: false,
+        http_stack: None,
+        exclude: Vec::new(),
+        include: Vec::new(),
+        trace_context: TraceContextPolicy::Auto,
+        progress: Duration::from_secs(60),
+    }
+}
+
+/// As [`give`], of this very process.
+fn give_own(stage: &mut Stage) -> Arc<Process> {
+    let mut transaction = sample::orders().transaction;
+    transaction.pid = std::process::id();
+    let process = stage.processes.get(transaction.pid, transaction.timing.end);
+    stage.transaction(Raw::new(transaction));
+    process
+}
+
+#[test]
+fn after_an_exchange_everything_is_of_the_new_settings() {
+    let (telemetry, before) = audience(Level::Summary, &[], Level::None);
+    let limits = settings(&tap(), audience(Level::None, &[], Level::None).0, &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage(telemetry, None), None);
+    give(&mut pipeline.stage);
+    let configured = |process: &Process| {
+        let found = process.resource.iter().find(|(name, _)| &**name == "team");
+        found.map(|(_, value)| format!("{value:?}"))
+    };
+    assert_eq!(configured(&give_own(&mut pipeline.stage)), None);
+
+    let (telemetry, after) = audience(Level::Headers, &[], Level::None);
+    let retired = pipeline.exchange(
+        settings(&tap(), telemetry, &[("team", "shop")]),
+        KernelTime(1),
+    );
+    assert!(retired.telemetry.is_some());
+    give(&mut pipeline.stage);
+    let process = give_own(&mut pipeline.stage);
+    assert!(configured(&process).is_some_and(|value| value.contains("shop")));
+    assert_eq!(kept(&before), [(Level::Summary, None, false)]);
+    assert_eq!(kept(&after), [(Level::Headers, None, true)]);
+    assert_eq!(pipeline.stage.ledger.snapshot().imbalance(), 0);
+}
+
+#[test]
+fn processes_that_the_new_settings_may_want_are_looked_at_again() {
+    let none = || audience(Level::None, &[], Level::None).0;
+    let limits = settings(&tap(), none(), &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage(none(), None), None);
+    give(&mut pipeline.stage);
+    let pid = u32::MAX - 1;
+    assert_eq!(
+        pipeline.policies().collect::<Vec<_>>(),
+        [Policy::Ignore(pid)]
+    );
+    pipeline.exchange(settings(&tap(), none(), &[]), KernelTime(1));
+    assert_eq!(pipeline.policies().count(), 0);
+    let (telemetry, _) = audience(Level::Summary, &[], Level::None);
+    pipeline.exchange(settings(&tap(), telemetry, &[]), KernelTime(2));
+    assert_eq!(
+        pipeline.policies().collect::<Vec<_>>(),
+        [Policy::Forget(pid)]
+    );
 }

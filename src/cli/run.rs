@@ -24,14 +24,19 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
         }
     };
     if !loaded.warnings.is_empty() {
-        let file = args
-            .config
-            .as_ref()
-            .map_or(EMBEDDED.to_owned(), |path| path.display().to_string());
-        eprint!("{}", render(&file, &loaded.warnings));
+        eprint!("{}", render(&source(args), &loaded.warnings));
     }
     let options = agent::Options {
         config: loaded.config,
+        digest: loaded.digest,
+        source: source(args),
+        read: args.config.clone().map(|path| -> agent::Reader {
+            Box::new(move || {
+                check::load_file(&path, &environment, check::reader(&environment))
+                    .map_err(|error| error.to_string())
+            })
+        }),
+        dry_run: args.dry_run,
         tier: args.tier.map(|tier| match tier {
             Tier::Session => kernel::Tier::Session,
             Tier::Multi => kernel::Tier::Multi,
@@ -55,4 +60,11 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the configuration is called.
+fn source(args: &RunArgs) -> String {
+    args.config
+        .as_ref()
+        .map_or(EMBEDDED.to_owned(), |path| path.display().to_string())
 }

@@ -139,6 +139,18 @@ impl Pair {
         }
     }
 
+    /// Other limits of bodies, from the next byte on.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+        let (one, two) = self.protocol.sessions();
+        if let Some(session) = one {
+            session.set_limits(limits);
+        }
+        if let Some(session) = two {
+            session.set_limits(limits);
+        }
+    }
+
     /// Takes bytes.
     pub fn data(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
         self.active = data.time;

@@ -16,6 +16,7 @@ mod facts;
 mod grpc;
 mod head;
 mod hits;
+mod limits;
 mod names;
 mod url;
 
@@ -27,6 +28,7 @@ pub use hits::Hits;
 use crate::config::{HttpCapture, RedactPlace};
 use crate::enrich::Process;
 use crate::rules::{Decision, Level};
+use crate::sampling::{Sampling, tracestate};
 use crate::transaction::{Progress, TraceContext, Transaction};
 use head::Places;
 use names::Rules;
@@ -57,6 +59,7 @@ pub struct Redactor {
     include: Vec<Regex>,
     exclude: Vec<Regex>,
     bodies: BodyPolicy,
+    limits: limits::Limits,
     /// Names of the matchers: the built-in ones, then the rules'.
     names: Arc<[Box<str>]>,
 }
@@ -71,6 +74,7 @@ pub struct About {
     pub start: SystemTime,
     pub end: SystemTime,
     pub ids: SpanIds,
+    pub sampling: Sampling,
 }
 
 impl Redactor {
@@ -101,6 +105,7 @@ impl Redactor {
                 max_bytes: capture.body_max_bytes,
                 as_sent: capture.body_as_sent,
             },
+            limits: limits::Limits::new(capture)?,
             names: names::BUILT_IN
                 .into_iter()
                 .chain(own)
@@ -116,6 +121,7 @@ impl Redactor {
         self.heads(&mut transaction, &mut hits);
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level);
+        self.limit_bodies(&mut transaction, &facts, &about.decision);
         (Redacted(self.capture(transaction, facts, about)), hits)
     }
 
@@ -132,11 +138,15 @@ impl Redactor {
     fn capture(&self, transaction: Transaction, facts: Facts, about: About) -> Capture {
         let mut ids = about.ids;
         if self.masks_header(b"tracestate") {
-            ids.tracestate.clear();
+            ids.tracestate = tracestate::threshold_alone(&ids.tracestate);
             if let Some(link) = &mut ids.link {
                 link.tracestate.clear();
             }
         }
+        let bodies = BodyPolicy {
+            max_bytes: self.limits.max_bytes(&about.decision),
+            ..self.bodies
+        };
         Capture {
             id: about.id,
             transaction,
@@ -145,8 +155,9 @@ impl Redactor {
             start: about.start,
             end: about.end,
             ids,
+            sampling: about.sampling,
             facts,
-            bodies: self.bodies,
+            bodies,
         }
     }
 }
@@ -211,6 +222,7 @@ pub struct Capture {
     pub end: SystemTime,
     /// Trace and span id of the span that stands for this transaction.
     pub ids: SpanIds,
+    pub sampling: Sampling,
     /// What the attributes of every level need of the headers, taken before the level's cut.
     pub facts: Facts,
     /// What of bodies leaves: [`Capture::request_content`], [`Capture::response_content`].

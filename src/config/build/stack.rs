@@ -52,7 +52,12 @@ impl Builder<'_> {
                 }
                 ("access_logs", Some(config)) => stack.access_logs = Some(self.access_logs(config)),
                 ("report_usage", _) => stack.report_usage = true,
-                ("http_metrics", _) => stack.http_metrics = true,
+                ("http_metrics", _) => {
+                    stack.http_metrics = true;
+                    self.problems
+                        .warn(plugin.mark, "`http_metrics` has no effect: metrics of transactions are not made by this version")
+                        .hint("a collector's spanmetrics connector makes them of the spans");
+                }
                 _ => {}
             }
         }
@@ -99,6 +104,9 @@ impl Builder<'_> {
                 .section("bodies")
                 .and_then(|b| b.bool("as_sent"))
                 .unwrap_or(false),
+            body_content_types: texts(config.section("bodies").unwrap_or(&none), "content_types"),
+            sample: self.sample(config.section("sample").unwrap_or(&none)),
+            by_rule: self.by_rule(config),
         }
     }
 

@@ -33,6 +33,8 @@ struct Entry {
     exited: Option<KernelTime>,
     /// When `/proc` was asked last whether this is still the process of the number.
     confirmed: KernelTime,
+    /// Its resource was made with other configured attributes.
+    outdated: bool,
 }
 
 impl Processes {
@@ -49,6 +51,31 @@ impl Processes {
             proc,
             etc,
             pruned: KernelTime::default(),
+        }
+    }
+
+    /// Other attributes that every resource gets. A process that is gone before it is read again keeps those it has.
+    pub fn set_configured(&mut self, configured: &BTreeMap<String, String>) {
+        if self.configured == *configured {
+            return;
+        }
+        self.configured.clone_from(configured);
+        for entry in self.known.values_mut() {
+            entry.outdated = true;
+        }
+    }
+
+    /// Makes the process's resource anew, where it is still there.
+    fn update(&mut self, pid: u32) {
+        let entry = self.known.get(&pid).filter(|entry| entry.outdated);
+        let Some(start) = entry.map(|entry| entry.start_boottime_ns) else {
+            return;
+        };
+        let facts = procfs::read(&self.proc, pid).filter(|facts| facts.start_boottime_ns == start);
+        let process = facts.map(|facts| Arc::new(self.process(pid, &facts)));
+        if let Some(entry) = self.known.get_mut(&pid) {
+            entry.outdated = false;
+            entry.process = process.unwrap_or_else(|| entry.process.clone());
         }
     }
 
@@ -93,6 +120,7 @@ impl Processes {
 
     /// The process that had the id `pid` at kernel time `at`.
     pub fn get(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
+        self.update(pid);
         if let Some(entry) = self.known.get_mut(&pid) {
             // After its exit the number may be another process's, one that forked and made no exec. An exit can be lost.
             let doubtful = match entry.exited {
@@ -121,6 +149,7 @@ impl Processes {
                 start_boottime_ns: facts.start_boottime_ns,
                 exited: None,
                 confirmed: at,
+                outdated: false,
             },
         );
         process

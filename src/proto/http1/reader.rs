@@ -70,6 +70,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Other limits of bodies, from the next byte on.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+    }
+
     /// A reader at the beginning of a stream, or, with `late`, somewhere in it.
     pub fn new(limits: BodyLimits, late: bool) -> Self {
         Reader {

@@ -55,6 +55,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Other limits of bodies, from the next byte on.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+    }
+
     /// `late`: the stream was not seen from its beginning.
     pub fn new(limits: BodyLimits, late: bool) -> Self {
         let lane = || Lane {

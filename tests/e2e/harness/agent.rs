@@ -68,6 +68,12 @@ impl Launch {
         self
     }
 
+    /// More of the command line.
+    pub fn arg(mut self, argument: &str) -> Launch {
+        self.command.arg(argument);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Launch {
         self.command.env(name, value);
         self
@@ -165,6 +171,30 @@ impl Agent {
 
     pub fn stdout(&self) -> String {
         self.running.stdout()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        self.running.signal(signal);
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it takes longer than `limit` or does not exit with 0.
+    pub fn wait(mut self, limit: Duration) -> Output {
+        let status = self.running.wait(limit);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "{status}\n{}",
+            self.running.outputs()
+        );
+        Output {
+            code: status.code(),
+            stdout: self.running.stdout(),
+            stderr: self.running.stderr(),
+        }
     }
 
     /// Stops it by SIGTERM.

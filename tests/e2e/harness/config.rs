@@ -10,6 +10,7 @@ pub struct Config {
     plugins: Vec<Value>,
     tap: Value,
     limits: Value,
+    resource: Value,
 }
 
 impl Config {
@@ -23,6 +24,7 @@ impl Config {
             ],
             tap: json!({"direction": "all", "ignore_loopback": false, "http": {"stack": "all"}}),
             limits: json!({}),
+            resource: json!({}),
         }
     }
 
@@ -88,6 +90,18 @@ impl Config {
         self
     }
 
+    /// A key beside `level` of http_capture.
+    pub fn capture(mut self, key: &str, value: Value) -> Config {
+        self.plugins[0]["config"][key] = value;
+        self
+    }
+
+    /// An attribute on every resource.
+    pub fn resource(mut self, name: &str, value: &str) -> Config {
+        self.resource[name] = json!(value);
+        self
+    }
+
     pub fn tap(mut self, key: &str, value: Value) -> Config {
         self.tap[key] = value;
         self
@@ -105,6 +119,7 @@ impl Config {
             "services": {"event_stores": self.event_stores},
             "stacks": {"all": {"plugins": self.plugins}},
             "tap": self.tap,
+            "resource": {"attributes": self.resource},
         });
         if !self.object_stores.is_empty() {
             all["services"]["object_stores"] = json!(self.object_stores);

@@ -303,6 +303,11 @@ fn own(list: &mut Attributes, capture: &Capture) {
     list.text(names::TRANSACTION_ID, capture.id.as_str());
     list.text(names::CAPTURE_LEVEL, capture.decision.level.name());
     list.maybe_text(names::CAPTURE_RULE, capture.decision.rule.as_deref());
+    let wanted = capture.sampling.wanted_level.map(Level::name);
+    list.maybe_text(names::WANTED_LEVEL, wanted);
+    if capture.sampling.stands_for != 1.0 {
+        list.double(names::STANDS_FOR, capture.sampling.stands_for);
+    }
     list.bool(names::COMPLETE, transaction.complete());
     marks(list, transaction);
     ttfb(list, transaction);
