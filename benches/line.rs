@@ -20,6 +20,7 @@ use plainspan::pipeline::{Audience, Pipeline, Policies, Stage};
 use plainspan::redact::{About, Raw, Redacted, Redactor};
 use plainspan::rules::expr::Buffers;
 use plainspan::rules::{Decision, Filter, Level, Ruleset};
+use plainspan::sampling::{Sampler, Sampling};
 use plainspan::sink::otlp::{EncodeOptions, encode};
 use plainspan::sink::{Delivery, Fanout, ProgressDelivery, Sink};
 use plainspan::telemetry::Ledger;
@@ -185,6 +186,7 @@ fn about(process: &Arc<Process>, ids: &mut Ids) -> About {
         start: SystemTime::UNIX_EPOCH,
         end: SystemTime::UNIX_EPOCH,
         ids: ids.span(None),
+        sampling: Sampling::default(),
     }
 }
 
@@ -271,6 +273,7 @@ fn stage(ledger: &Ledger) -> Stage {
         telemetry: Some(Audience {
             rules: Ruleset::compile(Level::Headers, &[], &[]).expect("no rules"),
             least: Level::None,
+            sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
             redactor: redactor(),
             payloads: None,
             sinks: Fanout::new(vec![Arc::new(Nowhere), Arc::new(Nowhere)]),

@@ -135,7 +135,7 @@ impl Agent {
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
             ring_bytes: config.limits.ring,
-            skip_bodies: !limits(config).body.capture,
+            skip_bodies: !limits(&config).body.capture,
             ..KernelOptions::default()
         })?;
         let tier = kernel.tier();

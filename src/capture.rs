@@ -151,7 +151,11 @@ impl Worker {
 
     fn exchange(&mut self) {
         while let Ok(exchange) = self.exchanges.try_recv() {
+            let bodies = exchange.settings.limits.body.capture;
             let retired = self.pipeline.exchange(exchange.settings, time::now());
+            if let Err(error) = self.kernel.skip_bodies(!bodies) {
+                tracing::warn!(%error, bodies, "the kernel programs go on as before");
+            }
             if exchange.retired.send(retired).is_err() {
                 tracing::warn!("a configuration was taken later than its reload waited for");
             }

@@ -2,15 +2,16 @@
 /* What the programs remember: configuration, maps, counters. The sizes of the maps are set by the loader. */
 
 struct ps_config {
-	__u32 agent_tgid;  /* never captured */
-	__u32 op_max;	   /* bytes copied of one operation at most */
-	__u32 wake_shift;  /* the reader is woken when the data ring's fill passes a multiple of 1 << wake_shift */
-	__u32 skip_bodies; /* content of HTTP/2 is counted, not copied */
+	__u32 agent_tgid; /* never captured */
+	__u32 op_max;	  /* bytes copied of one operation at most */
+	__u32 wake_shift; /* the reader is woken when the data ring's fill passes a multiple of 1 << wake_shift */
 };
 const volatile struct ps_config ps_cfg = {};
 
 /* Set by user space once ps_pid_policy has an entry: most hosts never pay for the look-up. A map of its own. */
 __u32 ps_policy_on SEC(".data.policy") = 0;
+/* Set by user space while no level keeps bodies: content of HTTP/2 is counted, not copied. A map of its own. */
+__u32 ps_skip_bodies SEC(".data.bodies") = 0;
 /* Connections and TLS sessions are numbered together. */
 __u64 ps_last_id = 0;
 

@@ -148,6 +148,7 @@ pub struct Kernel {
     sessions: MapHandle,
     policies: MapHandle,
     policy_on: MapHandle,
+    skip_bodies: MapHandle,
     stats: MapHandle,
     // Never read: they hold the programs in their places.
     _links: Vec<Link>,
@@ -238,6 +239,20 @@ impl Kernel {
         })
     }
 
+    /// From now on the content of HTTP/2 is only counted, or copied again. Sessions that were copied stay so.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn skip_bodies(&self, skip: bool) -> Result<(), KernelError> {
+        self.skip_bodies
+            .update(
+                &0u32.to_ne_bytes(),
+                &u32::from(skip).to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .map_err(|e| map_error("whether bodies are copied", e))
+    }
+
     /// From now on nothing of the process is captured.
     ///
     /// # Errors
@@ -324,7 +339,7 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
     }
     let handle = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(KernelError::Load);
     let maps = &skel.maps;
-    Ok(Some(Kernel {
+    let kernel = Kernel {
         tier,
         attacher,
         data_ring: handle(&maps.ps_data_ring)?,
@@ -332,9 +347,12 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         sessions: handle(&maps.ps_tls)?,
         policies: handle(&maps.ps_pid_policy)?,
         policy_on: handle(&maps.data_policy)?,
+        skip_bodies: handle(&maps.data_bodies)?,
         stats: handle(&maps.ps_stats)?,
         _links: attach_tracepoints(&skel)?,
-    }))
+    };
+    kernel.skip_bodies(options.skip_bodies)?;
+    Ok(Some(kernel))
 }
 
 fn ring_size(bytes: u32) -> u32 {
@@ -356,7 +374,6 @@ fn configure(
     if let Some(data) = &mut maps.rodata_data {
         data.ps_cfg.agent_tgid = options.agent_pid;
         data.ps_cfg.op_max = options.op_max_bytes;
-        data.ps_cfg.skip_bodies = options.skip_bodies.into();
         data.ps_cfg.wake_shift = (ring_bytes / 8).trailing_zeros();
     }
     let progs = &mut open.progs;

@@ -57,7 +57,7 @@ impl Body {
     /// Counts content that was not copied because nobody wants it.
     pub fn push_skipped(&mut self, len: u64, limits: BodyLimits) {
         self.size += len;
-        self.truncated |= limits.capture && len > 0;
+        self.truncated |= len > 0 && (limits.capture || !self.bytes.is_empty());
     }
 
     /// Counts content that is known to exist and was not seen.
