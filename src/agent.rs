@@ -288,7 +288,11 @@ fn stage(
     let capture = stack.and_then(|stack| stack.http_capture.clone());
     let usage = stack.is_some_and(|stack| stack.report_usage);
     let settings = capture.unwrap_or_default();
-    let redactor = || Redactor::new(&settings);
+    let redactor = || {
+        let ledger = ledger.clone();
+        let report = move |matcher: &str, count| ledger.redacted(matcher, count);
+        Redactor::new(&settings).map(|redactor| redactor.reporting(Arc::new(report)))
+    };
     let telemetry = Audience {
         // `report_usage` asks for a summary of everything.
         level: settings

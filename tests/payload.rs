@@ -158,6 +158,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         headers_include: vec!["*".to_owned()],
         headers_exclude: Vec::new(),
         redact: Vec::new(),
+        hash_key: None,
         body_max_bytes: 1 << 20,
         body_as_sent: false,
     };

@@ -3,7 +3,7 @@
 use super::args::{LogArgs, LogFormat, RunArgs, StatusListen, Tier};
 use super::check;
 use crate::agent;
-use crate::config::{self, EMBEDDED, render};
+use crate::config::{self, EMBEDDED, file, render};
 use crate::probe::kernel;
 use crate::telemetry::own;
 use std::process::ExitCode;
@@ -16,6 +16,10 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
         None => config::embedded(&environment)
             .map_err(|problems| check::ConfigError::Problems(render(EMBEDDED, &problems))),
     };
+    let loaded = loaded.and_then(|mut loaded| {
+        file::load_hash_keys(&mut loaded.config, check::reader(&environment))?;
+        Ok(loaded)
+    });
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {

@@ -179,6 +179,8 @@ pub struct HttpCapture {
     pub headers_include: Vec<String>,
     pub headers_exclude: Vec<String>,
     pub redact: Vec<RedactRule>,
+    /// Key of mode `hash`.
+    pub hash_key: Option<HashKeySource>,
     /// Bytes of each body that level `full` keeps.
     pub body_max_bytes: usize,
     /// Coded bodies are kept as sent too, beside what they decode to.
@@ -195,6 +197,7 @@ impl Default for HttpCapture {
             headers_include: vec!["*".into()],
             headers_exclude: Vec::new(),
             redact: Vec::new(),
+            hash_key: None,
             body_max_bytes: 1 << 20,
             body_as_sent: false,
         }
@@ -207,6 +210,14 @@ pub struct AccessLogs {
     /// `summary`, `details` or `full`; `none` writes nothing.
     pub mode: Level,
     pub json: bool,
+}
+
+/// Where the key of mode `hash` comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKeySource {
+    Text(Secret),
+    /// Read when the agent starts: `file::hash_key`.
+    File(PathBuf),
 }
 
 /// One redaction matcher beside the built-in ones; the first that matches decides.
@@ -223,9 +234,15 @@ pub enum RedactPlace {
     Header,
     Query,
     Cookie,
+    /// Members of JSON in bodies and messages.
+    Json,
+    /// Text in bodies and messages.
+    Body,
+    /// What a built-in detector finds there; the matcher is its exact name, or `*` for all.
+    Detector,
 }
 
-/// How a name is matched; ignoring case.
+/// How a name is matched, a path of JSON, or text; ignoring case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameMatch {
     Exact(String),
@@ -237,6 +254,10 @@ pub enum NameMatch {
 pub enum RedactMode {
     /// The text `REDACTED` takes the place of the value.
     Mask,
+    /// A keyed hash takes its place: the same for the same value.
+    Hash,
+    /// It is left out, with its name.
+    Drop,
     /// The value stays.
     Keep,
 }
