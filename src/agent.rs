@@ -128,7 +128,7 @@ impl Agent {
                 (sinks, payloads)
             }
         };
-        let settings = settings(&config, &sinks, payloads.as_ref())?;
+        let settings = settings(&config, &sinks, payloads.as_ref(), &ledger)?;
         let table = Table::new(settings.limits).with_progress(settings.progress);
         let stage = stage(settings, &ledger);
 
@@ -403,12 +403,17 @@ fn settings(
     config: &Config,
     sinks: &Sinks,
     payloads: Option<&Payloads>,
+    ledger: &Ledger,
 ) -> anyhow::Result<Settings> {
     let stack = config.http_stack();
     let capture = stack.and_then(|stack| stack.http_capture.clone());
     let usage = stack.is_some_and(|stack| stack.report_usage);
     let capture = capture.unwrap_or_default();
-    let redactor = || Redactor::new(&capture);
+    let redactor = || {
+        let ledger = ledger.clone();
+        let report = move |matcher: &str, count| ledger.redacted(matcher, count);
+        Redactor::new(&capture).map(|redactor| redactor.reporting(Arc::new(report)))
+    };
     let telemetry = Audience {
         rules: Ruleset::compile(capture.level, &capture.rules, &config.macros)?,
         // `report_usage` asks for a summary of everything.

@@ -132,6 +132,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "hpack" => blocks(),
         "http1" => connections(false),
         "http2" => connections(true),
+        "redact" => redactions(),
         "replay" => replays(),
         "websocket" => frames(),
         other => panic!("no seeds for {other}"),
@@ -374,4 +375,28 @@ fn contents() -> Vec<Vec<u8>> {
         seed(0x87, text),
         seed(4, b"text/plain; charset=utf-8"),
     ]
+}
+
+fn redactions() -> Vec<Vec<u8>> {
+    let json = r#"{"a":[{"private":{"x":[1,"t"]}},2],"b":"{\"private\":1}","Private":null}"#;
+    let mut seeds = vec![[&[0x80, 0, 0], json.as_bytes()].concat()];
+    let around: [(&[u8], &[u8]); 4] = [
+        (b"{\"hidden\":\"", b"\",\"b\":[true,null]}"),
+        (b"a=1&b=Bearer+", b"&c=%7B%22x%22"),
+        (b"data: {\"t\":\"", b"\"}\n\ndata: {\"hidden\": 1}\n\n"),
+        (
+            b"\n\x07text 4111 1111 1111 ",
+            b" -----BEGIN PRIVATE KEY-----\n",
+        ),
+    ];
+    for (i, (before, after)) in around.iter().enumerate() {
+        for content_type in 0..8u8 {
+            let mode = (content_type + i as u8) % 3;
+            let how = (content_type * 7 + i as u8 * 5) & 31;
+            let cut = [255, 128, 200, 90][usize::from(content_type) % 4];
+            let head = [content_type | mode << 3, how, cut, before.len() as u8];
+            seeds.push([&head[..], before, after].concat());
+        }
+    }
+    seeds
 }

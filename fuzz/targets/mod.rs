@@ -13,6 +13,7 @@ pub mod hpack;
 pub mod http1;
 pub mod http2;
 mod input;
+pub mod redact;
 pub mod replay;
 pub mod session;
 pub mod websocket;
@@ -21,13 +22,14 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     ("content", content::run),
     ("events", events::run),
     ("grpc", grpc::run),
     ("hpack", hpack::run),
     ("http1", http1::run),
     ("http2", http2::run),
+    ("redact", redact::run),
     ("replay", replay::run),
     ("websocket", websocket::run),
 ];

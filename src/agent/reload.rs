@@ -101,7 +101,7 @@ impl Agent {
         let same = sinks.telemetry.same(&self.sinks.telemetry);
         let before = self.payloads.as_ref().filter(|_| same);
         let payloads = payload_stage(&config, &sinks.telemetry, &self.ledger, runtime, before)?;
-        let settings = settings(&config, &sinks, payloads.as_ref())?;
+        let settings = settings(&config, &sinks, payloads.as_ref(), &self.ledger)?;
         drop(self.capture.exchange(settings)?);
 
         say_what_needs_a_restart(&self.config, &config);

@@ -198,6 +198,8 @@ pub struct HttpCapture {
     pub headers_include: Vec<String>,
     pub headers_exclude: Vec<String>,
     pub redact: Vec<RedactRule>,
+    /// Key of mode `hash`.
+    pub hash_key: Option<HashKeySource>,
     /// Bytes of each body that level `full` keeps.
     pub body_max_bytes: usize,
     /// Media types of bodies that are kept, as globs; empty: all.
@@ -296,6 +298,7 @@ impl Default for HttpCapture {
             headers_include: vec!["*".into()],
             headers_exclude: Vec::new(),
             redact: Vec::new(),
+            hash_key: None,
             body_max_bytes: 1 << 20,
             body_content_types: Vec::new(),
             body_as_sent: false,
@@ -315,6 +318,14 @@ pub struct AccessLogs {
     pub json: bool,
 }
 
+/// Where the key of mode `hash` comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKeySource {
+    Text(Secret),
+    /// Read when the agent starts: `file::hash_key`.
+    File(PathBuf),
+}
+
 /// One redaction matcher beside the built-in ones; the first that matches decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedactRule {
@@ -329,9 +340,15 @@ pub enum RedactPlace {
     Header,
     Query,
     Cookie,
+    /// Members of JSON in bodies and messages.
+    Json,
+    /// Text in bodies and messages.
+    Body,
+    /// What a built-in detector finds there; the matcher is its exact name, or `*` for all.
+    Detector,
 }
 
-/// How a name is matched; ignoring case.
+/// How a name is matched, a path of JSON, or text; ignoring case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameMatch {
     Exact(String),
@@ -343,6 +360,10 @@ pub enum NameMatch {
 pub enum RedactMode {
     /// The text `REDACTED` takes the place of the value.
     Mask,
+    /// A keyed hash takes its place: the same for the same value.
+    Hash,
+    /// It is left out, with its name.
+    Drop,
     /// The value stays.
     Keep,
 }

@@ -137,6 +137,13 @@ pub(super) fn not_empty(text: &str) -> Result<(), String> {
     }
 }
 
+pub(super) fn absolute(text: &str) -> Result<(), String> {
+    match text.starts_with('/') {
+        true => Ok(()),
+        false => Err("must begin with `/`".to_owned()),
+    }
+}
+
 /// Names of stores stand in ledger and metrics, as in `collector/traces`.
 pub(super) fn identifier(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -40,6 +40,8 @@ struct Lane {
     kept: usize,
     gap: bool,
     malformed: bool,
+    /// A message was not kept whole.
+    lost: bool,
 }
 
 enum State {
@@ -128,6 +130,7 @@ impl Reader {
             kept: 0,
             gap: false,
             malformed: false,
+            lost: false,
         };
         Reader {
             lanes: [lane(), lane()],
@@ -251,12 +254,14 @@ impl Lane {
             if (frame.opcode == CONTINUATION) != self.message.is_some() {
                 return self.break_off();
             }
+            let follows = !self.lost;
             let message = self.message.get_or_insert_with(|| {
                 self.hole = false;
                 WebSocketMessage {
                     text: frame.opcode == TEXT,
                     compressed: frame.compressed,
                     whole: false,
+                    follows,
                     time: stamp.time,
                     size: 0,
                     bytes: Vec::new(),
@@ -335,10 +340,13 @@ impl Lane {
 
     fn keep(&mut self, mut message: WebSocketMessage) {
         let memory = size_of::<WebSocketMessage>() + message.bytes.len();
+        self.lost |= message.truncated();
         if self.limits.capture && self.kept + memory <= self.limits.max_bytes {
             message.bytes.shrink_to_fit();
             self.kept += memory;
             self.frames.kept.push(message);
+        } else {
+            self.lost = true;
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) fn policy() -> HttpCapture {
         headers_include: vec!["*".to_owned()],
         headers_exclude: Vec::new(),
         redact: Vec::new(),
+        hash_key: None,
         body_max_bytes: 1 << 20,
         body_as_sent: false,
         ..HttpCapture::default()

@@ -81,10 +81,7 @@ pub fn capture(role: Role) -> Capture {
             user_agent: Some("curl/8".into()),
             ..Facts::default()
         },
-        bodies: BodyPolicy {
-            max_bytes: 1 << 20,
-            as_sent: false,
-        },
+        bodies: BodyPolicy::plain(1 << 20, false),
     }
 }
 

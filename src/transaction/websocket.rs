@@ -7,7 +7,8 @@ use crate::event::KernelTime;
 pub struct WebSocket {
     pub from_client: Frames,
     pub from_server: Frames,
-    /// Messages are compressed (permessage-deflate, RFC 7692): those marked so are kept as they were sent.
+    /// Messages are compressed (permessage-deflate, RFC 7692): those marked so are kept as they were sent; sinks get them
+    /// inflated where redaction has to look into them.
     pub deflate: bool,
 }
 
@@ -62,6 +63,8 @@ pub struct WebSocketMessage {
     pub compressed: bool,
     /// Its last frame was seen to its end.
     pub whole: bool,
+    /// All messages of its direction before it were kept whole: so it can be inflated, which needs what went before.
+    pub follows: bool,
     /// When its first byte moved.
     pub time: KernelTime,
     /// Length of the payload on the wire, unmasked, in bytes.

@@ -3,7 +3,7 @@
 use super::GIB;
 use crate::config::model::{RedactMode, RedactPlace};
 use crate::config::table::{Choices, Kind, Section, State, Tagged, key, variant};
-use crate::config::text::{glob, is_rate, is_share, not_empty};
+use crate::config::text::{absolute, glob, is_rate, is_share, not_empty};
 use crate::rules::Level;
 use Kind::{Any, Bool, Checked, Choice, Credential, List, Size, Tagged as Typed, Text};
 
@@ -164,7 +164,8 @@ static HEADERS: Section = Section {
 static REDACT: Section = Section {
     name: "http_capture.config.redact",
     keys: &[
-        key("hash_key", Credential).later(),
+        key("hash_key", Credential),
+        key("hash_key_file", Checked(absolute)),
         key("rules", List(&Kind::Section(&REDACT_RULE))).default("[]"),
     ],
 };
@@ -185,8 +186,10 @@ pub(in crate::config) static PLACES: Choices<RedactPlace> = Choices {
         ("header", RedactPlace::Header),
         ("query", RedactPlace::Query),
         ("cookie", RedactPlace::Cookie),
+        ("json", RedactPlace::Json),
+        ("body", RedactPlace::Body),
     ],
-    later: &["json", "body"],
+    later: &[],
 };
 
 #[derive(Clone, Copy)]
@@ -194,17 +197,24 @@ pub(in crate::config) enum MatchWord {
     Exact,
     Glob,
     Regex,
+    Detector,
 }
 
 pub(in crate::config) static MATCHES: Choices<MatchWord> = Choices::new(&[
     ("exact", MatchWord::Exact),
     ("glob", MatchWord::Glob),
     ("regex", MatchWord::Regex),
+    ("detector", MatchWord::Detector),
 ]);
 
 pub(in crate::config) static MODES: Choices<RedactMode> = Choices {
-    words: &[("mask", RedactMode::Mask), ("keep", RedactMode::Keep)],
-    later: &["hash", "drop"],
+    words: &[
+        ("mask", RedactMode::Mask),
+        ("hash", RedactMode::Hash),
+        ("drop", RedactMode::Drop),
+        ("keep", RedactMode::Keep),
+    ],
+    later: &[],
 };
 
 static BODIES: Section = Section {
