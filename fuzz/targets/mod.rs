@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each target is a program of its own")]
 
 pub mod content;
+pub mod context;
 pub mod events;
 pub mod grpc;
 pub mod hpack;
@@ -14,6 +15,7 @@ pub mod http1;
 pub mod http2;
 mod input;
 pub mod replay;
+pub mod rules;
 pub mod session;
 pub mod websocket;
 
@@ -21,13 +23,15 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 10] = [
     ("content", content::run),
+    ("context", context::run),
     ("events", events::run),
     ("grpc", grpc::run),
     ("hpack", hpack::run),
     ("http1", http1::run),
     ("http2", http2::run),
     ("replay", replay::run),
+    ("rules", rules::run),
     ("websocket", websocket::run),
 ];
