@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each target is a program of its own")]
 
 pub mod content;
+pub mod context;
 pub mod events;
 pub mod grpc;
 pub mod hpack;
@@ -15,6 +16,7 @@ pub mod http2;
 mod input;
 pub mod redact;
 pub mod replay;
+pub mod rules;
 pub mod session;
 pub mod websocket;
 
@@ -22,8 +24,9 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 11] = [
     ("content", content::run),
+    ("context", context::run),
     ("events", events::run),
     ("grpc", grpc::run),
     ("hpack", hpack::run),
@@ -31,5 +34,6 @@ pub const ALL: [Target; 9] = [
     ("http2", http2::run),
     ("redact", redact::run),
     ("replay", replay::run),
+    ("rules", rules::run),
     ("websocket", websocket::run),
 ];

@@ -155,7 +155,7 @@ impl Reader {
 
     /// Both sides have sent a close frame: nothing can follow.
     pub fn is_closed(&self) -> bool {
-        self.lanes.iter().all(|l| l.frames.close > 0)
+        self.lanes.iter().all(Lane::is_closed)
     }
 
     /// The operation of the newest byte.
@@ -208,14 +208,29 @@ impl Reader {
 }
 
 impl Lane {
-    fn feed(&mut self, mut bytes: &[u8], stamp: Stamp) {
-        self.frames.wire_size = self.frames.wire_size.saturating_add(bytes.len() as u64);
+    /// It sent a close frame: what follows is no part of the WebSocket, and not counted.
+    fn is_closed(&self) -> bool {
+        self.frames.close > 0
+    }
+
+    fn feed(&mut self, bytes: &[u8], stamp: Stamp) {
+        if self.is_closed() {
+            return;
+        }
+        let rest = self.read(bytes, stamp);
+        let unread = if self.is_closed() { rest.len() } else { 0 };
+        let size = bytes.len() - unread;
+        self.frames.wire_size = self.frames.wire_size.saturating_add(size as u64);
+    }
+
+    /// Gives what is left where reading is over.
+    fn read<'a>(&mut self, mut bytes: &'a [u8], stamp: Stamp) -> &'a [u8] {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Over => return,
+                State::Over => break,
                 State::Header(header, len) => {
                     let Some((byte, rest)) = bytes.split_first() else {
-                        return;
+                        break;
                     };
                     bytes = rest;
                     if let Some(place) = header.get_mut(*len) {
@@ -241,6 +256,7 @@ impl Lane {
                 }
             }
         }
+        bytes
     }
 
     fn break_off(&mut self) {
@@ -351,6 +367,9 @@ impl Lane {
     }
 
     fn gap(&mut self, len: u64) {
+        if self.is_closed() {
+            return;
+        }
         self.frames.wire_size = self.frames.wire_size.saturating_add(len);
         match &mut self.state {
             State::Over => {}

@@ -170,7 +170,11 @@ impl Reader {
         self.state = State::Seek;
         if !self.proven {
             *piece = entry;
-            return self.seek(piece);
+            // The other direction speaks HTTP: what stands here may have held messages.
+            return match self.expect {
+                Some(_) => Step::Lost(None),
+                None => self.seek(piece),
+            };
         }
         piece.take_all();
         Step::Lost(self.first.map(|first| Message {
