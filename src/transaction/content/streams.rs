@@ -8,6 +8,9 @@ use zstd::zstd_safe::DParameter;
 /// The largest window of a content coding is 8 MiB (RFC 9659 §3).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// Bytes of a block's header (RFC 8878 §3.1.1.2).
+const ZSTD_BLOCK_HEADER: usize = 3;
+
 /// Undoes brotli.
 pub(super) fn brotli(bytes: &[u8], out: &mut Output) -> Option<Stop> {
     let alloc = StandardAlloc::default;
@@ -82,7 +85,12 @@ pub(super) fn zstd(bytes: &[u8], out: &mut Output) -> Option<Stop> {
         if rest.is_empty() && taken == 0 && written == 0 {
             return Some(Stop::InputEnds);
         }
-        // What it holds back comes out before the next block goes in.
-        want = if full { 0 } else { hint.max(1) };
+        want = match hint {
+            // What it holds back comes out before the next block goes in.
+            _ if full => 0,
+            // It asks for the block and the next one's header.
+            4.. => hint - ZSTD_BLOCK_HEADER,
+            _ => hint.max(1),
+        };
     }
 }
