@@ -8,7 +8,8 @@ const fs = require('fs');
 
 const [base, prefix, secondsText, ca] = process.argv.slice(2);
 const seconds = Number(secondsText);
-const options = base.startsWith('https') ? { ca: fs.readFileSync(ca) } : {};
+// The servers listen on 127.0.0.1; before Node 20 the first address of localhost is the only one that is tried.
+const options = { family: 4, ...(base.startsWith('https') ? { ca: fs.readFileSync(ca) } : {}) };
 const session = http2.connect(base, options);
 const fillers = {};
 for (let i = 0; i < 4; i += 1) fillers[`x-filler-${i}`] = `${i}`.repeat(1500);
