@@ -294,6 +294,54 @@ pub struct Include {
     pub netns: Option<u32>,
 }
 
+/// A stack for one domain, or for all below one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStack {
+    /// Lower-case; `*.example.com`: every name below, not `example.com` itself.
+    pub domain: String,
+    /// None: nothing of it is captured.
+    pub stack: Option<String>,
+}
+
+/// Whom containers and pods are asked of. Sockets that are not there are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdentitySources {
+    /// Docker's socket, or Podman's.
+    pub docker: Vec<PathBuf>,
+    pub containerd: Vec<PathBuf>,
+    pub cri: Vec<PathBuf>,
+    pub kubelet: Option<Kubelet>,
+}
+
+/// The kubelet's own server, for its list of pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubelet {
+    /// `https://host:10250`, without path.
+    pub url: String,
+    /// Of a service account; read anew for each request.
+    pub token_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub insecure_skip_verify: bool,
+}
+
+/// A tag and where its values come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRule {
+    pub key: String,
+    pub source: TagSource,
+    /// Name of the variable, label or annotation.
+    pub location: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagSource {
+    /// The process's environment.
+    Env,
+    PodLabel,
+    PodAnnotation,
+    ContainerLabel,
+}
+
 /// What a trace context in the request does to our span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceContextPolicy {

@@ -5,6 +5,7 @@
 //! after it is gone.
 
 mod clock;
+pub mod identity;
 mod ids;
 mod process;
 
