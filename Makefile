@@ -17,7 +17,9 @@ BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h bpf/parts/*.h)
 # Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
 ROOT_TESTS := kernel finder e2e
 ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
-UNIT_TESTS := $(filter-out $(ROOT_TESTS),$(ALL_TESTS))
+# What takes long: only `make soak` runs these.
+SOAK_TESTS := soak
+UNIT_TESTS := $(filter-out $(ROOT_TESTS) $(SOAK_TESTS),$(ALL_TESTS))
 
 # Loading kernel programs needs root. Elsewhere cargo runs the test program through sudo.
 ifneq ($(shell id -u),0)
@@ -25,7 +27,7 @@ AS_ROOT := sudo -E
 ROOT_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
 endif
 
-.PHONY: help deps test-deps build demo run test test-unit test-e2e fuzz bench fmt lint clean
+.PHONY: help deps test-deps build demo run test test-unit test-e2e fuzz soak bench fmt lint clean
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,6 +57,11 @@ test-e2e: test-deps ## Kernel programs, finder and the whole agent against real 
 
 fuzz: deps ## Fuzzes the parsers; TARGET=http1 RUNS=1000000
 	scripts/fuzz.sh run $(RUNS) $(TARGET)
+
+# PLAINSPAN_CASES: random cases of each property. PLAINSPAN_SOAK_SSE_SECONDS (600), PLAINSPAN_SOAK_DOWNLOAD_BYTES (1 GiB).
+soak: test-deps ## What takes long: 10,000 cases a property, memory over 1 GiB and over 10 minutes of events; needs root
+	PLAINSPAN_CASES="$${PLAINSPAN_CASES:-10000}" $(CARGO) test --locked --release --test properties
+	$(ROOT_RUNNER) $(CARGO) test --locked --release --test $(SOAK_TESTS) -- --test-threads=1 --nocapture
 
 bench: deps ## Lists the benchmarks
 	@ls benches/*.rs tests/overhead/* 2>/dev/null || echo "no benchmarks yet"

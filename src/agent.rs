@@ -1,7 +1,9 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
 use crate::capture::{self, Capture, Shared};
-use crate::config::{Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore};
+use crate::config::{
+    AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore,
+};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::pipeline::{Audience, Pipeline, Policies, Stage, Witness};
@@ -9,7 +11,8 @@ use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
 use crate::redact::Redactor;
-use crate::rules::{Filter, Level};
+use crate::rules::expr::Buffers;
+use crate::rules::{Filter, Level, Ruleset};
 use crate::sink::otlp::{KnownMethods, OtlpOptions, OtlpSink};
 use crate::sink::payload::{PayloadOptions, PayloadStage};
 use crate::sink::stdout::{Form, StdoutSink};
@@ -88,7 +91,7 @@ impl Agent {
         let sinks = Sinks::start(config, &ledger, runtime)?;
         let payloads = payload_stage(config, &sinks.telemetry, &ledger, runtime)?;
         let stage = stage(config, &sinks, payloads.as_ref(), &ledger)?;
-        let table = Table::new(limits(config));
+        let table = Table::new(limits(config)).with_progress(config.tap.progress);
 
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
@@ -177,10 +180,12 @@ fn limits(config: &Config) -> conn::Limits {
     let capture = config
         .http_stack()
         .and_then(|stack| stack.http_capture.as_ref());
-    let access = config.http_stack().and_then(|stack| stack.access_logs);
+    let access = config
+        .http_stack()
+        .and_then(|stack| stack.access_logs.as_ref());
     let levels = [
-        capture.map(|capture| capture.level),
-        access.map(|access| access.mode),
+        capture.map(HttpCapture::highest),
+        access.map(AccessLogs::highest),
     ];
     conn::Limits {
         body: BodyLimits {
@@ -230,8 +235,10 @@ impl Sinks {
                 EventStoreKind::Disabled => {}
             }
         }
-        let access_logs = config.http_stack().and_then(|stack| stack.access_logs);
-        let access = match access_logs.filter(|access| access.mode > Level::None) {
+        let access_logs = config
+            .http_stack()
+            .and_then(|stack| stack.access_logs.as_ref());
+        let access = match access_logs.filter(|access| access.highest() > Level::None) {
             Some(access) => {
                 let form = Form::of_access_logs(access);
                 let sink = Arc::new(StdoutSink::start("access_logs", form, ledger.clone())?);
@@ -290,20 +297,18 @@ fn stage(
     let settings = capture.unwrap_or_default();
     let redactor = || Redactor::new(&settings);
     let telemetry = Audience {
+        rules: Ruleset::compile(settings.level, &settings.rules, &config.macros)?,
         // `report_usage` asks for a summary of everything.
-        level: settings
-            .level
-            .max(if usage { Level::Summary } else { Level::None }),
+        least: if usage { Level::Summary } else { Level::None },
         redactor: redactor()?,
         payloads: payloads.cloned(),
         sinks: sinks.telemetry.clone(),
     };
-    let access_level = stack
-        .and_then(|stack| stack.access_logs)
-        .map(|access| access.mode);
-    let access = match (&sinks.access, access_level) {
-        (Some(sinks), Some(level)) => Some(Audience {
-            level,
+    let access_logs = stack.and_then(|stack| stack.access_logs.as_ref());
+    let access = match (&sinks.access, access_logs) {
+        (Some(sinks), Some(access)) => Some(Audience {
+            rules: Ruleset::compile(access.mode, &access.rules, &config.macros)?,
+            least: Level::None,
             redactor: redactor()?,
             payloads: None,
             sinks: sinks.clone(),
@@ -319,6 +324,7 @@ fn stage(
         telemetry: Some(telemetry),
         access,
         policies: Policies::default(),
+        buffers: Buffers::default(),
     })
 }
 

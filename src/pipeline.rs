@@ -4,17 +4,20 @@
 //! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
+mod progress;
+
 use crate::conn::{ConnectionFate, Output, Table};
-use crate::enrich::{Clock, Ids, Processes};
+use crate::enrich::{Clock, Ids, Process, Processes};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::redact::{About, Raw, Redactor};
-use crate::rules::{Decision, Filter, Level};
+use crate::rules::expr::{Buffers, Facts};
+use crate::rules::{Decision, Early, Filter, Level, Ruleset, TransactionFacts};
 use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
-use crate::transaction::{Mark, Transaction};
+use crate::transaction::{Mark, Progress, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -43,6 +46,8 @@ pub struct Stage {
     pub access: Option<Audience>,
     /// Processes whose verdict by the filters is new, for the kernel programs.
     pub policies: Policies,
+    /// Memory of the evaluation of rules.
+    pub buffers: Buffers,
 }
 
 /// Which processes the kernel programs leave out.
@@ -63,9 +68,11 @@ pub enum Policy {
     Forget(u32),
 }
 
-/// Those who get a transaction at one level.
+/// Those who get a transaction at the level that its rules give.
 pub struct Audience {
-    pub level: Level,
+    pub rules: Ruleset,
+    /// The least level, whatever the rules say.
+    pub least: Level,
     pub redactor: Redactor,
     /// The store that objects go to first.
     pub payloads: Option<Arc<PayloadStage>>,
@@ -195,16 +202,44 @@ impl Pipeline {
 }
 
 impl Stage {
-    /// Decides by its executable whether anything of a process can be wanted.
+    /// Decides by what is known of a process alone whether anything of it can be wanted.
     fn judge(&mut self, pid: u32, time: KernelTime) {
         let process = self.processes.get(pid, time);
-        if !self.filter.may_admit(&process) {
+        if !self.filter.may_admit(&process) || self.upper_bound(&process) == Level::None {
             if self.policies.ignored.insert(pid) {
                 self.policies.changes.push(Policy::Ignore(pid));
             }
         } else if self.policies.ignored.remove(&pid) {
             self.policies.changes.push(Policy::Forget(pid));
         }
+    }
+}
+
+impl Stage {
+    /// The highest level that a transaction of this process can get.
+    fn upper_bound(&mut self, process: &Process) -> Level {
+        let facts = Early {
+            process,
+            connection: None,
+        };
+        let audiences = [&self.telemetry, &self.access];
+        let bounds = audiences
+            .into_iter()
+            .flatten()
+            .map(|audience| audience.upper_bound(&facts, &mut self.buffers));
+        bounds.max().unwrap_or(Level::None)
+    }
+
+    /// What each audience gets.
+    fn decide(&mut self, transaction: &Transaction, process: &Process) -> [Option<Decision>; 2] {
+        let facts = TransactionFacts {
+            transaction,
+            process,
+        };
+        [&self.telemetry, &self.access].map(|audience| {
+            let decision = audience.as_ref()?.decide(&facts, &mut self.buffers);
+            (decision.level > Level::None).then_some(decision)
+        })
     }
 }
 
@@ -220,20 +255,28 @@ impl Output for Stage {
             self.judge(raw.0.pid, raw.0.timing.end);
             return ticket.left_out(LeftOut::Filtered);
         }
-        let wanted = |audience: &&Audience| audience.level > Level::None;
-        let telemetry = self.telemetry.as_ref().filter(wanted);
-        let access = self.access.as_ref().filter(wanted);
-        if telemetry.is_none() && access.is_none() {
+        let decisions = self.decide(&raw.0, &process);
+        if decisions.iter().all(Option::is_none) {
+            self.judge(raw.0.pid, raw.0.timing.end);
             return ticket.left_out(LeftOut::LevelNone);
         }
         let start = self.clock.wall(raw.0.timing.start);
         let end = self.clock.wall(raw.0.timing.end);
-        let id = self.ids.transaction();
-        let ids = self.ids.span(raw.0.context.as_ref());
+        let context = raw.0.context.as_ref();
+        let (id, ids) = match raw.0.lasting {
+            Some(lasting) => self.ids.lasting(lasting.number, context),
+            None => (self.ids.transaction(), self.ids.span(context)),
+        };
         let ticket = ticket.shared();
-        let mut audiences = [telemetry, access].into_iter().flatten().peekable();
+        let audiences = [self.telemetry.as_ref(), self.access.as_ref()];
+        let wanted = |(audience, decision): (Option<_>, Option<_>)| Some((audience?, decision?));
+        let mut audiences = audiences
+            .into_iter()
+            .zip(decisions)
+            .filter_map(wanted)
+            .peekable();
         let mut raw = Some(raw);
-        while let Some(audience) = audiences.next() {
+        while let Some((audience, decision)) = audiences.next() {
             // The last audience takes the transaction itself, the one before it a copy.
             let copy = match audiences.peek() {
                 Some(_) => raw.as_ref().map(|raw| Raw(raw.0.clone())),
@@ -243,17 +286,18 @@ impl Output for Stage {
             let about = About {
                 id: id.clone(),
                 process: process.clone(),
-                decision: Decision {
-                    level: audience.level,
-                    rule: None,
-                },
+                decision,
                 start,
                 end,
                 ids: ids.clone(),
             };
-            audience.deliver(copy, about, ticket.clone(), &self.ledger);
+            Audience::deliver(audience, copy, about, ticket.clone(), &self.ledger);
         }
         ticket.taken();
+    }
+
+    fn progress(&mut self, progress: Raw<Progress>) {
+        self.report(&progress);
     }
 
     fn lost(&mut self, reason: Lost, transactions: u64) {
@@ -272,6 +316,25 @@ impl Output for Stage {
 }
 
 impl Audience {
+    fn decide(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Decision {
+        let decision = self.rules.decide(facts, buffers);
+        match decision.level < self.least {
+            true => Decision {
+                level: self.least,
+                rule: None,
+            },
+            false => decision,
+        }
+    }
+
+    fn upper_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
+        self.rules.upper_bound(facts, buffers).max(self.least)
+    }
+
+    fn lower_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
+        self.rules.lower_bound(facts, buffers).max(self.least)
+    }
+
     fn deliver(&self, raw: Raw<Transaction>, about: About, ticket: SharedTicket, ledger: &Ledger) {
         let (redacted, hits) = self.redactor.redact(raw, about);
         for (matcher, count) in hits.iter() {
@@ -320,3 +383,7 @@ impl Ends {
         self.lengths.clear();
     }
 }
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

@@ -7,12 +7,14 @@ use http_support::frames::{
     END_STREAM, Encoder, PREFACE, data, frame, goaway, request, rst, settings,
 };
 use http_support::{Seen, limits};
-use plainspan::conn::{ConnectionFate, Limits, Table};
+use plainspan::conn::{ConnectionFate, Limits, Output, Table};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role, decode};
+use plainspan::redact::Raw;
 use plainspan::telemetry::ledger::Lost;
 use plainspan::transaction::grpc::Counts;
-use plainspan::transaction::{Mark, Transaction};
+use plainspan::transaction::{Mark, Progress, Transaction};
+use std::time::Duration;
 
 /// A client's connection over TLS, with the encoders of both ends.
 struct Bench {
@@ -435,4 +437,62 @@ fn a_call_on_a_connection_that_is_met_late_is_known_by_the_fields_that_are() {
     assert_eq!(got, (Some((1, 5)), Some((2, 6))));
     assert_eq!(call.code.map(|c| c.0), Some(5));
     assert!(calls[1].is_none());
+}
+
+/// Takes reports alone.
+#[derive(Default)]
+struct Reports(Vec<Transaction>);
+
+impl Output for Reports {
+    fn transaction(&mut self, _: Raw<Transaction>) {}
+    fn progress(&mut self, progress: Raw<Progress>) {
+        self.0.push(progress.expose().into_transaction());
+    }
+    fn lost(&mut self, _: Lost, _: u64) {}
+    fn connection(&mut self, _: ConnectionFate) {}
+}
+
+#[test]
+fn streams_that_last_report_each_for_itself() {
+    let mut b = Bench::opened();
+    let table = std::mem::replace(&mut b.table, Table::new(limits()));
+    b.table = table.with_progress(Duration::from_secs(1));
+    b.get(1, "/a");
+    b.get(3, "/b");
+    b.ok(1, 0);
+    b.receive(&data(1, 0, b"hello"));
+    b.builder.wait(1_000_000_000);
+    let mut reports = Reports::default();
+    b.table.tick(b.builder.now, &mut reports);
+    let told: Vec<_> = reports.0.iter().map(row).collect();
+    assert_eq!(told, [want("/a", 200, &[]), want("/b", 0, &[])]);
+    let body = &reports.0[0].response.as_ref().expect("seen").body;
+    assert_eq!((body.size(), body.bytes()), (5, &b""[..]));
+    b.receive(&data(1, END_STREAM, b"!"));
+    let t = b.seen.transactions.pop().expect("it has ended");
+    assert_eq!(t.response.expect("seen").body.bytes(), b"hello!");
+    let number = |t: &Transaction| t.lasting.map(|l| l.number);
+    assert_eq!(t.lasting.map(|l| l.number), number(&reports.0[0]));
+    assert_ne!(number(&reports.0[0]), number(&reports.0[1]));
+}
+
+#[test]
+fn a_call_that_lasts_reports_its_messages_so_far_and_no_code() {
+    let mut b = Bench::opened();
+    let table = std::mem::replace(&mut b.table, Table::new(limits()));
+    b.table = table.with_progress(Duration::from_secs(1));
+    let head = b.client.headers(1, 0, &call("/a.B/C", "1H"));
+    b.send(&[head, data(1, 0, &message(0, b"asked"))].concat());
+    let begun = b.server.headers(1, 0, &ANSWER);
+    b.receive(&begun);
+    let answers = [message(0, b"one"), message(0, b"three")].concat();
+    b.receive(&data(1, 0, &answers));
+    b.builder.wait(1_000_000_000);
+    let mut reports = Reports::default();
+    b.table.tick(b.builder.now, &mut reports);
+    let call = reports.0[0].grpc.as_ref().expect("a call");
+    let counted = |c: Option<Counts>| c.map(|c| (c.messages, c.size));
+    let got = (counted(call.from_client), counted(call.from_server));
+    assert_eq!(got, (Some((1, 5)), Some((2, 8))));
+    assert_eq!(call.code, None);
 }

@@ -141,6 +141,7 @@ fn capture(number: usize) -> Arc<Redacted> {
         context: None,
         websocket: None,
         grpc: None,
+        lasting: None,
     };
     redacted(transaction, number)
 }
@@ -152,6 +153,7 @@ fn content(number: usize, len: usize) -> Vec<u8> {
 
 fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
     let policy = HttpCapture {
+        rules: Vec::new(),
         level: Level::Full,
         object_store: None,
         object_from_level: Level::Summary,

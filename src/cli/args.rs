@@ -68,6 +68,54 @@ pub enum LogFormat {
 pub enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    /// Says what the rules of a configuration make of a transaction
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  plainspan rules explain plainspan.yaml transaction.json\n  \
+        plainspan rules test plainspan.yaml\n  plainspan rules fields"
+    )]
+    Rules(RulesCommand),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum RulesCommand {
+    Explain(ExplainArgs),
+    Test(RulesTestArgs),
+    /// Lists the fields that rules can ask for, with type, when each is known, and meaning
+    #[command(after_help = "Examples:\n  plainspan rules fields")]
+    Fields,
+}
+
+/// Says which rule decides the level of a transaction, and which part of it
+///
+/// The transaction is a payload document as an object store has it, or a JSON object whose keys are fields of rules:
+/// {"http.req.method": "GET", "http.res.status": 500, "http.duration": "2s"}.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  plainspan rules explain plainspan.yaml transaction.json\n  \
+    echo '{\"http.res.status\": 500}' | plainspan rules explain plainspan.yaml -"
+)]
+pub struct ExplainArgs {
+    /// Configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Description of a transaction; `-` for standard input
+    #[arg(value_name = "TRANSACTION.json")]
+    pub transaction: PathBuf,
+}
+
+/// Checks the outcomes that are expected of a configuration's rules
+///
+/// They stand beside the configuration: for plainspan.yaml in plainspan.tests.yaml, a list of
+/// {name, transaction, level, rule, mode}. `transaction` is an object as in `rules explain`, or the name of a file with
+/// one; `level` and `rule` are expected of http_capture, `mode` of access_logs. Exit code 1 when one is not met.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  plainspan rules test plainspan.yaml")]
+pub struct RulesTestArgs {
+    /// Configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// Captures, until it is told to stop (SIGTERM, SIGINT)

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod check;
+pub mod rules;
 pub mod run;
 
 use args::{Cli, Command};
@@ -15,5 +16,6 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
     match &cli.command {
         Command::Run(args) => run::run(args, cli.log),
         Command::Check(args) => check::check(args),
+        Command::Rules(command) => rules::rules(command),
     }
 }

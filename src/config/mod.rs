@@ -17,6 +17,7 @@ mod decode;
 mod environment;
 pub mod file;
 mod groups;
+mod inside;
 mod leaf;
 mod model;
 mod near;
@@ -34,9 +35,11 @@ mod tree;
 
 pub use environment::Environment;
 pub use model::*;
+pub(crate) use near::nearest;
 pub use problem::{Problem, Severity, render};
 pub use sources::{Origin, Source, Sources, describe};
 
+use crate::rules::expr::Macros;
 use build::Builder;
 use decode::Decoder;
 use problem::Problems;
@@ -82,6 +85,8 @@ pub fn load(text: &str, file: &str, environment: &Environment) -> Result<Loaded,
         environment,
         problems: &mut problems,
         sources: Sources::of(file),
+        text,
+        macros: Macros::default(),
     };
     let config = builder.config(&settings);
     let sources = builder.sources;

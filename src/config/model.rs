@@ -45,6 +45,8 @@ pub struct Config {
     /// Attributes put on the resource of every observed service.
     pub resource: BTreeMap<String, String>,
     pub limits: Limits,
+    /// Named expressions that rules may call.
+    pub macros: Vec<Macro>,
 }
 
 impl Config {
@@ -166,11 +168,28 @@ pub struct Stack {
     pub http_metrics: bool,
 }
 
+/// `rulekit.macros`: an expression under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Macro {
+    pub name: String,
+    pub expr: String,
+}
+
+/// An expression and the level that it gives; checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub name: Option<String>,
+    pub expr: String,
+    pub level: Level,
+}
+
 /// Plugin `http_capture`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCapture {
-    /// Absent in the file: `none`.
+    /// Of what no rule applies to. Absent in the file: `none`.
     pub level: Level,
+    /// In their order: the first that applies decides.
+    pub rules: Vec<Rule>,
     /// Store of payloads; None: none is in effect.
     pub object_store: Option<String>,
     /// The lowest level at which an object is written.
@@ -185,11 +204,33 @@ pub struct HttpCapture {
     pub body_as_sent: bool,
 }
 
+impl HttpCapture {
+    /// The highest level that it or one of its rules gives.
+    pub fn highest(&self) -> Level {
+        highest(self.level, &self.rules)
+    }
+}
+
+impl AccessLogs {
+    /// The highest level that it or one of its rules gives.
+    pub fn highest(&self) -> Level {
+        highest(self.mode, &self.rules)
+    }
+}
+
+fn highest(default: Level, rules: &[Rule]) -> Level {
+    rules
+        .iter()
+        .map(|rule| rule.level)
+        .fold(default, Level::max)
+}
+
 impl Default for HttpCapture {
     /// What an absent plugin stands for: nothing is kept.
     fn default() -> Self {
         HttpCapture {
             level: Level::None,
+            rules: Vec::new(),
             object_store: None,
             object_from_level: Level::Summary,
             headers_include: vec!["*".into()],
@@ -202,10 +243,12 @@ impl Default for HttpCapture {
 }
 
 /// Plugin `access_logs`: a line a transaction on stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLogs {
-    /// `summary`, `details` or `full`; `none` writes nothing.
+    /// `summary`, `details` or `full`; `none` writes nothing. Of what no rule applies to.
     pub mode: Level,
+    /// In their order: the first that applies decides.
+    pub rules: Vec<Rule>,
     pub json: bool,
 }
 
@@ -253,6 +296,8 @@ pub struct Tap {
     /// When not empty, only these.
     pub include: Vec<Include>,
     pub trace_context: TraceContextPolicy,
+    /// A transaction that lasts longer reports once in each such time.
+    pub progress: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The nearest known name: what a person probably meant.
 
 /// The name nearest to `word` by edit distance, when it is near enough to be meant: one edit in three letters.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).clamp(1, 3);
     names

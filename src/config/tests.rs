@@ -92,12 +92,12 @@ fn every_key_that_is_acted_on_stands_in_the_reference_file() {
     collect(&settings, &mut written);
     // What is accepted for the sake of QTap's files alone is no advice to anyone.
     let for_qtap = |section: &str, key: &str| {
-        matches!((section, key), (_, "rules") if section == "http_capture.config")
-            || section == "http_capture.config.rules"
-            || section == "tap.endpoints"
+        section == "tap.endpoints"
             || matches!(
                 (section, key),
-                ("tap", "endpoints") | ("tap.filters.custom", "only")
+                ("tap", "endpoints")
+                    | ("tap.filters.custom", "only")
+                    | ("http_capture.config.rules", "format")
             )
     };
     let missing: Vec<_> = known_keys()

@@ -6,7 +6,7 @@ use crate::proto::Sink;
 use crate::redact::Raw;
 use crate::telemetry::ledger::Lost;
 use crate::transaction::pairing::Exchange;
-use crate::transaction::{ConnectionInfo, Message, Timing, TraceContext, Transaction};
+use crate::transaction::{ConnectionInfo, Message, Progress, Timing, TraceContext, Transaction};
 
 /// Makes transactions of what one stream gives, for an [`Output`].
 pub struct Finisher<'a, O> {
@@ -27,6 +27,16 @@ impl<O: Output> Sink for Finisher<'_, O> {
         self.out.transaction(Raw::new(transaction));
     }
 
+    fn progress(&mut self, so_far: Exchange, requests: Dir, ordinal: u64) {
+        if so_far.is_empty() {
+            return;
+        }
+        let connection = socket::info(self.socket, self.conn, self.tls);
+        let transaction = transaction(so_far, requests, ordinal, connection, self.now);
+        let progress = Progress::at(transaction, self.now);
+        self.out.progress(Raw::new(progress));
+    }
+
     fn lost(&mut self, reason: Lost, transactions: u64) {
         self.out.lost(reason, transactions);
     }
@@ -44,6 +54,7 @@ fn transaction(
     let (protocol, marks) = (exchange.protocol(), exchange.marks);
     let websocket = exchange.websocket.take();
     let grpc = call::of(&mut exchange);
+    let lasting = exchange.lasting;
     let (request, response) = exchange.into_parts();
     let headers = request.as_ref().map(|r| &r.headers);
     Transaction {
@@ -63,6 +74,7 @@ fn transaction(
         marks,
         websocket,
         grpc,
+        lasting,
     }
 }
 

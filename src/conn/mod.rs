@@ -20,7 +20,7 @@ pub use table::Table;
 
 use crate::redact::Raw;
 use crate::telemetry::ledger::{Lost, Uncaptured};
-use crate::transaction::{BodyLimits, Transaction};
+use crate::transaction::{BodyLimits, Progress, Transaction};
 
 /// Bounds of what a [`Table`] keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum ConnectionFate {
 /// Takes what a [`Table`] gives.
 pub trait Output {
     fn transaction(&mut self, transaction: Raw<Transaction>);
+    /// A transaction that goes on reports; those who want no reports leave this as it is.
+    fn progress(&mut self, _progress: Raw<Progress>) {}
     /// Transactions that began and can't be told.
     fn lost(&mut self, reason: Lost, transactions: u64);
     fn connection(&mut self, fate: ConnectionFate);

@@ -6,7 +6,7 @@ use crate::event::{ConnId, Data, Dir, KernelTime, TlsId};
 use crate::proto::Piece;
 use crate::proto::{Ending, Sink, http1, http2};
 use crate::telemetry::ledger::Lost;
-use crate::transaction::{BodyLimits, Stamp};
+use crate::transaction::{BodyLimits, Schedule, Stamp};
 
 /// Where the plaintext of a stream comes from: what tells one stream from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,6 +199,24 @@ impl Pair {
             Protocol::Unknown(..) => {}
             Protocol::Http1(session) => session.tick(now, sink),
             Protocol::Http2(session) => session.tick(now, sink),
+        }
+    }
+
+    /// Tells of the transactions that are to report now.
+    pub fn report(&mut self, schedule: &mut Schedule, sink: &mut impl Sink) {
+        match &mut self.protocol {
+            Protocol::Unknown(..) => {}
+            Protocol::Http1(session) => session.report(schedule, sink),
+            Protocol::Http2(session) => session.report(schedule, sink),
+        }
+    }
+
+    /// Transactions are in progress.
+    pub fn is_busy(&self) -> bool {
+        match &self.protocol {
+            Protocol::Unknown(..) => false,
+            Protocol::Http1(session) => session.in_progress() > 0,
+            Protocol::Http2(session) => session.in_progress() > 0,
         }
     }
 

@@ -7,8 +7,10 @@ use super::{ConnectionFate, Limits, Output};
 use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Dir, Event, KernelTime, Source, TlsId};
 use crate::proto::Ending;
 use crate::telemetry::ledger::Lost;
+use crate::transaction::Schedule;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Duration;
 
 /// Of `total_memory`: what is left in use after giving up the streams that are idle longest, in eighths.
 const KEEP_EIGHTHS: u64 = 7;
@@ -28,6 +30,8 @@ pub struct Table {
     /// Streams with a response that waits for its request.
     waiting: Vec<Key>,
     memory: u64,
+    /// None: nobody wants to hear of transactions before they end.
+    schedule: Option<Schedule>,
 }
 
 impl Table {
@@ -40,7 +44,16 @@ impl Table {
             by_pid: IdMap::default(),
             waiting: Vec::new(),
             memory: 0,
+            schedule: None,
         }
+    }
+
+    /// Lets transactions that last longer than `period` report once in each.
+    #[must_use]
+    pub fn with_progress(mut self, period: Duration) -> Self {
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        self.schedule = Some(Schedule::new(period));
+        self
     }
 
     /// Takes one event.
@@ -89,6 +102,19 @@ impl Table {
             pair.listed = false;
             self.with(key, now, out, |pair, sink| pair.tick(now, sink));
         }
+        self.report(now, out);
+    }
+
+    fn report(&mut self, now: KernelTime, out: &mut impl Output) {
+        let Some(mut schedule) = self.schedule.take() else {
+            return;
+        };
+        if schedule.tick(now) {
+            for key in self.keys(|_, pair| pair.is_busy()) {
+                self.with(key, now, out, |pair, sink| pair.report(&mut schedule, sink));
+            }
+        }
+        self.schedule = Some(schedule);
     }
 
     /// The agent stops: what has not ended comes out marked as unfinished. The table is empty then.
@@ -96,7 +122,9 @@ impl Table {
         for key in self.keys(|_, _| true) {
             self.end(key, Ending::Unfinished, now, out);
         }
+        let schedule = self.schedule.take();
         *self = Table::new(self.limits);
+        self.schedule = schedule;
     }
 
     /// Connections that are open.

@@ -14,14 +14,32 @@ const RANDOM: u8 = 0x02;
 pub struct Ids {
     random: fastrand::Rng,
     policy: TraceContextPolicy,
+    /// Of [`Ids::lasting`].
+    seed: u64,
 }
 
 impl Ids {
     pub fn new(policy: TraceContextPolicy) -> Self {
+        let mut random = fastrand::Rng::new();
         Ids {
-            random: fastrand::Rng::new(),
+            seed: random.u64(..),
+            random,
             policy,
         }
+    }
+
+    /// Ids of the transaction and of the span of a request that lasts and carried `context`: for one `number` always
+    /// the same, so that what is told before its end and its end have the same.
+    pub fn lasting(&self, number: u64, context: Option<&TraceContext>) -> (String, SpanIds) {
+        // One step of the generator a number: without spreading them, the numbers' sequences would be alike.
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let seed = fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(ODD)).u64(..);
+        let mut own = Ids {
+            random: fastrand::Rng::with_seed(seed),
+            policy: self.policy,
+            seed: self.seed,
+        };
+        (own.transaction(), own.span(context))
     }
 
     /// Id of a transaction: 32 hex digits.
@@ -62,6 +80,7 @@ impl Ids {
 mod tests {
     use super::*;
     use crate::transaction::TraceContextSource;
+    use std::collections::HashSet;
 
     fn context() -> TraceContext {
         TraceContext {
@@ -90,6 +109,27 @@ mod tests {
         assert_eq!(linked.link, Some(context()));
         let off = Ids::new(TraceContextPolicy::Off).span(Some(&context()));
         assert_eq!((off.parent_span_id, off.link), (None, None));
+    }
+
+    #[test]
+    fn one_that_lasts_keeps_its_ids_and_shares_them_with_no_other() {
+        let ids = Ids::new(TraceContextPolicy::Auto);
+        assert_eq!(ids.lasting(1, None), ids.lasting(1, None));
+        let (mut transactions, mut traces, mut spans) =
+            (HashSet::new(), HashSet::new(), HashSet::new());
+        for number in 1..1000 {
+            let (id, span) = ids.lasting(number, None);
+            assert!(transactions.insert(id), "{number}");
+            assert!(traces.insert(span.trace_id), "{number}");
+            assert!(spans.insert(span.span_id), "{number}");
+        }
+        let (_, adopted) = ids.lasting(1, Some(&context()));
+        assert_eq!(
+            (adopted.trace_id, adopted.parent_span_id),
+            ([7; 16], Some([9; 8]))
+        );
+        let other = Ids::new(TraceContextPolicy::Auto);
+        assert_ne!(other.lasting(1, None), ids.lasting(1, None));
     }
 
     #[test]

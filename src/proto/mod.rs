@@ -33,6 +33,8 @@ pub enum Ending {
 pub trait Sink {
     /// An exchange ended. `requests`: the direction that requests went; `ordinal`: its number, from 0.
     fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64);
+    /// What is known of an exchange that goes on, without content; those who want none leave this as it is.
+    fn progress(&mut self, _so_far: Exchange, _requests: Dir, _ordinal: u64) {}
     /// Transactions that can't be told.
     fn lost(&mut self, reason: Lost, transactions: u64);
 }

@@ -166,6 +166,24 @@ impl Reader {
         self.lanes.iter().map(|l| l.kept + open(l)).sum()
     }
 
+    /// Counts so far, without messages, and what is wrong by now.
+    pub fn so_far(&self) -> (WebSocket, Vec<Mark>) {
+        let [client, server] = &self.lanes;
+        let websocket = WebSocket {
+            from_client: client.frames.counts(),
+            from_server: server.frames.counts(),
+            deflate: self.deflate,
+        };
+        let marks = [
+            (client.gap, Mark::RequestGap),
+            (client.malformed, Mark::RequestMalformed),
+            (server.gap, Mark::ResponseGap),
+            (server.malformed, Mark::ResponseMalformed),
+        ];
+        let set = marks.into_iter().filter(|(set, _)| *set);
+        (websocket, set.map(|(_, mark)| mark).collect())
+    }
+
     /// What was read, and what is wrong with it. `cut`: the connection ended, so that a frame that is not whole was cut off.
     pub fn finish(self, cut: bool) -> (WebSocket, Vec<Mark>) {
         let deflate = self.deflate;

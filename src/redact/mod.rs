@@ -26,8 +26,8 @@ pub use hits::Hits;
 
 use crate::config::{HttpCapture, RedactPlace};
 use crate::enrich::Process;
-use crate::rules::Decision;
-use crate::transaction::{TraceContext, Transaction};
+use crate::rules::{Decision, Level};
+use crate::transaction::{Progress, TraceContext, Transaction};
 use head::Places;
 use names::Rules;
 use regex::bytes::Regex;
@@ -116,6 +116,20 @@ impl Redactor {
         self.heads(&mut transaction, &mut hits);
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level);
+        (Redacted(self.capture(transaction, facts, about)), hits)
+    }
+
+    /// Masks the secrets of `raw`, and removes all header fields: a report is of level summary, whatever the
+    /// transaction's own level is. What was masked is counted at the transaction's end.
+    pub fn redact_progress(&self, raw: Raw<Progress>, about: About) -> RedactedProgress {
+        let mut transaction = raw.0.into_transaction();
+        self.heads(&mut transaction, &mut Hits::new(self.names.clone()));
+        let facts = Facts::read(&transaction);
+        self.cut(&mut transaction, about.decision.level.min(Level::Summary));
+        RedactedProgress(self.capture(transaction, facts, about))
+    }
+
+    fn capture(&self, transaction: Transaction, facts: Facts, about: About) -> Capture {
         let mut ids = about.ids;
         if self.masks_header(b"tracestate") {
             ids.tracestate.clear();
@@ -123,7 +137,7 @@ impl Redactor {
                 link.tracestate.clear();
             }
         }
-        let capture = Capture {
+        Capture {
             id: about.id,
             transaction,
             process: about.process,
@@ -133,8 +147,7 @@ impl Redactor {
             ids,
             facts,
             bodies: self.bodies,
-        };
-        (Redacted(capture), hits)
+        }
     }
 }
 
@@ -172,6 +185,19 @@ impl<T> Raw<T> {
 /// The field is private to this module: nothing else can make one.
 pub struct Redacted(Capture);
 
+/// What is known of a transaction that goes on, redacted: heads without fields, sizes and counts, no content.
+///
+/// The field is private to this module: nothing else can make one.
+pub struct RedactedProgress(Capture);
+
+impl std::ops::Deref for RedactedProgress {
+    type Target = Capture;
+
+    fn deref(&self) -> &Capture {
+        &self.0
+    }
+}
+
 /// One transaction as it leaves the pipeline.
 #[derive(Clone)]
 pub struct Capture {
@@ -202,6 +228,14 @@ pub struct SpanIds {
     pub tracestate: String,
     /// A context to link to, where policy does not adopt it as the parent.
     pub link: Option<TraceContext>,
+}
+
+#[cfg(test)]
+impl RedactedProgress {
+    /// A report as it is, for tests of what comes after redaction.
+    pub(crate) fn for_test(capture: Capture) -> Self {
+        RedactedProgress(capture)
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 pub(crate) fn policy() -> HttpCapture {
     HttpCapture {
+        rules: Vec::new(),
         level: Level::Full,
         object_store: None,
         object_from_level: Level::Summary,
@@ -126,6 +127,7 @@ pub(crate) fn transaction(
         context: None,
         websocket: None,
         grpc: None,
+        lasting: None,
     }
 }
 

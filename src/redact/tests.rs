@@ -330,3 +330,27 @@ fn a_masked_tracestate_is_masked_in_the_contexts_too() {
     let (capture, hits) = redactor.redact(Raw::new(t), about);
     assert!(!leaks(&capture, &hits));
 }
+
+#[test]
+fn a_report_holds_no_header_no_content_and_no_secret() {
+    let fields = [("Authorization", CANARY), ("X-Plain", CANARY)];
+    let mut sent = transaction(&format!("/a?token={CANARY}"), &fields, &fields);
+    let body = super::sample::body(CANARY.as_bytes());
+    sent.response.as_mut().expect("a response").body = body;
+    let redactor = Redactor::new(&policy()).expect("a policy");
+    let raw = Raw::new(Progress::at(sent, crate::event::KernelTime(9)));
+    let told = redactor.redact_progress(raw, about(Level::Full));
+    assert_eq!(told.decision.level, Level::Full);
+    let request = told.transaction.request.as_ref().expect("a request");
+    let response = told.transaction.response.as_ref().expect("a response");
+    assert_eq!(request.target, b"/a?token=REDACTED");
+    assert!(request.headers.is_empty() && response.headers.is_empty());
+    let size = response.body.size();
+    assert_eq!(
+        (response.body.bytes(), size),
+        (&b""[..], CANARY.len() as u64)
+    );
+    let capture = Redacted::for_test(Capture::clone(&told));
+    let all = all_bytes(&capture, &Hits::new(redactor.names.clone()));
+    assert_eq!(memchr::memmem::find(&all, CANARY.as_bytes()), None);
+}

@@ -178,6 +178,7 @@ mod tests {
             exclude: Vec::new(),
             include: Vec::new(),
             trace_context: TraceContextPolicy::Auto,
+            progress: std::time::Duration::from_secs(60),
         }
     }
 
@@ -220,6 +221,7 @@ mod tests {
             context: None,
             websocket: None,
             grpc: None,
+            lasting: None,
         }
     }
 

@@ -2,11 +2,23 @@
 //!
 //! Enters: a raw transaction with its process. Leaves: its [`Level`], and the name of the rule that decided.
 //! Holds: pure; the same transaction and policy give the same level.
-//! The rule language has its place here; until it is there, a stack's default level decides.
+//!
+//! [`expr`] is the rule language, over the [`facts`] of a transaction; a [`Ruleset`] is the ordered list of a plugin's
+//! rules: the first that applies decides, else the plugin's default level.
 
+pub mod described;
+pub mod expr;
+pub mod facts;
 pub mod filter;
+#[cfg(test)]
+mod properties;
+mod ruleset;
+#[cfg(test)]
+pub(crate) mod sample;
 
+pub use facts::{Early, TransactionFacts};
 pub use filter::Filter;
+pub use ruleset::{Rule, RulesError, Ruleset, Verdict};
 
 /// How much of a transaction is kept. Ordered: each level keeps all that the one before it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! One capture to every telemetry sink that is on.
 
-use super::{Delivery, PayloadLink, Sink};
+use super::{Delivery, PayloadLink, ProgressDelivery, Sink};
 use crate::redact::Redacted;
 use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
@@ -16,6 +16,19 @@ impl Fanout {
         Fanout {
             sinks: sinks.into(),
         }
+    }
+
+    /// Whether any of them shows transactions before they end.
+    pub fn takes_progress(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.takes_progress())
+    }
+
+    /// Offers the report to every sink that shows such.
+    pub fn offer_progress(&self, delivery: ProgressDelivery) {
+        for sink in self.sinks.iter().filter(|sink| sink.takes_progress()) {
+            sink.offer_progress(delivery.clone());
+        }
+        delivery.ticket.taken();
     }
 
     /// Offers the capture to every sink; the ticket is held until the last of them is done with it.

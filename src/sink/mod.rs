@@ -5,7 +5,7 @@
 //! Holds: every queue is bounded and never blocks the one who fills it; a destination that fails stalls no other;
 //! each capture's end is told to the ledger, by every signal that was to take it.
 
-use crate::redact::Redacted;
+use crate::redact::{Redacted, RedactedProgress};
 use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
 
@@ -61,8 +61,21 @@ pub struct Delivery {
     pub ticket: SharedTicket,
 }
 
+/// One report of a transaction that lasts, on its way to one telemetry sink.
+#[derive(Clone)]
+pub struct ProgressDelivery {
+    pub progress: Arc<RedactedProgress>,
+    pub ticket: SharedTicket,
+}
+
 /// A telemetry sink: takes deliveries without blocking.
 pub trait Sink: Send + Sync {
     /// Takes the delivery, or tells its ticket why not. Never blocks.
     fn offer(&self, delivery: Delivery);
+
+    /// Whether it shows transactions before they end.
+    fn takes_progress(&self) -> bool;
+
+    /// Takes a report, or tells its ticket why not. Never blocks.
+    fn offer_progress(&self, delivery: ProgressDelivery);
 }

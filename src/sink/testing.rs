@@ -135,6 +135,7 @@ fn transaction(role: Role) -> Transaction {
         context: None,
         websocket: None,
         grpc: None,
+        lasting: None,
     }
 }
 

@@ -204,6 +204,8 @@ pub type RedactedValues = BTreeMap<String, u64>;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     pub transactions: Transactions,
+    /// Reports of transactions that last, by the same reasons; none of them is a transaction.
+    pub progress: Transactions,
     pub signals: BTreeMap<String, Signal>,
     pub connections: Connections,
     pub payloads: Payloads,
@@ -215,7 +217,14 @@ pub struct Snapshot {
 impl Snapshot {
     /// `seen - (exported + in_flight + left_out + lost)` of transactions; 0 where the books balance.
     pub fn imbalance(&self) -> i128 {
-        let t = &self.transactions;
+        self.transactions.imbalance()
+    }
+}
+
+impl Transactions {
+    /// `seen - (exported + in_flight + left_out + lost)`; 0 where the books balance.
+    pub fn imbalance(&self) -> i128 {
+        let t = self;
         let (o, l) = (&t.left_out, &t.lost);
         let gone = [
             t.exported,
@@ -264,12 +273,23 @@ impl Ledger {
 
     /// A transaction was seen: it is in flight until its ticket is settled.
     pub fn transaction_seen(&self) -> Ticket {
+        self.ticket(Book::Transactions)
+    }
+
+    /// A transaction that lasts reports: the report is in flight until its ticket is settled.
+    pub fn progress_seen(&self) -> Ticket {
+        self.ticket(Book::Progress)
+    }
+
+    fn ticket(&self, book: Book) -> Ticket {
         let mut counts = self.lock();
-        counts.transactions.seen += 1;
-        counts.transactions.in_flight += 1;
+        let page = book.page(&mut counts);
+        page.seen += 1;
+        page.in_flight += 1;
         drop(counts);
         Ticket {
             ledger: self.clone(),
+            book,
             settled: false,
         }
     }
@@ -279,9 +299,9 @@ impl Ledger {
         self.lock().transactions.marked.headers_cut += 1;
     }
 
-    fn settle(&self, end: End) {
+    fn settle(&self, book: Book, end: End) {
         let mut counts = self.lock();
-        let t = &mut counts.transactions;
+        let t = book.page(&mut counts);
         t.in_flight -= 1;
         *match end {
             End::Exported => &mut t.exported,
@@ -433,16 +453,33 @@ fn signal<'a>(counts: &'a mut Snapshot, name: &str) -> &'a mut Signal {
         .expect("inserted above where it was absent")
 }
 
+/// What a ticket stands for.
+#[derive(Debug, Clone, Copy)]
+enum Book {
+    Transactions,
+    Progress,
+}
+
+impl Book {
+    fn page(self, counts: &mut Snapshot) -> &mut Transactions {
+        match self {
+            Book::Transactions => &mut counts.transactions,
+            Book::Progress => &mut counts.progress,
+        }
+    }
+}
+
 enum End {
     Exported,
     LeftOut(LeftOut),
     Lost(Lost),
 }
 
-/// One transaction in flight. Dropped without an end it counts as `lost.shutdown`.
+/// One transaction, or one report of one, in flight. Dropped without an end it counts as `lost.shutdown`.
 #[must_use]
 pub struct Ticket {
     ledger: Ledger,
+    book: Book,
     settled: bool,
 }
 
@@ -476,14 +513,14 @@ impl Ticket {
 
     fn end(&mut self, end: End) {
         self.settled = true;
-        self.ledger.settle(end);
+        self.ledger.settle(self.book, end);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.settled {
-            self.ledger.settle(End::Lost(Lost::Shutdown));
+            self.ledger.settle(self.book, End::Lost(Lost::Shutdown));
         }
     }
 }
@@ -594,6 +631,19 @@ mod tests {
         drop(a.clone());
         a.taken();
         assert_eq!(ledger.snapshot().transactions.lost.shutdown, 1);
+    }
+
+    #[test]
+    fn reports_of_transactions_have_books_of_their_own() {
+        let ledger = Ledger::new();
+        ledger.transaction_seen().exported();
+        ledger.progress_seen().shared().lost(Lost::QueueFull);
+        drop(ledger.progress_seen());
+        let s = ledger.snapshot();
+        assert_eq!((s.transactions.seen, s.transactions.exported), (1, 1));
+        let lost = &s.progress.lost;
+        assert_eq!((s.progress.seen, lost.queue_full, lost.shutdown), (2, 1, 1));
+        assert_eq!((s.imbalance(), s.progress.imbalance()), (0, 0));
     }
 
     #[test]

@@ -35,8 +35,19 @@ impl Body {
         }
         let room = limits.max_bytes.saturating_sub(self.bytes.len());
         let take = room.min(content.len());
+        self.grow(take, limits.max_bytes);
         self.bytes.extend_from_slice(&content[..take]);
         self.truncated = take < content.len();
+    }
+
+    /// Makes room for `more` bytes, in steps that double as a vector's do, but never beyond `max`.
+    fn grow(&mut self, more: usize, max: usize) {
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < more {
+            let doubled = self.bytes.capacity().saturating_mul(2).min(max);
+            self.bytes
+                .reserve_exact(more.max(doubled.saturating_sub(len)));
+        }
     }
 
     /// Counts content that is known to exist and was not seen.
@@ -53,6 +64,16 @@ impl Body {
             rest.fill(0);
             self.bytes.truncate(len);
             self.truncated = true;
+        }
+    }
+
+    /// The same without any bytes.
+    pub fn counts(&self) -> Body {
+        Body {
+            bytes: Vec::new(),
+            size: self.size,
+            missing: self.missing,
+            truncated: self.missing > 0,
         }
     }
 
@@ -119,6 +140,22 @@ mod tests {
             (b.bytes(), b.size(), b.truncated()),
             (&b"abcd"[..], 6, true)
         );
+    }
+
+    #[test]
+    fn memory_stays_within_the_limit_however_the_content_comes() {
+        let limits = BodyLimits {
+            capture: true,
+            max_bytes: 1_000_003,
+        };
+        for piece in [1, 7, 16 * 1024, 3_000_000] {
+            let mut b = Body::default();
+            for _ in 0..2_000_000 / piece + 1 {
+                b.push(&vec![b'x'; piece], limits);
+                assert!(b.memory() <= limits.max_bytes, "{piece}");
+            }
+            assert_eq!(b.bytes().len(), limits.max_bytes);
+        }
     }
 
     #[test]

@@ -122,6 +122,19 @@ impl Message {
         }
     }
 
+    /// The same without any byte of its content.
+    pub fn without_content(&self) -> Message {
+        let content = self.content.as_ref().map(|content| match content {
+            Content::Request(r) => Content::Request(r.without_content()),
+            Content::Response(r) => Content::Response(r.without_content()),
+        });
+        Message {
+            content,
+            grpc: self.grpc.clone(),
+            ..*self
+        }
+    }
+
     /// The body; None where there is no head.
     pub fn body_mut(&mut self) -> Option<&mut Body> {
         match self.content.as_mut()? {

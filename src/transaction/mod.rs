@@ -12,6 +12,7 @@ mod headers;
 mod message;
 mod model;
 pub mod pairing;
+mod progress;
 pub mod websocket;
 
 pub use body::{Body, BodyLimits};
@@ -21,3 +22,4 @@ pub use message::{Content, Message, Stamp};
 pub use model::{
     ConnectionInfo, Mark, Marks, Protocol, Request, Response, Timing, TlsInfo, Transaction,
 };
+pub use progress::{Lasting, Progress, Schedule};

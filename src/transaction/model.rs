@@ -2,7 +2,7 @@
 
 use super::grpc::Grpc;
 use super::websocket::WebSocket;
-use super::{Body, Headers, TraceContext};
+use super::{Body, Headers, Lasting, TraceContext};
 use crate::event::{ConnId, KernelTime, Role, TlsId};
 use std::net::SocketAddr;
 
@@ -173,6 +173,22 @@ pub struct Request {
     pub h2_stream: Option<u32>,
 }
 
+impl Request {
+    /// The same without any byte of its content.
+    pub fn without_content(&self) -> Request {
+        Request {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            trailers: self.trailers.clone(),
+            body: self.body.counts(),
+            wire_size: self.wire_size,
+            offset: self.offset,
+            h2_stream: self.h2_stream,
+        }
+    }
+}
+
 /// A response as it was on the wire.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Response {
@@ -185,6 +201,21 @@ pub struct Response {
     pub wire_size: u64,
     /// Status codes of the interim (1xx) responses before this one.
     pub interim: Vec<u16>,
+}
+
+impl Response {
+    /// The same without any byte of its content.
+    pub fn without_content(&self) -> Response {
+        Response {
+            status: self.status,
+            reason: self.reason.clone(),
+            headers: self.headers.clone(),
+            trailers: self.trailers.clone(),
+            body: self.body.counts(),
+            wire_size: self.wire_size,
+            interim: self.interim.clone(),
+        }
+    }
 }
 
 /// Kernel times of a transaction. Over TLS a write counts at the call's entry and a read at its return,
@@ -223,6 +254,8 @@ pub struct Transaction {
     pub websocket: Option<WebSocket>,
     /// It is a call of gRPC, gRPC-Web or Connect.
     pub grpc: Option<Grpc>,
+    /// It reported progress before it ended.
+    pub lasting: Option<Lasting>,
 }
 
 impl Transaction {

@@ -7,8 +7,9 @@
 //! it comes out marked. On a connection that is met in its middle, older requests may still wait for responses: pairs
 //! are held until it is clear that none did, else they come out as two marked halves.
 
+use super::progress::of_transaction;
 use super::websocket::WebSocket;
-use super::{Content, Mark, Marks, Message, Protocol, Stamp};
+use super::{Content, Lasting, Mark, Marks, Message, Protocol, Schedule, Stamp};
 use crate::event::KernelTime;
 use std::collections::VecDeque;
 
@@ -42,6 +43,8 @@ pub struct Exchange {
     pub websocket: Option<WebSocket>,
     /// Its stream of HTTP/2 was broken off: with which error code (RFC 9113 §7), and when.
     pub broken_off: Option<(u32, KernelTime)>,
+    /// It reported progress.
+    pub lasting: Option<Lasting>,
     asked: Asked,
     first: Stamp,
     protocol: Protocol,
@@ -58,6 +61,7 @@ impl Exchange {
             marks: Marks::default(),
             websocket: None,
             broken_off: None,
+            lasting: None,
             asked,
             first,
             protocol,
@@ -84,6 +88,21 @@ impl Exchange {
             exchange.set_response(message);
         }
         exchange
+    }
+
+    /// What is known so far, without content. `request`, `response`: those that are being read.
+    pub fn so_far(&self, request: Option<&Message>, response: Option<&Message>) -> Exchange {
+        let mut copy = Exchange::begin(self.first, self.protocol, self.asked);
+        copy.interim = self.interim.clone();
+        copy.marks = self.marks;
+        copy.lasting = self.lasting;
+        if let Some(message) = self.request.as_ref().or(request) {
+            copy.set_request(message.without_content());
+        }
+        if let Some(message) = self.response.as_ref().or(response) {
+            copy.set_response(message.without_content());
+        }
+        copy
     }
 
     /// First byte of the request; of the response where there is no request.
@@ -390,12 +409,12 @@ impl Pairing {
 
     /// Takes the newest request out, with its interim responses, because another protocol answers it. None: it is not
     /// whole, or others wait too.
-    pub fn hand_over(&mut self) -> Option<(Message, Vec<u16>)> {
+    pub fn hand_over(&mut self) -> Option<(Message, Vec<u16>, Option<Lasting>)> {
         if self.open.len() != 1 || !self.may_switch() {
             return None;
         }
         let exchange = self.open.pop_back()?;
-        Some((exchange.request?, exchange.interim))
+        Some((exchange.request?, exchange.interim, exchange.lasting))
     }
 
     /// A request that began before `time` has no response yet.
@@ -432,6 +451,26 @@ impl Pairing {
             exchange.marks.set(Mark::Reset);
         }
         Some(exchange)
+    }
+
+    /// Gives what is known of each exchange that is to report now. `request`, `response`: those that are being read.
+    pub fn report(
+        &mut self,
+        schedule: &mut Schedule,
+        request: Option<&Message>,
+        response: Option<&Message>,
+        mut give: impl FnMut(Exchange),
+    ) {
+        let asking = self.open.iter().rposition(|e| !e.request_done);
+        let answered = self.open.iter().position(|e| !e.response_done);
+        let response = response.filter(|m| of_transaction(m));
+        for (i, exchange) in self.open.iter_mut().enumerate() {
+            if schedule.due(exchange.first.time, &mut exchange.lasting) {
+                let request = request.filter(|_| asking == Some(i));
+                let response = response.filter(|_| answered == Some(i));
+                give(exchange.so_far(request, response));
+            }
+        }
     }
 
     /// Exchanges that have not ended.

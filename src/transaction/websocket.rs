@@ -40,6 +40,14 @@ impl Frames {
         self.messages.saturating_sub(kept)
     }
 
+    /// The same without messages.
+    pub fn counts(&self) -> Frames {
+        Frames {
+            kept: Vec::new(),
+            ..*self
+        }
+    }
+
     fn memory(&self) -> usize {
         let bytes: usize = self.kept.iter().map(|m| m.bytes.capacity()).sum();
         bytes + self.kept.capacity() * size_of::<WebSocketMessage>()

@@ -279,7 +279,7 @@ fn without_a_file_lines_go_to_stdout_and_nothing_leaves_the_machine() {
         Some(Level::Headers)
     );
     assert_eq!(
-        stack.access_logs.map(|a| (a.mode, a.json)),
+        stack.access_logs.as_ref().map(|a| (a.mode, a.json)),
         Some((Level::Summary, false))
     );
 

@@ -33,5 +33,7 @@ mod programs;
 mod proxy;
 mod python;
 mod rotel;
+mod rules;
+mod streams;
 mod trace_context;
 mod websocket;

@@ -1,6 +1,7 @@
 // HTTP/2 server of Node over TLS.
 //   http2_server.js ADDRESS PORT CERT KEY      prints "ready" when it listens
-// GET answers with what was asked, `.../coded/CODING/N` with N bytes in that content coding; POST reads the body and
+// GET answers with what was asked, `.../coded/CODING/N` with N bytes in that content coding, `.../drip/S`
+// 100 bytes every 0.1 s for S seconds; POST reads the body and
 // answers with its length and SHA-256; an extended CONNECT (RFC 8441) gets back what it sends.
 'use strict';
 const http2 = require('http2');
@@ -23,6 +24,15 @@ const options = {
 };
 
 const server = http2.createSecureServer(options);
+function drip(stream, seconds) {
+  stream.respond({ ':status': 200, 'x-server': 'node' });
+  const timer = setInterval(() => stream.write('.'.repeat(100)), 100);
+  setTimeout(() => {
+    clearInterval(timer);
+    stream.end();
+  }, seconds * 1000);
+}
+
 server.on('stream', (stream, headers) => {
   if (headers[':method'] === 'CONNECT') {
     stream.respond({ ':status': 200, 'x-server': 'node' });
@@ -35,6 +45,8 @@ server.on('stream', (stream, headers) => {
     stream.end(CODINGS[coding](pattern(Number(size))));
     return;
   }
+  const [what, argument] = headers[':path'].split('/').slice(-2);
+  if (what === 'drip') return drip(stream, Number(argument));
   const hash = crypto.createHash('sha256');
   let length = 0;
   stream.on('data', (piece) => {

@@ -13,6 +13,9 @@ Paths, whatever stands before the last but one part:
     .../chunked/N     N bytes in chunks of 1000, with a trailer
     .../close/N       N bytes, no length, ended by the end of the connection
     .../fold/x        an answer with a header that is folded over two lines
+    .../events/S      server-sent events for S seconds, one every `every` seconds (0.1), with `size` bytes of data (40)
+    .../endless/S     a chunk every S seconds, until the client goes
+    .../flood/N       N bytes in chunks of 64 KiB, as fast as they are taken
 POST and PUT read the body and answer with its length, but:
     .../refuse/N      gets status N where it expects 100 (Continue), before it sends a body; the
                       connection stays open
@@ -153,6 +156,40 @@ class Handler(BaseHTTPRequestHandler):
     def get_fold(self, _):
         head = b"HTTP/1.1 200 OK\r\nx-server: python\r\nx-folded: one\r\n\t two\r\ncontent-length: 5\r\n\r\n"
         self.wfile.write(head + b"here\n")
+
+    def begin_chunks(self, content_type):
+        self.send_response(200)
+        self.send_header("x-server", "python")
+        self.send_header("content-type", content_type)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+
+    def chunk(self, piece):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+    def get_events(self, seconds):
+        query = dict(pair.split("=") for pair in self.path.partition("?")[2].split("&") if "=" in pair)
+        every, size = float(query.get("every", "0.1")), int(query.get("size", "40"))
+        self.begin_chunks("text/event-stream")
+        number, end = 0, time.monotonic() + float(seconds)
+        while time.monotonic() < end:
+            number += 1
+            self.chunk(b"id: %d\ndata: %s\n\n" % (number, b"event-canary ".ljust(size, b".")))
+            time.sleep(every)
+        self.chunk(b"")
+
+    def get_endless(self, every):
+        self.begin_chunks("application/octet-stream")
+        while True:
+            self.chunk(pattern(1000))
+            time.sleep(float(every))
+
+    def get_flood(self, size):
+        size, piece = int(size), pattern(64 << 10)
+        self.begin_chunks("application/octet-stream")
+        for start in range(0, size, len(piece)):
+            self.chunk(piece[: size - start])
+        self.chunk(b"")
 
     def get_close(self, size):
         self.send_response(200)

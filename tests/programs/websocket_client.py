@@ -1,6 +1,6 @@
 """WebSocket client over TLS: a text in fragments, a binary message of 70,000 bytes, a ping, then closes with 1000.
 
-    websocket_client.py URL CA
+    websocket_client.py URL CA [SECONDS]     first a text every 0.1 s for so long
 """
 
 import asyncio
@@ -10,9 +10,13 @@ import sys
 from websockets.asyncio.client import connect
 
 
-async def main(url, ca):
+async def main(url, ca, seconds="0"):
     context = ssl.create_default_context(cafile=ca)
     async with connect(url, ssl=context, compression=None) as connection:
+        for _ in range(int(float(seconds) * 10)):
+            await connection.send("again")
+            await connection.recv(), await connection.recv()
+            await asyncio.sleep(0.1)
         for message in [["hel", "lo"], bytes(70000)]:
             await connection.send(message)
             print(await connection.recv())

@@ -4,6 +4,7 @@
 //! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
 
 mod otlp;
+mod rules;
 mod stack;
 mod stores;
 mod tap;
@@ -16,6 +17,7 @@ use super::settings::Fields;
 use super::sources::Sources;
 use super::text::show_size;
 use super::tree::Mark;
+use crate::rules::expr::Macros;
 use std::collections::BTreeMap;
 
 /// What all parts of the building need.
@@ -23,6 +25,10 @@ pub(super) struct Builder<'a> {
     pub environment: &'a Environment,
     pub problems: &'a mut Problems,
     pub sources: Sources,
+    /// The file as written.
+    pub text: &'a str,
+    /// Of the configuration, for its rules.
+    pub macros: Macros,
 }
 
 impl Builder<'_> {
@@ -36,6 +42,7 @@ impl Builder<'_> {
         let mut resource = self.resource(root);
         let event_stores = self.event_stores(services, &mut resource);
         let object_stores = self.object_stores(services);
+        let macros = self.macros(root);
         let stacks = self.stacks(root, &object_stores);
         let tap = self.tap(tap, root, &stacks);
         let limits = self.limits(root.section("limits").unwrap_or(&none));
@@ -46,6 +53,7 @@ impl Builder<'_> {
             tap,
             resource,
             limits,
+            macros,
         };
         self.nothing_leaves(&config, services.mark("event_stores"));
         self.bodies_fit(root, &config);

@@ -4,7 +4,6 @@ use super::Builder;
 use crate::config::model::{
     AccessLogs, HttpCapture, NameMatch, ObjectStore, ObjectStoreKind, RedactRule, Stack,
 };
-use crate::config::problem::quote;
 use crate::config::schema::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES};
 use crate::config::settings::Fields;
 use crate::config::{text, tree::Mark};
@@ -51,7 +50,7 @@ impl Builder<'_> {
                 ("http_capture", Some(config)) => {
                     stack.http_capture = Some(self.http_capture(config, stores))
                 }
-                ("access_logs", Some(config)) => stack.access_logs = Some(access_logs(config)),
+                ("access_logs", Some(config)) => stack.access_logs = Some(self.access_logs(config)),
                 ("report_usage", _) => stack.report_usage = true,
                 ("http_metrics", _) => stack.http_metrics = true,
                 _ => {}
@@ -68,20 +67,23 @@ impl Builder<'_> {
                 "format `text` is not written by this version: payloads are JSON",
             );
         }
-        self.rules(config, level);
+        let rules = self.rules(config, "level");
         let none = Fields::default();
         let headers = config.section("headers").unwrap_or(&none);
         let choice = config.section("object_store").unwrap_or(&none);
         let object_store = self.object_store_in_effect(choice, stores);
-        if level == Level::Full && object_store.is_none() {
+        if object_store.is_none()
+            && let Some(mark) = full_at(config, level)
+        {
             self.problems.warn(
-                config.mark("level"),
+                mark,
                 "level full without an object store in effect: bodies are not kept",
             );
             self.problems.hint("add one to services.object_stores");
         }
         HttpCapture {
             level,
+            rules,
             object_store,
             object_from_level: choice
                 .choice("from_level", &LEVELS)
@@ -97,42 +99,6 @@ impl Builder<'_> {
                 .section("bodies")
                 .and_then(|b| b.bool("as_sent"))
                 .unwrap_or(false),
-        }
-    }
-
-    /// Rules are not evaluated yet. One that lowers the level protects something: to go on without it would leak.
-    fn rules(&mut self, config: &Fields, default: Level) {
-        let rules: Vec<&Fields> = config.sections("rules").collect();
-        let Some(first) = rules.first() else { return };
-        let levels = || {
-            rules
-                .iter()
-                .filter_map(|r| Some((*r, r.choice("level", &LEVELS)?)))
-        };
-        for (rule, level) in levels().filter(|(_, level)| *level < default) {
-            let name = rule
-                .text("name")
-                .map_or("a rule".to_owned(), |n| format!("rule {}", quote(n)));
-            let message = format!(
-                "{name} lowers the level to {}, and rules are not evaluated by this version: more would be kept than the file asks for",
-                level.name()
-            );
-            self.problems.error(rule.mark("level"), message);
-            self.problems.hint(format!(
-                "lower `level` of the stack to {}, or remove the rule",
-                level.name()
-            ));
-        }
-        let effect = match default {
-            Level::None => "`level` is none, so this stack captures nothing".to_owned(),
-            _ => format!("every transaction gets level {}", default.name()),
-        };
-        self.problems.warn(
-            first.mark,
-            format!("rules are not evaluated by this version: {effect}"),
-        );
-        if default == Level::None {
-            self.problems.hint("set `level`");
         }
     }
 
@@ -182,6 +148,14 @@ impl Builder<'_> {
         })
     }
 
+    fn access_logs(&mut self, config: &Fields) -> AccessLogs {
+        AccessLogs {
+            mode: config.choice("mode", &LEVELS).unwrap_or(Level::Summary),
+            rules: self.rules(config, "mode"),
+            json: config.choice("format", &LINE_FORMATS).unwrap_or(false),
+        }
+    }
+
     pub(super) fn checked(&mut self, mark: Mark, what: &str, result: Result<(), String>) {
         if let Err(problem) = result {
             self.problems.error(mark, format!("{what} {problem}"));
@@ -189,10 +163,14 @@ impl Builder<'_> {
     }
 }
 
-fn access_logs(config: &Fields) -> AccessLogs {
-    AccessLogs {
-        mode: config.choice("mode", &LEVELS).unwrap_or(Level::Summary),
-        json: config.choice("format", &LINE_FORMATS).unwrap_or(false),
+/// Where level full is asked for: by the plugin, or by a rule.
+fn full_at(config: &Fields, level: Level) -> Option<Mark> {
+    let of_rule = |rule: &Fields| {
+        (rule.choice("level", &LEVELS) == Some(Level::Full)).then(|| rule.mark("level"))
+    };
+    match level {
+        Level::Full => Some(config.mark("level")),
+        _ => config.sections("rules").find_map(of_rule),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Builder;
 use crate::config::groups;
 use crate::config::model::{
-    Direction, ExeMatch, ExeStrategy, Include, Stack, Tap, TraceContextPolicy,
+    Direction, ExeMatch, ExeStrategy, HttpCapture, Include, Stack, Tap, TraceContextPolicy,
 };
 use crate::config::problem::quote;
 use crate::config::schema::{CONTEXTS, DIRECTIONS, STRATEGIES};
@@ -12,6 +12,10 @@ use crate::config::text;
 use crate::config::tree::Mark;
 use crate::rules::Level;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Default of `tap.progress`.
+const PROGRESS: Duration = Duration::from_secs(60);
 
 type Stacks = BTreeMap<String, Stack>;
 
@@ -44,6 +48,7 @@ impl Builder<'_> {
                 .section("trace")
                 .and_then(|t| t.choice("context", &CONTEXTS))
                 .unwrap_or(TraceContextPolicy::Auto),
+            progress: tap.duration("progress").unwrap_or(PROGRESS),
         }
     }
 
@@ -75,10 +80,17 @@ impl Builder<'_> {
     /// Stacks for single domains are not told apart yet. Where one keeps less than the general one, it protects
     /// something: to go on without it would leak.
     fn endpoints(&mut self, tap: &Fields, http_stack: Option<&str>, stacks: &Stacks) {
-        let level_of = |name: Option<&str>| {
+        let capture = |name: Option<&str>| {
             let stack = name.and_then(|n| stacks.get(n));
-            stack.map_or(Level::None, |s| {
-                s.http_capture.as_ref().map_or(Level::None, |c| c.level)
+            stack.and_then(|s| s.http_capture.as_ref())
+        };
+        let highest = |name| capture(name).map_or(Level::None, HttpCapture::highest);
+        let lowest = |name| {
+            capture(name).map_or(Level::None, |c| {
+                c.rules
+                    .iter()
+                    .map(|rule| rule.level)
+                    .fold(c.level, Level::min)
             })
         };
         for endpoint in tap.sections("endpoints") {
@@ -90,8 +102,8 @@ impl Builder<'_> {
                 continue;
             }
             let domain = quote(endpoint.text("domain").unwrap_or_default());
-            let (here, general) = (level_of(name), level_of(http_stack));
-            if here < general {
+            let (here, general) = (lowest(name), highest(http_stack));
+            if name != http_stack && here < general {
                 let message = format!(
                     "endpoints are not told apart by this version: {domain} would be kept at level {}, not {}",
                     general.name(),
@@ -142,7 +154,10 @@ impl Builder<'_> {
         if self.problems.has_errors() {
             return;
         }
-        let level = stack.http_capture.as_ref().map_or(Level::None, |c| c.level);
+        let level = stack
+            .http_capture
+            .as_ref()
+            .map_or(Level::None, HttpCapture::highest);
         let other = stack.access_logs.is_some() || stack.report_usage || stack.http_metrics;
         if level > Level::None || other {
             return;
@@ -152,18 +167,11 @@ impl Builder<'_> {
             .iter()
             .find(|(n, _)| n == name)
             .and_then(|(_, s)| s.value.section());
-        let has_rules = fields.is_some_and(|f| {
-            f.sections("plugins")
-                .filter_map(|p| p.section("config"))
-                .any(|c| !c.list("rules").is_empty())
-        });
-        if !has_rules {
-            let mark = fields.map_or(tap.mark, |f| f.mark);
-            self.problems
-                .warn(mark, format!("stack {} captures nothing", quote(name)));
-            self.problems
-                .hint("give http_capture a `level`: summary, headers or full");
-        }
+        let mark = fields.map_or(tap.mark, |f| f.mark);
+        self.problems
+            .warn(mark, format!("stack {} captures nothing", quote(name)));
+        self.problems
+            .hint("give http_capture a `level`: summary, headers or full");
     }
 
     fn exclude(&mut self, filters: &Fields) -> Vec<ExeMatch> {

@@ -65,9 +65,7 @@ static TAG: Section = Section {
 
 static RULEKIT: Section = Section {
     name: "rulekit",
-    keys: &[key("macros", List(&Kind::Section(&MACRO)))
-        .ignored("rules are not evaluated by this version, nor are the macros that they use")
-        .idle("[]")],
+    keys: &[key("macros", List(&Kind::Section(&MACRO)))],
 };
 
 static MACRO: Section = Section {

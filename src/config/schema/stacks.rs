@@ -91,7 +91,6 @@ static HTTP_CAPTURE: Section = Section {
     keys: &[
         key("level", Choice(&LEVELS)).default("none"),
         key("format", Choice(&FORMATS)).default("json"),
-        // Looked at in `build::stack`, which warns or refuses.
         key("rules", List(&Kind::Section(&RULE))),
         key("object_store", Kind::Section(&STORE_CHOICE)),
         key("headers", Kind::Section(&HEADERS)),
@@ -198,9 +197,7 @@ static ACCESS_LOGS: Section = Section {
     keys: &[
         key("mode", Choice(&LEVELS)).default("summary"),
         key("format", Choice(&LINE_FORMATS)).default("console"),
-        key("rules", List(&Kind::Section(&ACCESS_RULE)))
-            .ignored("rules are not evaluated by this version: `mode` applies to every transaction")
-            .idle("[]"),
+        key("rules", List(&Kind::Section(&ACCESS_RULE))),
     ],
 };
 

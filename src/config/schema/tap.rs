@@ -7,6 +7,9 @@ use crate::config::table::{Choices, Key, Kind, Section, key};
 use crate::config::text::not_empty;
 use Kind::{Bool, Checked, Choice, Duration, List, Number, Text};
 
+/// In milliseconds.
+const SECOND: u64 = 1000;
+
 const MAX_U32: u64 = u32::MAX as u64;
 
 pub(super) static TAP: Section = Section {
@@ -30,7 +33,7 @@ pub(super) static TAP: Section = Section {
         key("routes", List(&Text)).later().idle("[]"),
         key("route_heuristic", Bool).later().idle("false"),
         key("private_ranges", List(&Text)).later().idle("[]"),
-        key("progress", Duration(1, DAY)).later(),
+        key("progress", Duration(SECOND, DAY)).default("60s"),
         key("java", Bool).later().idle("false"),
     ],
 };

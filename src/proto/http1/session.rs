@@ -17,7 +17,7 @@ use super::switch::{Socket, Switch};
 use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
 use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
-use crate::transaction::{BodyLimits, Content, Message, Stamp};
+use crate::transaction::{BodyLimits, Content, Lasting, Message, Schedule, Stamp};
 
 /// One direction.
 struct Lane {
@@ -71,7 +71,7 @@ pub struct Session {
     requests: Option<Dir>,
     pairing: Pairing,
     /// The request that HTTP/2 answers, and its interim responses.
-    upgrade: Option<(Message, Vec<u16>)>,
+    upgrade: Option<(Message, Vec<u16>, Option<Lasting>)>,
     limits: BodyLimits,
     /// What both directions are now.
     websocket: Option<Box<Socket>>,
@@ -137,6 +137,21 @@ impl Session {
         if overdue && self.coming().is_none() {
             self.match_response(responses, true);
             self.drain(responses, sink);
+        }
+    }
+
+    /// Tells of the transactions that are to report now.
+    pub fn report(&mut self, schedule: &mut Schedule, sink: &mut impl Sink) {
+        let Some(requests) = self.requests else {
+            return;
+        };
+        let reading = |dir: Dir| self.lanes[dir as usize].reader.message();
+        let (request, response) = (reading(requests), reading(other(requests)));
+        let ordinal = self.ordinal;
+        let mut give = |exchange| sink.progress(exchange, requests, ordinal);
+        self.pairing.report(schedule, request, response, &mut give);
+        if let Some(exchange) = self.websocket.as_mut().and_then(|w| w.report(schedule)) {
+            give(exchange);
         }
     }
 

@@ -4,7 +4,7 @@ use super::super::Piece;
 use super::super::websocket::{From, Reader};
 use crate::proto::Ending;
 use crate::transaction::pairing::Exchange;
-use crate::transaction::{BodyLimits, Content, Headers, Mark, Message};
+use crate::transaction::{BodyLimits, Content, Headers, Mark, Message, Schedule};
 
 /// What a response switches both directions to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,19 @@ impl Socket {
     /// It holds a transaction that has not ended.
     pub fn is_open(&self) -> bool {
         self.exchange.is_some()
+    }
+
+    /// The exchange with the counts of what followed so far, where it is to report now.
+    pub fn report(&mut self, schedule: &mut Schedule) -> Option<Exchange> {
+        let exchange = self.exchange.as_mut()?;
+        if !schedule.due(exchange.first().time, &mut exchange.lasting) {
+            return None;
+        }
+        let mut copy = exchange.so_far(None, None);
+        let (websocket, marks) = self.reader.so_far();
+        copy.websocket = Some(websocket);
+        marks.into_iter().for_each(|m| copy.marks.set(m));
+        Some(copy)
     }
 
     /// The exchange with all that followed.

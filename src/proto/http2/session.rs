@@ -10,7 +10,7 @@ use super::stream::{Reset, Stream};
 use super::{LOST_NS, RESET_KEPT, STREAMS_MAX};
 use crate::event::{Dir, KernelTime};
 use crate::telemetry::ledger::Lost;
-use crate::transaction::{BodyLimits, Content, Message, Protocol, Stamp};
+use crate::transaction::{BodyLimits, Content, Message, Protocol, Schedule, Stamp};
 use std::collections::{BTreeMap, VecDeque};
 
 /// `CANCEL` (RFC 9113 §7): what a reset counts as whose code was not seen.
@@ -90,7 +90,7 @@ impl Session {
         if let Some(Content::Request(request)) = &mut request.content {
             request.h2_stream = Some(1);
         }
-        let mut stream = Stream::after_upgrade(request, upgrade.interim);
+        let mut stream = Stream::after_upgrade(request, upgrade.interim, upgrade.lasting);
         stream.counted = stream.memory();
         session.memory += stream.counted;
         session.streams.insert(1, stream);
@@ -126,6 +126,21 @@ impl Session {
         for id in self.pending.clone() {
             if self.streams.get(&id).is_some_and(overdue) {
                 self.finish(id, None, sink);
+            }
+        }
+    }
+
+    /// Tells of the transactions that are to report now.
+    pub fn report(&mut self, schedule: &mut Schedule, sink: &mut impl Sink) {
+        let Some(requests) = self.requests else {
+            return;
+        };
+        for stream in self.streams.values_mut() {
+            if let Some(first) = stream.first()
+                && schedule.due(first.time, &mut stream.lasting)
+                && let Some(exchange) = stream.so_far()
+            {
+                sink.progress(exchange, requests, self.ordinal);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::block::Block;
 use crate::event::KernelTime;
 use crate::transaction::pairing::{Exchange, INTERIM_MAX};
 use crate::transaction::{
-    BodyLimits, Content, Mark, Marks, Message, Protocol, Request, Response, Stamp,
+    BodyLimits, Content, Lasting, Mark, Marks, Message, Protocol, Request, Response, Stamp,
 };
 
 /// `NO_ERROR` (RFC 9113 §7).
@@ -46,13 +46,15 @@ pub struct Stream {
     pub deadline: Option<KernelTime>,
     /// What [`Stream::memory`] said last.
     pub counted: usize,
+    /// It reported progress.
+    pub lasting: Option<Lasting>,
     interim: Vec<u16>,
     unknown: bool,
 }
 
 impl Stream {
     /// Stream 1 of a connection that came from HTTP/1: its request is whole.
-    pub fn after_upgrade(request: Message, interim: Vec<u16>) -> Self {
+    pub fn after_upgrade(request: Message, interim: Vec<u16>, lasting: Option<Lasting>) -> Self {
         Stream {
             request: Side {
                 message: Some(request),
@@ -60,6 +62,7 @@ impl Stream {
                 lost: false,
             },
             interim,
+            lasting,
             ..Stream::default()
         }
     }
@@ -297,16 +300,35 @@ impl Stream {
                 marks.set(mark);
             }
         }
-        let first = [&self.request, &self.response]
-            .into_iter()
-            .find_map(|side| side.message.as_ref())?
-            .first;
+        let first = self.first()?;
         let messages = (self.request.message, self.response.message);
         let mut exchange = Exchange::join(first, Protocol::Http2, messages, self.interim, marks);
         exchange.broken_off = self
             .reset
             .filter(|_| broken_off)
             .map(|reset| (reset.code, reset.time));
+        exchange.lasting = self.lasting;
+        Some(exchange)
+    }
+
+    /// First byte of the request; of the response where there is no request. None: nothing of it is known.
+    pub fn first(&self) -> Option<Stamp> {
+        let messages = [&self.request.message, &self.response.message];
+        messages.into_iter().flatten().next().map(|m| m.first)
+    }
+
+    /// What is known so far, without content. None: nothing.
+    pub fn so_far(&self) -> Option<Exchange> {
+        let mut marks = Marks::default();
+        if self.unknown {
+            marks.set(Mark::HeadersUnknown);
+        }
+        let copy = |side: &Side| side.message.as_ref().map(Message::without_content);
+        let messages = (copy(&self.request), copy(&self.response));
+        let interim = self.interim.clone();
+        let first = self.first()?;
+        let mut exchange = Exchange::join(first, Protocol::Http2, messages, interim, marks);
+        exchange.lasting = self.lasting;
         Some(exchange)
     }
 

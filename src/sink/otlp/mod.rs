@@ -21,7 +21,7 @@ pub use batch::BatchLimits;
 pub use encode::{EncodeOptions, KnownMethods};
 pub use retry::RetryPolicy;
 
-use super::{Delivery, Sink};
+use super::{Delivery, ProgressDelivery, Sink};
 use crate::config::{OtelStore, OtlpEndpoint};
 use crate::telemetry::Ledger;
 use queue::{Queue, Room, Signal};
@@ -127,6 +127,7 @@ impl OtlpSink {
                 let queue = Queue {
                     signal,
                     name: name.into(),
+                    progress: format!("{store_id}/progress").into(),
                     ledger: ledger.clone(),
                     options: encode.clone(),
                     room: Room::new(options.queue_items, options.queue_bytes),
@@ -138,6 +139,12 @@ impl OtlpSink {
             }
         }
         Ok(OtlpSink { lanes })
+    }
+
+    fn logs(&self) -> Option<&Lane> {
+        self.lanes
+            .iter()
+            .find(|lane| lane.queue.signal == Signal::Logs)
     }
 
     /// Sends what waits, until `deadline` at the latest; what is left then is lost as `shutdown`. From the call on
@@ -207,5 +214,17 @@ impl Sink for OtlpSink {
             lane.queue.offer(delivery.clone());
         }
         last.queue.offer(delivery);
+    }
+
+    fn takes_progress(&self) -> bool {
+        self.logs().is_some()
+    }
+
+    fn offer_progress(&self, delivery: ProgressDelivery) {
+        match self.logs() {
+            Some(lane) => lane.queue.offer_progress(delivery),
+            // Nobody was to take it.
+            None => delivery.ticket.taken(),
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::encode::{self, EncodeOptions};
 use crate::enrich::Process;
-use crate::redact::{Capture, Redacted};
+use crate::redact::{Capture, Redacted, RedactedProgress};
 use crate::sink::claim::Claim;
-use crate::sink::{Delivery, PayloadLink};
+use crate::sink::{Delivery, PayloadLink, ProgressDelivery};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
 use prost::Message;
@@ -124,6 +124,7 @@ pub struct Item {
 
 enum Content {
     Capture(Arc<Redacted>, Option<PayloadLink>),
+    Progress(Arc<RedactedProgress>),
     Message(Arc<Process>, Vec<u8>),
 }
 
@@ -152,6 +153,10 @@ impl Item {
     pub fn encode(mut self, signal: Signal, options: &EncodeOptions) -> Encoded {
         let (process, message) = match self.content {
             Content::Message(process, message) => (process, message),
+            Content::Progress(progress) => {
+                let record = encode::progress_record(&progress, SystemTime::now(), options);
+                (progress.process.clone(), record.encode_to_vec())
+            }
             Content::Capture(capture, link) => {
                 let message = signal.encode(&capture, link.as_ref(), options);
                 (capture.process.clone(), message)
@@ -173,6 +178,8 @@ pub struct Queue {
     pub signal: Signal,
     /// `STORE/SIGNAL`.
     pub name: Arc<str>,
+    /// `STORE/progress`: reports go with the log records, and are counted apart.
+    pub progress: Arc<str>,
     pub ledger: Ledger,
     pub options: Arc<EncodeOptions>,
     pub room: Arc<Room>,
@@ -195,6 +202,17 @@ impl Queue {
         } else {
             Content::Capture(capture, delivery.link)
         };
+        self.send(claim, bytes, content);
+    }
+
+    /// Takes a report of a transaction that lasts, or counts it as lost. Never blocks.
+    pub fn offer_progress(&self, delivery: ProgressDelivery) {
+        let claim = Claim::offered(&self.ledger, &self.progress, delivery.ticket);
+        let bytes = delivery.progress.transaction.memory() + OVERHEAD;
+        self.send(claim, bytes, Content::Progress(delivery.progress));
+    }
+
+    fn send(&self, claim: Claim, bytes: usize, content: Content) {
         let Some(reserved) = self.room.reserve(bytes) else {
             claim.lost(Lost::QueueFull);
             return;

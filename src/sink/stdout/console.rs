@@ -41,15 +41,34 @@ pub fn push(
     }
 }
 
-fn line(out: &mut String, capture: &Capture, link: Option<&PayloadLink>, colour: bool) {
+/// Appends the line of a report of a transaction that goes on; the time is that of the report.
+///
+/// ```text
+/// 2023-11-14T22:14:20.000Z curl[42] → GET https://example.com/events 200 goes on after 60.0 s ↑0 B ↓1.2 MiB
+/// ```
+pub fn push_progress(out: &mut String, capture: &Capture) {
     let transaction = &capture.transaction;
-    add(out, format_args!("{} ", rfc3339_millis(capture.start)));
+    add(out, format_args!("{} ", rfc3339_millis(capture.end)));
+    who(out, capture);
+    escape::push(out, encode::progress_line(capture).as_bytes());
+    sizes(out, transaction);
+    marks(out, transaction);
+    out.push('\n');
+}
+
+fn who(out: &mut String, capture: &Capture) {
     escape::push(out, capture.process.name.as_bytes());
-    let arrow = match transaction.role {
+    let arrow = match capture.transaction.role {
         Role::Client => '→',
         Role::Server => '←',
     };
     add(out, format_args!("[{}] {arrow} ", capture.process.pid));
+}
+
+fn line(out: &mut String, capture: &Capture, link: Option<&PayloadLink>, colour: bool) {
+    let transaction = &capture.transaction;
+    add(out, format_args!("{} ", rfc3339_millis(capture.start)));
+    who(out, capture);
     match &transaction.request {
         Some(request) => escape::push(out, &request.method),
         None => out.push_str(REQUEST_NOT_SEEN),

@@ -11,11 +11,11 @@ use std::io::IsTerminal;
 /// A form of lines, each a whole number of them for one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
-    /// For people.
+    /// For people. Shows `detail` at most, and what the level keeps.
     Console { detail: Level, colour: bool },
     /// The span as one flat JSON object a line.
     Spans(EncodeOptions),
-    /// JSON with QTap's keys, one object a line.
+    /// JSON with QTap's keys, one object a line; shows `mode` at most.
     AccessLogs { mode: Level },
 }
 
@@ -34,11 +34,13 @@ impl Form {
     }
 
     /// Of the plugin `access_logs`.
-    pub fn of_access_logs(access: AccessLogs) -> Form {
+    pub fn of_access_logs(access: &AccessLogs) -> Form {
         match access.json {
-            true => Form::AccessLogs { mode: access.mode },
+            true => Form::AccessLogs {
+                mode: access.highest(),
+            },
             false => Form::Console {
-                detail: access.mode,
+                detail: access.highest(),
                 colour: colour(),
             },
         }
@@ -49,7 +51,8 @@ impl Form {
         match self {
             Form::Console { detail, colour } => {
                 let mut text = String::with_capacity(256);
-                console::push(&mut text, capture, link, *detail, *colour);
+                let detail = capture.decision.level.min(*detail);
+                console::push(&mut text, capture, link, detail, *colour);
                 out.extend_from_slice(text.as_bytes());
             }
             Form::Spans(options) => {
@@ -57,9 +60,34 @@ impl Form {
                 out.push(b'\n');
             }
             Form::AccessLogs { mode } => {
-                escape::push_json(out, access::encode(capture, link, *mode));
+                let mode = capture.decision.level.min(*mode);
+                escape::push_json(out, access::encode(capture, link, mode));
                 out.push(b'\n');
             }
+        }
+    }
+
+    /// Whether transactions show before they end: access logs in JSON are read by programs that count lines.
+    pub(super) fn takes_progress(&self) -> bool {
+        match self {
+            Form::Console { .. } | Form::Spans(_) => true,
+            Form::AccessLogs { .. } => false,
+        }
+    }
+
+    /// Appends the line of a report of a transaction that goes on.
+    pub(super) fn push_progress(&self, out: &mut Vec<u8>, capture: &Capture) {
+        match self {
+            Form::Console { .. } => {
+                let mut text = String::with_capacity(256);
+                console::push_progress(&mut text, capture);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Form::Spans(options) => {
+                escape::push_json(out, span::encode_progress(capture, options));
+                out.push(b'\n');
+            }
+            Form::AccessLogs { .. } => {}
         }
     }
 

@@ -18,7 +18,7 @@ mod write;
 
 pub use form::Form;
 
-use super::{Delivery, Sink};
+use super::{Delivery, ProgressDelivery, Sink};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
 use queue::{Limits, Queue};
@@ -57,7 +57,8 @@ impl StdoutSink {
         limits: Limits,
     ) -> io::Result<StdoutSink> {
         let name: Arc<str> = format!("{id}/stdout").into();
-        let queue = Arc::new(Queue::new(name.clone(), ledger, limits));
+        let progress = format!("{id}/progress").into();
+        let queue = Arc::new(Queue::new(name.clone(), progress, ledger, limits));
         let form = Arc::new(form);
         let (running, ended) = watch::channel(());
         let (of_thread, form_of_thread) = (queue.clone(), form.clone());
@@ -90,6 +91,14 @@ impl StdoutSink {
 impl Sink for StdoutSink {
     fn offer(&self, delivery: Delivery) {
         self.queue.offer(delivery, &self.form);
+    }
+
+    fn takes_progress(&self) -> bool {
+        self.form.takes_progress()
+    }
+
+    fn offer_progress(&self, delivery: ProgressDelivery) {
+        self.queue.offer_progress(delivery);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What waits for the writer: bounded by count and by bytes, from the offer to the end of its write.
 
 use super::Form;
-use crate::redact::Redacted;
+use crate::redact::{Redacted, RedactedProgress};
 use crate::sink::claim::Claim;
-use crate::sink::{Delivery, PayloadLink};
+use crate::sink::{Delivery, PayloadLink, ProgressDelivery};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
 use std::collections::VecDeque;
@@ -22,15 +22,18 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// One transaction, as lines or still to become some.
+/// One transaction, or a report of one, as lines or still to become some.
 pub enum Content {
     Capture(Arc<Redacted>, Option<PayloadLink>),
+    Progress(Arc<RedactedProgress>),
     Lines(Vec<u8>),
 }
 
 pub struct Queue {
     /// `STORE/stdout`.
     name: Arc<str>,
+    /// `STORE/progress`.
+    progress: Arc<str>,
     ledger: Ledger,
     limits: Limits,
     state: Mutex<State>,
@@ -64,7 +67,7 @@ struct Item {
 }
 
 impl Queue {
-    pub fn new(name: Arc<str>, ledger: Ledger, limits: Limits) -> Self {
+    pub fn new(name: Arc<str>, progress: Arc<str>, ledger: Ledger, limits: Limits) -> Self {
         let state = State {
             phase: Phase::Open,
             waiting: VecDeque::new(),
@@ -74,6 +77,7 @@ impl Queue {
         };
         Queue {
             name,
+            progress,
             ledger,
             limits,
             state: Mutex::new(state),
@@ -99,6 +103,17 @@ impl Queue {
         } else {
             Content::Capture(capture, link)
         };
+        self.push_or_lose(claim, bytes, content);
+    }
+
+    /// Takes a report of a transaction that lasts, or counts it as lost.
+    pub fn offer_progress(&self, delivery: ProgressDelivery) {
+        let claim = Claim::offered(&self.ledger, &self.progress, delivery.ticket);
+        let bytes = delivery.progress.transaction.memory();
+        self.push_or_lose(claim, bytes, Content::Progress(delivery.progress));
+    }
+
+    fn push_or_lose(&self, claim: Claim, bytes: usize, content: Content) {
         let item = Item {
             claim,
             bytes: bytes + OVERHEAD,

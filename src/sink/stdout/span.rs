@@ -4,6 +4,9 @@
 //! `server`), `trace_id`, `span_id`, `parent_span_id` (absent without one), `status` (`error`, `unset`), `links` (objects
 //! with `trace_id` and `span_id`; absent without any). Then who: `service.name`, `process.pid`,
 //! `process.executable.path` (absent where it is not known). Then the attributes of the span, under their names.
+//!
+//! A report of a transaction that goes on is a line of its own: `timestamp` (of the report), `event.name`, the span's
+//! `trace_id` and `span_id`, who, and the attributes of the log record.
 
 use crate::enrich::rfc3339;
 use crate::redact::Capture;
@@ -22,6 +25,23 @@ pub fn encode(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOpt
         head(j, capture, &span);
         who(j, capture);
         for attribute in &span.attributes {
+            value(j.key(&attribute.key), attribute.value.as_ref());
+        }
+    });
+    json.finish()
+}
+
+/// One JSON object of a report, without a line break.
+pub fn encode_progress(capture: &Capture, options: &EncodeOptions) -> Vec<u8> {
+    let record = encode::progress_record(capture, capture.end, options);
+    let mut json = Json::with_capacity(1024);
+    json.object(|j| {
+        j.key("timestamp").string(&rfc3339(capture.end));
+        j.key("event.name").string(&record.event_name);
+        document::hex(j.key("trace_id"), &record.trace_id);
+        document::hex(j.key("span_id"), &record.span_id);
+        who(j, capture);
+        for attribute in &record.attributes {
             value(j.key(&attribute.key), attribute.value.as_ref());
         }
     });

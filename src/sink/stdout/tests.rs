@@ -254,3 +254,57 @@ async fn a_sink_that_is_dropped_writes_what_it_took() {
     drop(far.go);
     until(|| signal(&ledger).exported == 2);
 }
+
+#[test]
+fn a_report_is_a_line_of_its_own_and_counted_apart() {
+    let spans = Form::Spans(crate::sink::otlp::EncodeOptions::default());
+    let console = Form::Console {
+        detail: Level::Full,
+        colour: false,
+    };
+    assert!(spans.takes_progress() && console.takes_progress() && !form().takes_progress());
+    let ledger = Ledger::new();
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    for form in [spans, console] {
+        let out = Collected(Arc::clone(&taken));
+        let sink = StdoutSink::to(out, "lines", form, ledger.clone(), LIMITS).unwrap();
+        let report = capture(Role::Client);
+        sink.offer_progress(ProgressDelivery {
+            progress: Arc::new(crate::redact::RedactedProgress::for_test(report)),
+            ticket: ledger.progress_seen().shared(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(sink.drain(Instant::now() + Duration::from_secs(10)));
+    }
+    let told = text(&taken);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    let wanted = r#"{"timestamp":"2023-11-14T22:13:20.012300000Z","event.name":"plainspan.http.progress","trace_id":"#;
+    assert!(lines[0].starts_with(wanted), "{told}");
+    let wanted = "2023-11-14T22:13:20.012Z curl[42] → GET https://example.com/a/b?c=d 200 goes on after 0.0 s ↑0 B ↓5 B";
+    assert_eq!(lines[1], wanted);
+    let s = ledger.snapshot();
+    assert_eq!((s.progress.seen, s.progress.exported), (2, 2));
+    assert_eq!(
+        (s.transactions.seen, s.signals["lines/progress"].exported),
+        (0, 2)
+    );
+}
+
+/// Takes all at once.
+struct Collected(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Collected {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

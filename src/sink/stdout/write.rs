@@ -42,6 +42,7 @@ pub fn run(mut out: impl Write, name: &str, form: &Form, queue: &Queue) {
 fn push(buffer: &mut Vec<u8>, form: &Form, content: Content) {
     match content {
         Content::Capture(capture, link) => form.push(buffer, &capture, link.as_ref()),
+        Content::Progress(progress) => form.push_progress(buffer, &progress),
         Content::Lines(lines) => buffer.extend_from_slice(&lines),
     }
 }

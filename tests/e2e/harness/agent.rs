@@ -107,6 +107,11 @@ impl Agent {
         }
     }
 
+    #[allow(dead_code, reason = "the soak tests ask for it")]
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
     pub fn status_address(&self) -> SocketAddr {
         self.status
     }

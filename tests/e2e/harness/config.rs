@@ -62,6 +62,18 @@ impl Config {
         self
     }
 
+    /// Adds a rule to http_capture.
+    pub fn rule(mut self, name: &str, expr: &str, level: &str) -> Config {
+        let config = &mut self.plugins[0]["config"];
+        if config["rules"].is_null() {
+            config["rules"] = json!([]);
+        }
+        if let Some(rules) = config["rules"].as_array_mut() {
+            rules.push(json!({"name": name, "expr": expr, "level": level}));
+        }
+        self
+    }
+
     pub fn access_logs(mut self, mode: &str, format: &str) -> Config {
         self.plugins
             .push(json!({"type": "access_logs", "config": {"mode": mode, "format": format}}));

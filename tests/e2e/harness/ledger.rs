@@ -55,6 +55,13 @@ impl Ledger {
         self.sum(&["transactions", "lost"])
     }
 
+    /// Reports of transactions that last: exported, in flight, and lost by any reason.
+    pub fn progress(&self) -> [u64; 3] {
+        let number = |name| self.get(&["progress", name]);
+        let lost = self.sum(&["progress", "lost"]);
+        [number("exported"), number("in_flight"), lost]
+    }
+
     /// Payloads lost, by any reason.
     pub fn payloads_lost(&self) -> u64 {
         self.sum(&["payloads", "lost"])

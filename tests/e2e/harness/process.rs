@@ -100,6 +100,10 @@ impl Running {
         self.exited().is_none()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the process alone, not to its group.
     pub fn signal(&self, signal: i32) {
         send_signal(self.child.id() as i32, signal)

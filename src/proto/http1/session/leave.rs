@@ -5,8 +5,8 @@ use super::super::super::{Backlog, Ending, Piece, Sink};
 use super::super::reader::Reader;
 use super::{Session, Waiting};
 use crate::event::Dir;
-use crate::transaction::Message;
 use crate::transaction::pairing::{Exchange, Pairing};
+use crate::transaction::{Lasting, Message};
 
 /// What a connection goes on with in HTTP/2 (RFC 7540 §3.2).
 pub struct Upgrade {
@@ -14,6 +14,8 @@ pub struct Upgrade {
     /// The request that stream 1 answers.
     pub request: Message,
     pub interim: Vec<u16>,
+    /// It reported progress.
+    pub lasting: Option<Lasting>,
     /// Number of the next transaction on the connection.
     pub ordinal: u64,
     /// What came after HTTP/1, by [`Dir`].
@@ -66,11 +68,11 @@ impl Session {
 
     /// Both directions go on in HTTP/2. False: nothing was asked that HTTP/2 could answer.
     pub(super) fn upgrade(&mut self, status: u16) -> bool {
-        let Some((request, mut interim)) = self.pairing.hand_over() else {
+        let Some((request, mut interim, lasting)) = self.pairing.hand_over() else {
             return false;
         };
         interim.push(status);
-        self.upgrade = Some((request, interim));
+        self.upgrade = Some((request, interim, lasting));
         for lane in &mut self.lanes {
             lane.waiting = Waiting::Upgrade;
         }
@@ -84,11 +86,12 @@ impl Session {
 
     /// What HTTP/2 goes on with, once the server has switched to it. The session has nothing left then.
     pub fn take_upgrade(&mut self) -> Option<Upgrade> {
-        let (request, interim) = self.upgrade.take()?;
+        let (request, interim, lasting) = self.upgrade.take()?;
         Some(Upgrade {
             requests: self.requests?,
             request,
             interim,
+            lasting,
             ordinal: self.ordinal,
             lanes: self
                 .lanes

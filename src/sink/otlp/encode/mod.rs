@@ -9,6 +9,7 @@ pub mod grpc;
 mod http;
 mod log;
 pub mod names;
+mod progress;
 mod resource;
 mod span;
 mod target;
@@ -18,6 +19,7 @@ mod tests;
 pub use attributes::Attributes;
 pub use http::{KnownMethods, Outcome, Severity, Web, outcome, web};
 pub use log::{REQUEST_NOT_SEEN, line, log_record, status, url};
+pub use progress::{progress_line, progress_record};
 pub use resource::{resource, scope};
 pub use span::{attributes, span};
 

@@ -6,6 +6,8 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 pub const SCOPE: &str = "plainspan";
 /// Event name of log records.
 pub const EVENT: &str = "plainspan.http.transaction";
+/// Event name of the reports of a transaction that goes on.
+pub const PROGRESS_EVENT: &str = "plainspan.http.progress";
 
 pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
 pub const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
@@ -53,6 +55,12 @@ pub const COMPLETE: &str = "plainspan.capture.complete";
 pub const MARKS: &str = "plainspan.capture.marks";
 /// Seconds from the first byte of the request to the first byte of the response.
 pub const TTFB: &str = "plainspan.ttfb";
+/// Which report of its transaction a report is, from 1.
+pub const PROGRESS_REPORT: &str = "plainspan.progress.report";
+/// Seconds from the first byte of the request to the report.
+pub const PROGRESS_DURATION: &str = "plainspan.progress.duration";
+/// How many reports there were of a transaction that has ended; absent where there was none.
+pub const PROGRESS_REPORTS: &str = "plainspan.progress.reports";
 /// Followed by `from_client.` or `from_server.` and what is counted, or by `close_code`.
 pub const WEBSOCKET: &str = "plainspan.websocket.";
 pub const RPC_SYSTEM_NAME: &str = "rpc.system.name";

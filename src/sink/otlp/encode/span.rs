@@ -9,7 +9,7 @@ use crate::redact::Capture;
 use crate::rules::Level;
 use crate::sink::PayloadLink;
 use crate::sink::payload::websocket::counts;
-use crate::transaction::{Headers, Request, Response};
+use crate::transaction::{Headers, Request, Response, Transaction};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::{
     Span, Status,
@@ -135,6 +135,33 @@ pub(super) fn log_attributes(
     list.finish()
 }
 
+/// Attributes of a report of a transaction that goes on: what it is, and how far it has come.
+pub(super) fn progress_attributes(capture: &Capture, options: &EncodeOptions) -> Vec<KeyValue> {
+    let transaction = &capture.transaction;
+    let web = http::web(capture);
+    let mut list = Attributes::with_capacity(24);
+    method(&mut list, capture, options);
+    url(&mut list, capture, &web);
+    list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
+    if let Some(status) = http::status(transaction) {
+        list.int(names::HTTP_RESPONSE_STATUS_CODE, status.into());
+    }
+    sizes(&mut list, capture);
+    list.text(names::TRANSACTION_ID, capture.id.as_str());
+    list.text(names::CAPTURE_LEVEL, capture.decision.level.name());
+    list.maybe_text(names::CAPTURE_RULE, capture.decision.rule.as_deref());
+    marks(&mut list, transaction);
+    ttfb(&mut list, transaction);
+    if let Some(lasting) = transaction.lasting {
+        list.int(names::PROGRESS_REPORT, lasting.reports);
+    }
+    let nanos = transaction.timing.end.since(transaction.timing.start);
+    list.double(names::PROGRESS_DURATION, nanos as f64 / 1e9);
+    websocket(&mut list, capture);
+    grpc::attributes(&mut list, capture, capture.decision.level);
+    list.finish()
+}
+
 fn method(list: &mut Attributes, capture: &Capture, options: &EncodeOptions) {
     let Some(request) = &capture.transaction.request else {
         // Required, and not known: the request was not seen.
@@ -255,10 +282,21 @@ fn own(list: &mut Attributes, capture: &Capture) {
     list.text(names::CAPTURE_LEVEL, capture.decision.level.name());
     list.maybe_text(names::CAPTURE_RULE, capture.decision.rule.as_deref());
     list.bool(names::COMPLETE, transaction.complete());
+    marks(list, transaction);
+    ttfb(list, transaction);
+    if let Some(lasting) = transaction.lasting {
+        list.int(names::PROGRESS_REPORTS, lasting.reports);
+    }
+}
+
+fn marks(list: &mut Attributes, transaction: &Transaction) {
     if !transaction.marks.is_empty() {
         let marks = transaction.marks.iter().map(|m| m.name().to_owned());
         list.texts(names::MARKS, marks);
     }
+}
+
+fn ttfb(list: &mut Attributes, transaction: &Transaction) {
     if let Some(first) = transaction.timing.response_start {
         let nanos = first.since(transaction.timing.start);
         list.double(names::TTFB, nanos as f64 / 1e9);

@@ -766,3 +766,53 @@ fn a_resource_carries_what_the_process_has_and_the_scope_is_ours() {
     assert_eq!(scope.name, "plainspan");
     assert_eq!(scope.version, env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn a_report_is_a_log_record_with_the_ids_of_the_span_and_counts_so_far() {
+    let mut capture = capture_that_lasts();
+    capture.transaction.response.as_mut().expect("one").status = 503;
+    let record = progress_record(&capture, capture.end, &EncodeOptions::default());
+    assert_eq!(record.event_name, "plainspan.http.progress");
+    assert_eq!(record.severity_number, Severity::Info as i32);
+    let span = of(&capture);
+    assert_eq!(
+        (record.trace_id, record.span_id),
+        (span.trace_id, span.span_id)
+    );
+    let attr = |name| find(&record.attributes, name);
+    assert_eq!(attr("plainspan.progress.report"), Some(json!(2)));
+    assert_eq!(attr("plainspan.progress.duration"), Some(json!(0.0123)));
+    assert_eq!(attr("http.response.body.size"), Some(json!(5)));
+    assert_eq!(attr("http.response.status_code"), Some(json!(503)));
+    assert_eq!(attr("plainspan.transaction.id"), text(&capture.id));
+    // Of the end, which nobody knows yet.
+    assert_eq!(
+        (attr("error.type"), attr("plainspan.capture.complete")),
+        (None, None)
+    );
+    let line = progress_line(&capture);
+    assert_eq!(
+        line,
+        "GET https://example.com/a/b?c=d 503 goes on after 0.0 s"
+    );
+    capture.transaction.response = None;
+    assert!(progress_line(&capture).contains(" (no response yet) goes on "));
+}
+
+#[test]
+fn a_span_says_how_many_reports_there_were_of_it() {
+    let told = attr(&capture_that_lasts(), "plainspan.progress.reports");
+    assert_eq!(told, Some(json!(2)));
+    assert_eq!(attr(&client(), "plainspan.progress.reports"), None);
+}
+
+fn capture_that_lasts() -> Capture {
+    use crate::event::KernelTime;
+    let mut schedule = crate::transaction::Schedule::new(10);
+    let mut capture = client();
+    for now in [10, 20] {
+        assert!(schedule.tick(KernelTime(now)));
+        assert!(schedule.due(KernelTime(0), &mut capture.transaction.lasting));
+    }
+    capture
+}

@@ -1,0 +1,81 @@
+//! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has a book of its own in the ledger.
+
+use super::{Audience, Stage};
+use crate::redact::{About, Raw};
+use crate::rules::expr::Known;
+use crate::rules::facts::{TransactionFacts, UpTo};
+use crate::rules::{Decision, Level};
+use crate::sink::ProgressDelivery;
+use crate::telemetry::ledger::LeftOut;
+use crate::transaction::{Progress, Transaction};
+use std::sync::Arc;
+
+impl Stage {
+    /// Takes a report of a transaction that goes on. Its ids are those that the transaction has at its end.
+    pub(super) fn report(&mut self, raw: &Raw<Progress>) {
+        let so_far = raw.0.transaction();
+        let Some(lasting) = so_far.lasting else {
+            return;
+        };
+        let listens = |audience: &&Audience| audience.sinks.takes_progress();
+        let audiences = || [&self.telemetry, &self.access].into_iter().flatten();
+        if !audiences().any(|audience| listens(&audience)) {
+            return;
+        }
+        let ticket = self.ledger.progress_seen();
+        let process = self.processes.get(so_far.pid, so_far.timing.end);
+        if process.is_agent || !self.filter.admits(so_far, &process) {
+            return ticket.left_out(LeftOut::Filtered);
+        }
+        let facts = TransactionFacts {
+            transaction: so_far,
+            process: &process,
+        };
+        let facts = UpTo {
+            facts: &facts,
+            known: known(so_far),
+        };
+        // What the end may still lower to a level is not shown above it now.
+        let wanted: Vec<(&Audience, Level)> = [&self.telemetry, &self.access]
+            .into_iter()
+            .flatten()
+            .filter(listens)
+            .map(|audience| (audience, audience.lower_bound(&facts, &mut self.buffers)))
+            .filter(|(_, level)| *level > Level::None)
+            .collect();
+        if wanted.is_empty() {
+            return ticket.left_out(LeftOut::LevelNone);
+        }
+        let (id, ids) = self.ids.lasting(lasting.number, so_far.context.as_ref());
+        let ticket = ticket.shared();
+        for (audience, level) in wanted {
+            let about = About {
+                id: id.clone(),
+                process: process.clone(),
+                decision: Decision { level, rule: None },
+                start: self.clock.wall(so_far.timing.start),
+                end: self.clock.wall(so_far.timing.end),
+                ids: ids.clone(),
+            };
+            let copy = Raw(raw.0.clone());
+            audience.sinks.offer_progress(ProgressDelivery {
+                progress: Arc::new(audience.redactor.redact_progress(copy, about)),
+                ticket: ticket.clone(),
+            });
+        }
+        ticket.taken();
+    }
+}
+
+/// How much is known of a transaction that goes on.
+fn known(so_far: &Transaction) -> Known {
+    match (&so_far.request, &so_far.response) {
+        (_, Some(_)) => Known::Response,
+        (Some(_), None) => Known::Request,
+        (None, None) => Known::Connection,
+    }
+}
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

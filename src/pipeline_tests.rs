@@ -1,0 +1,157 @@
+//! Levels by rule, from a transaction to the sinks.
+
+use super::*;
+use crate::config::{Direction, TraceContextPolicy};
+use crate::config::{HttpCapture, Macro, Rule, Tap};
+use crate::rules::sample;
+use crate::sink::{Delivery, ProgressDelivery, Sink};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Keeps what it gets: level, rule, whether there are headers and bodies.
+#[derive(Default)]
+struct Kept(Mutex<Vec<(Level, Option<String>, bool)>>);
+
+impl Sink for Kept {
+    fn offer(&self, delivery: Delivery) {
+        let capture = &delivery.capture;
+        let headers = capture
+            .transaction
+            .request
+            .as_ref()
+            .is_some_and(|r| !r.headers.is_empty());
+        let rule = capture.decision.rule.as_deref().map(str::to_owned);
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .push((capture.decision.level, rule, headers));
+        delivery.ticket.taken();
+    }
+
+    fn takes_progress(&self) -> bool {
+        false
+    }
+
+    fn offer_progress(&self, delivery: ProgressDelivery) {
+        delivery.ticket.taken();
+    }
+}
+
+fn rule(name: &str, expr: &str, level: Level) -> Rule {
+    Rule {
+        name: Some(name.into()),
+        expr: expr.into(),
+        level,
+    }
+}
+
+fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept>) {
+    let kept = Arc::new(Kept::default());
+    let macros = [Macro {
+        name: "created".into(),
+        expr: "http.res.status == 201".into(),
+    }];
+    let audience = Audience {
+        rules: Ruleset::compile(default, rules, &macros).expect("rules compile"),
+        least,
+        redactor: Redactor::new(&HttpCapture::default()).expect("a redactor"),
+        payloads: None,
+        sinks: Fanout::new(vec![kept.clone()]),
+    };
+    (audience, kept)
+}
+
+fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
+    let tap = Tap {
+        direction: Direction::All,
+        ignore_loopback: false,
+        http_stack: None,
+        exclude: Vec::new(),
+        include: Vec::new(),
+        trace_context: TraceContextPolicy::Auto,
+        progress: Duration::from_secs(60),
+    };
+    Stage {
+        ledger: Ledger::new(),
+        processes: Processes::new(&BTreeMap::new()),
+        clock: Clock::new(KernelTime(0), UNIX_EPOCH),
+        ids: Ids::new(TraceContextPolicy::Auto),
+        filter: Filter::new(&tap).expect("a filter"),
+        telemetry: Some(telemetry),
+        access,
+        policies: Policies::default(),
+        buffers: Buffers::default(),
+    }
+}
+
+/// A POST to `/api/v2/orders` answered 201 in 1.5 s, of a process that is gone.
+fn give(stage: &mut Stage) {
+    let mut transaction = sample::orders().transaction;
+    transaction.pid = u32::MAX - 1;
+    stage.transaction(Raw::new(transaction));
+}
+
+fn kept(kept: &Kept) -> Vec<(Level, Option<String>, bool)> {
+    kept.0.lock().expect("not poisoned").clone()
+}
+
+#[test]
+fn each_audience_gets_a_transaction_at_the_level_of_its_own_rules() {
+    let rules = [
+        rule("no get", "http.req.method == \"GET\"", Level::None),
+        rule("slow", "http.duration > 1s and created()", Level::Headers),
+        rule("all", "true", Level::Full),
+    ];
+    let (telemetry, spans) = audience(Level::None, &rules, Level::None);
+    let (access, lines) = audience(
+        Level::Full,
+        &[rule("posts", "http.req.method == \"POST\"", Level::Summary)],
+        Level::None,
+    );
+    let mut stage = stage(telemetry, Some(access));
+    give(&mut stage);
+    assert_eq!(kept(&spans), [(Level::Headers, Some("slow".into()), true)]);
+    assert_eq!(
+        kept(&lines),
+        [(Level::Summary, Some("posts".into()), false)]
+    );
+    assert_eq!(stage.ledger.snapshot().transactions.seen, 1);
+}
+
+#[test]
+fn what_every_audience_gives_level_none_is_left_out_and_its_process_too_where_no_rule_can_want_it()
+{
+    for (expr, wanted) in [
+        ("src.process.pid == 7 and http.res.status >= 500", false),
+        ("http.res.status >= 500", true),
+    ] {
+        let (telemetry, spans) = audience(
+            Level::None,
+            &[rule("errors", expr, Level::Full)],
+            Level::None,
+        );
+        let mut stage = stage(telemetry, None);
+        give(&mut stage);
+        assert_eq!(kept(&spans), []);
+        assert_eq!(stage.ledger.snapshot().transactions.left_out.level_none, 1);
+        let expected: &[Policy] = if wanted {
+            &[]
+        } else {
+            &[Policy::Ignore(u32::MAX - 1)]
+        };
+        assert_eq!(stage.policies.changes, expected, "{expr}");
+    }
+}
+
+#[test]
+fn report_usage_gets_a_summary_of_what_rules_leave_out() {
+    let (telemetry, spans) = audience(
+        Level::Headers,
+        &[rule("none", "true", Level::None)],
+        Level::Summary,
+    );
+    let mut stage = stage(telemetry, None);
+    give(&mut stage);
+    assert_eq!(kept(&spans), [(Level::Summary, None, false)]);
+}

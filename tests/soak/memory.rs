@@ -1,0 +1,93 @@
+//! Memory of a process over time.
+
+use std::time::{Duration, Instant};
+
+/// Samples of one process.
+pub struct Watch {
+    name: String,
+    pid: u32,
+    begun: Instant,
+    samples: Vec<Sample>,
+}
+
+struct Sample {
+    at: Duration,
+    /// In KiB, as the kernel gives them.
+    pss: u64,
+    /// Of `pss`: memory that belongs to no file.
+    anonymous: u64,
+}
+
+impl Watch {
+    pub fn new(name: &str, pid: u32) -> Watch {
+        Watch {
+            name: name.to_owned(),
+            pid,
+            begun: Instant::now(),
+            samples: Vec::new(),
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Takes a sample.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn sample(&mut self) {
+        let path = format!("/proc/{}/smaps_rollup", self.pid);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+            let number = number.and_then(|text| text.parse().ok());
+            number.unwrap_or_else(|| panic!("no {name} in {text}"))
+        };
+        self.samples.push(Sample {
+            at: self.elapsed(),
+            pss: field("Pss:"),
+            anonymous: field("Pss_Anon:"),
+        });
+    }
+
+    /// Prints at most 40 of the samples as a table.
+    pub fn print(&self) {
+        println!("\n{}: memory of the agent, KiB", self.name);
+        println!("{:>9} {:>9} {:>9}", "seconds", "PSS", "anonymous");
+        let step = self.samples.len().div_ceil(40).max(1);
+        let last = self.samples.len().saturating_sub(1);
+        for (i, sample) in self.samples.iter().enumerate() {
+            if i % step == 0 || i == last {
+                let (at, pss, anonymous) = (sample.at.as_secs_f64(), sample.pss, sample.anonymous);
+                println!("{at:>9.1} {pss:>9} {anonymous:>9}");
+            }
+        }
+    }
+
+    /// The greatest PSS after the first fifth of the time is at most `growth` KiB above the greatest in it.
+    ///
+    /// # Panics
+    /// When it is not, or when there are too few samples to tell.
+    pub fn assert_flat(&self, growth: u64) {
+        assert!(
+            self.samples.len() >= 10,
+            "{}: {} samples are too few to tell",
+            self.name,
+            self.samples.len()
+        );
+        let (warm_up, rest) = self.samples.split_at(self.samples.len() / 5);
+        let most = |samples: &[Sample]| samples.iter().map(|s| s.pss).max().unwrap_or(0);
+        let (before, after) = (most(warm_up), most(rest));
+        println!(
+            "{}: at most {before} KiB in the warm-up, {after} KiB after it",
+            self.name
+        );
+        assert!(
+            after <= before + growth,
+            "{}: memory grew from {before} to {after} KiB, by more than {growth}",
+            self.name
+        );
+    }
+}
