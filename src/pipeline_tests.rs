@@ -64,13 +64,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
 
 fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
     let tap = Tap {
-        direction: Direction::All,
-        ignore_loopback: false,
-        http_stack: None,
-        exclude: Vec::new(),
-        include: Vec::new(),
-        trace_context: TraceContextPolicy::Auto,
-        progress: Duration::from_secs(60),
+        ..Tap::default()
     };
     Stage {
         ledger: Ledger::new(),

@@ -21,6 +21,7 @@ mod inside;
 mod leaf;
 mod model;
 mod near;
+mod private;
 mod problem;
 mod schema;
 mod secrets;
@@ -35,6 +36,7 @@ mod tree;
 
 pub use environment::Environment;
 pub use model::*;
+pub use private::PrivateRanges;
 pub(crate) use near::nearest;
 pub use problem::{Problem, Severity, render};
 pub use sources::{Origin, Source, Sources, describe};

@@ -61,12 +61,7 @@ impl Line {
         });
         let tap = Tap {
             direction,
-            ignore_loopback: false,
-            http_stack: None,
-            exclude: Vec::new(),
-            include: Vec::new(),
-            trace_context: TraceContextPolicy::Auto,
-            progress: Duration::from_secs(60),
+            ..Tap::default()
         };
         let stage = Stage {
             ledger: Ledger::new(),

@@ -6,7 +6,7 @@
 //! address given without its port has port 0, a port without its address 0.0.0.0.
 
 use super::expr::{Field, FieldId, Known, Lookup, lookup};
-use crate::enrich::Process;
+use crate::enrich::{Identity, Process};
 use crate::event::{KernelTime, Role, TlsId};
 use crate::transaction::{
     ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing, TlsInfo, TraceContext,
@@ -510,6 +510,7 @@ impl Maker {
             started: None,
             netns: None,
             container_id,
+            identity: Identity::default(),
             is_agent: false,
             resource: Vec::new(),
         };

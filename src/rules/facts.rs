@@ -4,7 +4,6 @@
 //! Holds: values that stand in the transaction are borrowed; others are put together in the caller's buffer.
 
 use super::expr::{Facts, Field, FieldId, Known, Number, Presence, Value};
-use super::filter::is_internal;
 use crate::enrich::Process;
 use crate::event::Role;
 use crate::proto::grpc;
@@ -58,7 +57,8 @@ impl Facts for Early<'_> {
                 if remote.is_none() && role == Role::Client && field.def.id == FieldId::Direction {
                     return Presence::NotYet;
                 }
-                match connection(role, local, remote, field.def.id, take) {
+                let internal = internal(self.process, remote);
+                match connection(role, local, remote, internal, field.def.id, take) {
                     Presence::Missing => Presence::NotYet,
                     presence => presence,
                 }
@@ -77,7 +77,8 @@ impl Facts for TransactionFacts<'_> {
             Known::Process => process(self.process, id, take),
             Known::Connection => {
                 let ConnectionInfo { local, remote, .. } = transaction.connection;
-                connection(transaction.role, local, remote, id, take)
+                let internal = internal(self.process, remote);
+                connection(transaction.role, local, remote, internal, id, take)
             }
             Known::Request | Known::Response | Known::End => self.http(field, buffer, take),
         }
@@ -133,10 +134,16 @@ fn process(process: &Process, id: FieldId, take: Take<'_>) -> Presence {
     }
 }
 
+/// None: the peer is not known.
+fn internal(process: &Process, remote: Option<SocketAddr>) -> Option<bool> {
+    remote.map(|remote| process.identity.private.contain(remote.ip()))
+}
+
 fn connection(
     role: Role,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
+    internal: Option<bool>,
     id: FieldId,
     take: Take<'_>,
 ) -> Presence {
@@ -144,7 +151,7 @@ fn connection(
     let port = |address: Option<SocketAddr>| address.map(|a| a.port());
     match id {
         FieldId::Direction => {
-            let values: &[&str] = match (role, remote.map(|a| is_internal(a.ip()))) {
+            let values: &[&str] = match (role, internal) {
                 (Role::Server, _) => &["ingress"],
                 (Role::Client, Some(true)) => &["egress", "egress-internal"],
                 (Role::Client, Some(false)) => &["egress", "egress-external"],
@@ -355,6 +362,11 @@ impl TransactionFacts<'_> {
     }
 }
 
+/// Host that a request is for, with its port where it was written: that of the target, else of the header.
+pub(super) fn authority(request: &Request) -> Option<&[u8]> {
+    Target::of(request).host(request)
+}
+
 /// The parts of a request target (RFC 9112 §3.2).
 struct Target<'a> {
     /// Of the absolute and the authority form.
@@ -416,7 +428,7 @@ impl<'a> Target<'a> {
     }
 }
 
-fn without_port(host: &[u8]) -> &[u8] {
+pub(super) fn without_port(host: &[u8]) -> &[u8] {
     let end = memchr::memrchr(b']', host).map_or(0, |at| at + 1);
     match memchr::memrchr(b':', host) {
         Some(colon) if colon >= end => host.get(..colon).unwrap_or(host),

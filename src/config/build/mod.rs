@@ -10,9 +10,10 @@ mod stores;
 mod tap;
 
 use super::environment::Environment;
-use super::model::{Config, Limits};
+use super::model::{Config, Limits, TagRule};
 use super::near::nearest;
 use super::problem::Problems;
+use super::schema::TAG_SOURCES;
 use super::settings::Fields;
 use super::sources::Sources;
 use super::text::show_size;
@@ -53,6 +54,7 @@ impl Builder<'_> {
             tap,
             resource,
             limits,
+            tags: tags(root),
             macros,
         };
         self.nothing_leaves(&config, services.mark("event_stores"));
@@ -175,4 +177,15 @@ impl Builder<'_> {
         };
         self.problems.hint(hint);
     }
+}
+
+fn tags(root: &Fields) -> Vec<TagRule> {
+    let rule = |fields: &Fields| {
+        Some(TagRule {
+            key: fields.text("key")?.to_owned(),
+            source: fields.choice("source", &TAG_SOURCES)?,
+            location: fields.text("location")?.to_owned(),
+        })
+    };
+    root.sections("tags").filter_map(rule).collect()
 }

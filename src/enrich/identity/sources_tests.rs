@@ -148,7 +148,7 @@ fn rpc_response(reply: Result<Vec<u8>, u8>) -> Response<Listing> {
         Err(status) => status,
     };
     let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", status.into());
+    trailers.insert("grpc-status", u16::from(status).into());
     frames.push(Ok(Frame::trailers(trailers)));
     Response::builder()
         .header("content-type", "application/grpc")

@@ -1,8 +1,13 @@
 //! Processes seen so far.
 
+use super::directory::Directory;
 use super::host::{self, Host};
+use super::identity::{Identity, Lookup, Variables};
 use super::procfs::{self, Facts};
-use super::{Process, resource};
+use super::strategy::Strategy;
+use super::{Process, STRATEGY_VARIABLE, TAGS_VARIABLE, resource};
+use crate::config::{PrivateRanges, TagRule, TagSource};
+use crate::enrich::identity::{Container, Lookups};
 use crate::event::{Exec, KernelTime};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -21,14 +26,42 @@ const MAX: usize = 16_384;
 pub struct Processes {
     known: HashMap<u32, Entry>,
     host: Host,
-    configured: BTreeMap<String, String>,
+    wanted: Wanted,
+    containers: Directory,
     proc: PathBuf,
     etc: PathBuf,
     pruned: KernelTime,
 }
 
+/// What is made of processes beyond what `/proc` says.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Attributes that every resource gets.
+    pub resource: BTreeMap<String, String>,
+    pub tags: Vec<TagRule>,
+    /// Networks that are internal.
+    pub private: PrivateRanges,
+    /// Variables of the environment that are kept, for rules.
+    pub variables: Vec<String>,
+}
+
+impl Wanted {
+    /// All variables to be read, each once.
+    fn complete(mut self) -> Wanted {
+        let of_tags = self.tags.iter().filter(|tag| tag.source == TagSource::Env);
+        let of_tags: Vec<String> = of_tags.map(|tag| tag.location.clone()).collect();
+        self.variables.extend(of_tags);
+        let own = [STRATEGY_VARIABLE, TAGS_VARIABLE].map(str::to_owned);
+        self.variables.extend(own);
+        self.variables.sort();
+        self.variables.dedup();
+        self
+    }
+}
+
 struct Entry {
     process: Arc<Process>,
+    facts: Facts,
     start_boottime_ns: Option<u64>,
     exited: Option<KernelTime>,
     /// When `/proc` was asked last whether this is still the process of the number.
@@ -36,16 +69,26 @@ struct Entry {
 }
 
 impl Processes {
-    /// `configured`: attributes that every resource gets.
+    /// `configured`: attributes that every resource gets. Containers are not asked for.
     pub fn new(configured: &BTreeMap<String, String>) -> Self {
-        Processes::at("/proc".into(), "/etc".into(), configured)
+        let wanted = Wanted {
+            resource: configured.clone(),
+            ..Wanted::default()
+        };
+        Processes::with(wanted, None)
     }
 
-    fn at(proc: PathBuf, etc: PathBuf, configured: &BTreeMap<String, String>) -> Self {
+    /// `lookups`: whom containers are asked of.
+    pub fn with(wanted: Wanted, lookups: Option<Lookups>) -> Self {
+        Processes::at("/proc".into(), "/etc".into(), wanted, lookups)
+    }
+
+    fn at(proc: PathBuf, etc: PathBuf, wanted: Wanted, lookups: Option<Lookups>) -> Self {
         Processes {
             known: HashMap::new(),
             host: Host::read(&proc, &etc),
-            configured: configured.clone(),
+            wanted: wanted.complete(),
+            containers: Directory::new(lookups),
             proc,
             etc,
             pruned: KernelTime::default(),
@@ -55,7 +98,8 @@ impl Processes {
     /// A process has a new program: it is read at once, for it may be gone in a moment.
     pub fn exec(&mut self, exec: &Exec<'_>) {
         self.prune(exec.time);
-        let facts = procfs::read(&self.proc, exec.pid).unwrap_or_else(|| self.departed(exec));
+        let facts = procfs::read(&self.proc, exec.pid, &self.wanted.variables)
+            .unwrap_or_else(|| self.departed(exec));
         self.insert(exec.pid, facts, exec.time);
     }
 
@@ -79,7 +123,7 @@ impl Processes {
             parent_pid: before.and_then(|p| p.parent_pid),
             uid: before.and_then(|p| p.uid),
             netns: before.and_then(|p| p.netns),
-            container_id: before.and_then(|p| p.container_id.clone()),
+            cgroups: before.map(|p| p.identity.cgroups.clone()).unwrap_or_default(),
             ..Facts::default()
         }
     }
@@ -104,21 +148,61 @@ impl Processes {
                     .is_some_and(|start| Some(start) != entry.start_boottime_ns);
             if !reused {
                 entry.confirmed = entry.confirmed.max(at);
+                if let Some(id) = &entry.process.container_id {
+                    // Asks again where that is due; the answer comes by itself.
+                    self.containers.get(id, at);
+                }
                 return entry.process.clone();
             }
         }
         self.prune(at);
-        let facts = procfs::read(&self.proc, pid).unwrap_or_default();
+        let facts = procfs::read(&self.proc, pid, &self.wanted.variables).unwrap_or_default();
         self.insert(pid, facts, at)
     }
 
+    /// Takes the answers of runtimes; returns the processes of which more is known now.
+    pub fn news(&mut self) -> Vec<u32> {
+        let mut changed = Vec::new();
+        while let Some(id) = self.containers.news() {
+            self.renew(&id, &mut changed);
+        }
+        changed
+    }
+
+    /// Gives up what no runtime answered in time; returns the processes concerned.
+    pub fn give_up(&mut self, now: KernelTime) -> Vec<u32> {
+        let mut changed = Vec::new();
+        for id in self.containers.give_up(now) {
+            self.renew(&id, &mut changed);
+        }
+        changed
+    }
+
+    /// Makes the processes of a container anew.
+    fn renew(&mut self, container: &str, changed: &mut Vec<u32>) {
+        let mut known = std::mem::take(&mut self.known);
+        for (pid, entry) in &mut known {
+            if entry.process.container_id.as_deref() == Some(container) {
+                let (lookup, found) = self.containers.get(container, entry.confirmed);
+                entry.process = Arc::new(self.process(*pid, &entry.facts, lookup, found));
+                changed.push(*pid);
+            }
+        }
+        self.known = known;
+    }
+
     fn insert(&mut self, pid: u32, facts: Facts, at: KernelTime) -> Arc<Process> {
-        let process = Arc::new(self.process(pid, &facts));
+        let (lookup, container) = match facts.cgroups.container() {
+            Some(id) => self.containers.get(&id, at),
+            None => (Lookup::None, None),
+        };
+        let process = Arc::new(self.process(pid, &facts, lookup, container));
         self.known.insert(
             pid,
             Entry {
                 process: process.clone(),
                 start_boottime_ns: facts.start_boottime_ns,
+                facts,
                 exited: None,
                 confirmed: at,
             },
@@ -126,7 +210,13 @@ impl Processes {
         process
     }
 
-    fn process(&self, pid: u32, facts: &Facts) -> Process {
+    fn process(
+        &self,
+        pid: u32,
+        facts: &Facts,
+        lookup: Lookup,
+        container: Option<Arc<Container>>,
+    ) -> Process {
         let base = facts.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
         let name = base
             .filter(|base| !base.is_empty())
@@ -135,14 +225,33 @@ impl Processes {
             .to_owned();
         let owner = facts.uid.and_then(|uid| host::user(&self.etc, uid));
         let started = facts.start_boottime_ns.and_then(|start| self.wall(start));
+        let mut identity = Identity {
+            cgroups: facts.cgroups.clone(),
+            env: Variables(facts.variables.clone()),
+            private: self.wanted.private.clone(),
+            ..Identity::default()
+        };
+        identity.set(lookup, container, &self.wanted.tags);
+        if let Some(text) = identity.env.get(STRATEGY_VARIABLE) {
+            let exe = facts.exe.as_deref().unwrap_or(&name);
+            match Strategy::parse(text, exe) {
+                Ok(strategy) => identity.strategy = strategy,
+                Err(error) => {
+                    tracing::debug!(pid, %error, "{STRATEGY_VARIABLE} of a process is not followed");
+                }
+            }
+        }
+        let container_id = facts.cgroups.container();
         let resource = resource::attributes(&resource::Sources {
             pid,
             name: &name,
             facts,
+            container_id: container_id.as_deref(),
+            identity: &identity,
             owner: owner.as_deref(),
             started,
             host: &self.host,
-            configured: &self.configured,
+            configured: &self.wanted.resource,
         });
         Process {
             pid,
@@ -153,7 +262,8 @@ impl Processes {
             owner,
             started,
             netns: facts.netns,
-            container_id: facts.container_id.clone(),
+            container_id,
+            identity,
             is_agent: pid == std::process::id(),
             resource,
         }
@@ -221,7 +331,7 @@ mod tests {
     }
 
     fn at(proc: &Path) -> Processes {
-        Processes::at(proc.to_owned(), proc.to_owned(), &BTreeMap::new())
+        Processes::at(proc.to_owned(), proc.to_owned(), Wanted::default(), None)
     }
 
     fn exec(pid: u32, path: &'static [u8]) -> Exec<'static> {

@@ -57,10 +57,10 @@ impl Directory {
             }
             return (slot.lookup, slot.container.clone());
         }
+        let open = lookups.ask(id);
         if self.known.len() >= MAX {
             self.make_room();
         }
-        let open = lookups.ask(id);
         let lookup = match open {
             true => Lookup::Pending,
             false => Lookup::Unavailable,

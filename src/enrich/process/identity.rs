@@ -1,7 +1,7 @@
 //! What is known of a process beside its program: groups, container, pod, chosen variables, tags, strategy.
 
 use super::strategy::Strategy;
-use crate::config::{TagRule, TagSource};
+use crate::config::{PrivateRanges, TagRule, TagSource};
 use crate::enrich::identity::{Cgroups, Container, Pod};
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Identity {
     pub tags: Vec<Tag>,
     /// What the process's environment asks for (`QPOINT_STRATEGY`).
     pub strategy: Strategy,
+    /// Peers that are internal to it.
+    pub private: PrivateRanges,
 }
 
 /// How far the look-up of a process's container is.
