@@ -1,20 +1,24 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
+mod identity;
+mod stacks;
+
+use stacks::Payloads;
+
 use crate::capture::{self, Capture, Shared};
 use crate::config::{
-    AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore,
+    AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore,
 };
 use crate::conn::{self, Table};
-use crate::enrich::{Ids, Processes};
-use crate::pipeline::{Audience, Pipeline, Policies, Stage, Witness};
+use crate::enrich::Ids;
+use crate::pipeline::{Held, Pipeline, Plugins, Policies, Stacks, Stage, Witness};
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
-use crate::redact::Redactor;
 use crate::rules::expr::Buffers;
-use crate::rules::{Filter, Level, Ruleset};
+use crate::rules::{Filter, Level};
 use crate::sink::otlp::{KnownMethods, OtlpOptions, OtlpSink};
-use crate::sink::payload::{PayloadOptions, PayloadStage};
+use crate::sink::payload::PayloadStage;
 use crate::sink::stdout::{Form, StdoutSink};
 use crate::sink::{Fanout, Sink};
 use crate::telemetry::Ledger;
@@ -22,6 +26,7 @@ use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,7 +81,7 @@ struct Agent {
     ledger: Ledger,
     finder: FinderHandle,
     capture: Capture,
-    payloads: Option<Arc<PayloadStage>>,
+    payloads: Vec<Arc<PayloadStage>>,
     otlp: Vec<Arc<OtlpSink>>,
     stdout: Vec<Arc<StdoutSink>>,
 }
@@ -89,8 +94,8 @@ impl Agent {
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let sinks = Sinks::start(config, &ledger, runtime)?;
-        let payloads = payload_stage(config, &sinks.telemetry, &ledger, runtime)?;
-        let stage = stage(config, &sinks, payloads.as_ref(), &ledger)?;
+        let payloads = Payloads::start(config, &sinks.telemetry, &ledger, runtime)?;
+        let stage = stage(config, &sinks, &payloads, &ledger, runtime)?;
         let table = Table::new(limits(config)).with_progress(config.tap.progress);
 
         let kernel = Kernel::load(&KernelOptions {
@@ -123,7 +128,7 @@ impl Agent {
             ledger,
             finder,
             capture,
-            payloads,
+            payloads: payloads.stages(),
             otlp: sinks.otlp,
             stdout: sinks.stdout,
         })
@@ -134,8 +139,9 @@ impl Agent {
         self.finder.stop();
         self.capture.stop();
         runtime.block_on(async {
-            if let Some(payloads) = &self.payloads {
-                payloads.drain(Instant::now() + DRAIN).await;
+            let deadline = Instant::now() + DRAIN;
+            for payloads in &self.payloads {
+                payloads.drain(deadline).await;
             }
             let deadline = Instant::now() + DRAIN;
             for sink in &self.otlp {
@@ -176,21 +182,18 @@ fn telemetry_stores(config: &Config) -> Vec<&EventStore> {
     stores
 }
 
+/// As much as any of the stacks wants: which one a transaction goes through shows when it is over.
 fn limits(config: &Config) -> conn::Limits {
-    let capture = config
-        .http_stack()
-        .and_then(|stack| stack.http_capture.as_ref());
-    let access = config
-        .http_stack()
-        .and_then(|stack| stack.access_logs.as_ref());
-    let levels = [
-        capture.map(HttpCapture::highest),
-        access.map(AccessLogs::highest),
-    ];
+    let captures = || config.stacks.values().flat_map(|stack| &stack.http_capture);
+    let access = config.stacks.values().flat_map(|stack| &stack.access_logs);
+    let mut levels = captures()
+        .map(HttpCapture::highest)
+        .chain(access.map(AccessLogs::highest));
+    let most = captures().map(|capture| capture.body_max_bytes).max();
     conn::Limits {
         body: BodyLimits {
-            capture: levels.contains(&Some(Level::Full)),
-            max_bytes: capture.map_or(HttpCapture::default().body_max_bytes, |c| c.body_max_bytes),
+            capture: levels.any(|level| level == Level::Full),
+            max_bytes: most.unwrap_or(HttpCapture::default().body_max_bytes),
         },
         connection_memory: config.limits.connection_memory,
         // The rest of the budget is for what waits in the sinks.
@@ -201,7 +204,8 @@ fn limits(config: &Config) -> conn::Limits {
 /// Everything that captures go to, as started.
 struct Sinks {
     telemetry: Fanout,
-    access: Option<Fanout>,
+    /// Lines of `access_logs`, by the stack's name.
+    access: BTreeMap<String, Fanout>,
     otlp: Vec<Arc<OtlpSink>>,
     stdout: Vec<Arc<StdoutSink>>,
 }
@@ -235,18 +239,23 @@ impl Sinks {
                 EventStoreKind::Disabled => {}
             }
         }
-        let access_logs = config
-            .http_stack()
-            .and_then(|stack| stack.access_logs.as_ref());
-        let access = match access_logs.filter(|access| access.highest() > Level::None) {
-            Some(access) => {
-                let form = Form::of_access_logs(access);
-                let sink = Arc::new(StdoutSink::start("access_logs", form, ledger.clone())?);
-                stdout.push(sink.clone());
-                Some(Fanout::new(vec![sink]))
+        let mut access = BTreeMap::new();
+        for (name, stack) in &config.stacks {
+            let Some(logs) = stack.access_logs.as_ref() else {
+                continue;
+            };
+            if logs.highest() == Level::None {
+                continue;
             }
-            None => None,
-        };
+            let id = match config.tap.http_stack.as_ref() == Some(name) {
+                true => "access_logs".to_owned(),
+                false => format!("access_logs.{name}"),
+            };
+            let form = Form::of_access_logs(logs);
+            let sink = Arc::new(StdoutSink::start(&id, form, ledger.clone())?);
+            stdout.push(sink.clone());
+            access.insert(name.clone(), Fanout::new(vec![sink]));
+        }
         Ok(Sinks {
             telemetry: Fanout::new(telemetry),
             access,
@@ -256,73 +265,36 @@ impl Sinks {
     }
 }
 
-/// Starts the store that payloads go to, where the configuration has one in effect.
-fn payload_stage(
-    config: &Config,
-    telemetry: &Fanout,
-    ledger: &Ledger,
-    runtime: &Handle,
-) -> anyhow::Result<Option<Arc<PayloadStage>>> {
-    let Some((store, capture)) = payload_store(config) else {
-        return Ok(None);
-    };
-    let options = PayloadOptions {
-        from_level: capture.object_from_level,
-        max_queued_bytes: usize::try_from(config.limits.memory / 4)?,
-        ..PayloadOptions::default()
-    };
-    let telemetry = telemetry.clone();
-    let next = Arc::new(move |capture, link, ticket| telemetry.deliver(capture, link, ticket));
-    let stage = PayloadStage::start(store, options, ledger.clone(), runtime, next)?;
-    Ok(Some(Arc::new(stage)))
-}
-
-fn payload_store(config: &Config) -> Option<(&ObjectStore, &HttpCapture)> {
-    let capture = config.http_stack()?.http_capture.as_ref()?;
-    let id = capture.object_store.as_ref()?;
-    let store = config.object_stores.iter().find(|store| store.id == *id)?;
-    Some((store, capture))
-}
-
 /// Who gets transactions, and at which level.
 fn stage(
     config: &Config,
     sinks: &Sinks,
-    payloads: Option<&Arc<PayloadStage>>,
+    payloads: &Payloads,
     ledger: &Ledger,
+    runtime: &Handle,
 ) -> anyhow::Result<Stage> {
-    let stack = config.http_stack();
-    let capture = stack.and_then(|stack| stack.http_capture.clone());
-    let usage = stack.is_some_and(|stack| stack.report_usage);
-    let settings = capture.unwrap_or_default();
-    let redactor = || Redactor::new(&settings);
-    let telemetry = Audience {
-        rules: Ruleset::compile(settings.level, &settings.rules, &config.macros)?,
-        // `report_usage` asks for a summary of everything.
-        least: if usage { Level::Summary } else { Level::None },
-        redactor: redactor()?,
-        payloads: payloads.cloned(),
-        sinks: sinks.telemetry.clone(),
-    };
-    let access_logs = stack.and_then(|stack| stack.access_logs.as_ref());
-    let access = match (&sinks.access, access_logs) {
-        (Some(sinks), Some(access)) => Some(Audience {
-            rules: Ruleset::compile(access.mode, &access.rules, &config.macros)?,
-            least: Level::None,
-            redactor: redactor()?,
-            payloads: None,
-            sinks: sinks.clone(),
-        }),
-        _ => None,
-    };
+    let mut general = Plugins::default();
+    let mut others = Vec::new();
+    for (name, stack) in &config.stacks {
+        let plugins = Plugins {
+            telemetry: Some(stacks::telemetry(config, stack, sinks, payloads.of(name))?),
+            access: stacks::access(config, stack, sinks.access.get(name))?,
+        };
+        match config.tap.http_stack.as_ref() == Some(name) {
+            true => general = plugins,
+            false => others.push((name.clone(), plugins)),
+        }
+    }
     Ok(Stage {
         ledger: ledger.clone(),
-        processes: Processes::new(&config.resource),
+        processes: identity::processes(config, runtime)?,
         clock: time::clock(),
         ids: Ids::new(config.tap.trace_context),
         filter: Filter::new(&config.tap)?,
-        telemetry: Some(telemetry),
-        access,
+        telemetry: general.telemetry,
+        access: general.access,
+        stacks: Stacks::new(&config.tap, others),
+        held: Held::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     })

@@ -4,10 +4,15 @@
 //! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
+mod held;
 mod progress;
+mod stacks;
+
+pub use held::Held;
+pub use stacks::{Choice, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
-use crate::enrich::{Clock, Ids, Process, Processes};
+use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::redact::{About, Raw, Redactor};
@@ -16,7 +21,7 @@ use crate::rules::{Decision, Early, Filter, Level, Ruleset, TransactionFacts};
 use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
-use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
+use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket, Ticket};
 use crate::transaction::{Mark, Progress, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,6 +49,10 @@ pub struct Stage {
     pub telemetry: Option<Audience>,
     /// Lines of `access_logs`.
     pub access: Option<Audience>,
+    /// The stacks beside the general one, which `telemetry` and `access` are of.
+    pub stacks: Stacks,
+    /// Transactions that wait for their process's identity.
+    pub held: Held,
     /// Processes whose verdict by the filters is new, for the kernel programs.
     pub policies: Policies,
     /// Memory of the evaluation of rules.
@@ -160,6 +169,7 @@ impl Pipeline {
         }
         ends.clear();
         self.ends = ends;
+        self.stage.news();
     }
 
     /// What the kernel programs have to know, since the last call.
@@ -171,12 +181,14 @@ impl Pipeline {
     pub fn tick(&mut self, now: KernelTime, clock: Clock) {
         self.stage.clock = clock;
         self.table.tick(now, &mut self.stage);
+        self.stage.give_up(now);
     }
 
     /// The agent stops: what is unfinished leaves, marked.
     pub fn finish(&mut self, now: KernelTime) {
         self.apply_ends();
         self.table.finish(now, &mut self.stage);
+        self.stage.release(true);
     }
 
     /// Connections and sessions followed now.
@@ -186,7 +198,7 @@ impl Pipeline {
 
     /// Bytes held for them.
     pub fn memory(&self) -> u64 {
-        self.table.memory()
+        self.table.memory() + self.stage.held.memory()
     }
 
     fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {
@@ -205,7 +217,16 @@ impl Stage {
     /// Decides by what is known of a process alone whether anything of it can be wanted.
     fn judge(&mut self, pid: u32, time: KernelTime) {
         let process = self.processes.get(pid, time);
-        if !self.filter.may_admit(&process) || self.upper_bound(&process) == Level::None {
+        self.judge_process(&process);
+    }
+
+    fn judge_process(&mut self, process: &Arc<Process>) {
+        let pid = process.pid;
+        // Of one that is gone nothing is copied; its number may be another's soon.
+        if !self.processes.lives(process) {
+            return;
+        }
+        if !self.filter.may_admit(process) || self.upper_bound(process) == Level::None {
             if self.policies.ignored.insert(pid) {
                 self.policies.changes.push(Policy::Ignore(pid));
             }
@@ -222,42 +243,76 @@ impl Stage {
             process,
             connection: None,
         };
-        let audiences = [&self.telemetry, &self.access];
-        let bounds = audiences
-            .into_iter()
-            .flatten()
+        // A pod's label or a domain may choose any of the stacks.
+        let general = [&self.telemetry, &self.access].into_iter().flatten();
+        let bounds = general
+            .chain(self.stacks.others())
             .map(|audience| audience.upper_bound(&facts, &mut self.buffers));
         bounds.max().unwrap_or(Level::None)
     }
 
     /// What each audience gets.
-    fn decide(&mut self, transaction: &Transaction, process: &Process) -> [Option<Decision>; 2] {
+    fn decide(
+        &mut self,
+        choice: Choice,
+        transaction: &Transaction,
+        process: &Process,
+    ) -> [Option<Decision>; 2] {
         let facts = TransactionFacts {
             transaction,
             process,
         };
-        [&self.telemetry, &self.access].map(|audience| {
-            let decision = audience.as_ref()?.decide(&facts, &mut self.buffers);
+        let most = most(process);
+        let general = [&self.telemetry, &self.access];
+        self.stacks.audiences(choice, general).map(|audience| {
+            let mut decision = audience?.decide(&facts, &mut self.buffers);
+            decision.level = decision.level.min(most);
             (decision.level > Level::None).then_some(decision)
         })
     }
-}
 
-impl Output for Stage {
-    fn transaction(&mut self, raw: Raw<Transaction>) {
-        let ticket = self.ledger.transaction_seen();
-        if raw.0.marks.has(Mark::HeadersCut) {
-            self.ledger.headers_cut();
+    /// Takes what runtimes said of containers: verdicts on processes may change, and who waited goes on.
+    fn news(&mut self) {
+        for process in self.processes.news() {
+            self.judge_process(&process);
         }
-        let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+        self.release(false);
+    }
+
+    /// Who has waited too long goes on without an answer.
+    fn give_up(&mut self, now: KernelTime) {
+        for process in self.processes.give_up(now) {
+            self.judge_process(&process);
+        }
+        self.release(false);
+    }
+
+    /// Lets those go on whose process is known now, or all.
+    fn release(&mut self, all: bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        for (raw, ticket) in self.held.take() {
+            let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+            if !all && process.identity.lookup == Lookup::Pending {
+                self.held.push(raw, ticket);
+            } else {
+                self.go(raw, ticket, process);
+            }
+        }
+    }
+
+    /// The way of a transaction whose process is known.
+    fn go(&mut self, raw: Raw<Transaction>, ticket: Ticket, process: Arc<Process>) {
         if process.is_agent || !self.filter.admits(&raw.0, &process) {
             // One that was there before the agent made no exec.
-            self.judge(raw.0.pid, raw.0.timing.end);
+            self.judge_process(&process);
             return ticket.left_out(LeftOut::Filtered);
         }
-        let decisions = self.decide(&raw.0, &process);
+        let choice = self.stacks.choose(&raw.0, &process);
+        let decisions = self.decide(choice, &raw.0, &process);
         if decisions.iter().all(Option::is_none) {
-            self.judge(raw.0.pid, raw.0.timing.end);
+            self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
         }
         let start = self.clock.wall(raw.0.timing.start);
@@ -268,7 +323,8 @@ impl Output for Stage {
             None => (self.ids.transaction(), self.ids.span(context)),
         };
         let ticket = ticket.shared();
-        let audiences = [self.telemetry.as_ref(), self.access.as_ref()];
+        let general = [&self.telemetry, &self.access];
+        let audiences = self.stacks.audiences(choice, general);
         let wanted = |(audience, decision): (Option<_>, Option<_>)| Some((audience?, decision?));
         let mut audiences = audiences
             .into_iter()
@@ -294,6 +350,29 @@ impl Output for Stage {
             Audience::deliver(audience, copy, about, ticket.clone(), &self.ledger);
         }
         ticket.taken();
+    }
+}
+
+/// The highest level that the process itself lets anybody have.
+fn most(process: &Process) -> Level {
+    match process.identity.strategy {
+        Strategy::Observe => Level::Full,
+        Strategy::Audit => Level::Summary,
+        Strategy::Ignore => Level::None,
+    }
+}
+
+impl Output for Stage {
+    fn transaction(&mut self, raw: Raw<Transaction>) {
+        let ticket = self.ledger.transaction_seen();
+        if raw.0.marks.has(Mark::HeadersCut) {
+            self.ledger.headers_cut();
+        }
+        let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+        if process.identity.lookup == Lookup::Pending && self.held.has_room(&raw.0) {
+            return self.held.push(raw, ticket);
+        }
+        self.go(raw, ticket, process);
     }
 
     fn progress(&mut self, progress: Raw<Progress>) {

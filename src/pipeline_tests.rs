@@ -74,6 +74,8 @@ fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
         filter: Filter::new(&tap).expect("a filter"),
         telemetry: Some(telemetry),
         access,
+        stacks: Default::default(),
+        held: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }

@@ -1,6 +1,6 @@
 //! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has a book of its own in the ledger.
 
-use super::{Audience, Stage};
+use super::{Audience, Stage, most};
 use crate::redact::{About, Raw};
 use crate::rules::expr::Known;
 use crate::rules::facts::{TransactionFacts, UpTo};
@@ -18,8 +18,9 @@ impl Stage {
             return;
         };
         let listens = |audience: &&Audience| audience.sinks.takes_progress();
-        let audiences = || [&self.telemetry, &self.access].into_iter().flatten();
-        if !audiences().any(|audience| listens(&audience)) {
+        let general = [&self.telemetry, &self.access].into_iter().flatten();
+        let mut audiences = general.chain(self.stacks.others());
+        if !audiences.any(|audience| listens(&audience)) {
             return;
         }
         let ticket = self.ledger.progress_seen();
@@ -36,11 +37,19 @@ impl Stage {
             known: known(so_far),
         };
         // What the end may still lower to a level is not shown above it now.
-        let wanted: Vec<(&Audience, Level)> = [&self.telemetry, &self.access]
+        let most = most(&process);
+        let choice = self.stacks.choose(so_far, &process);
+        let general = [&self.telemetry, &self.access];
+        let wanted: Vec<(&Audience, Level)> = self
+            .stacks
+            .audiences(choice, general)
             .into_iter()
             .flatten()
             .filter(listens)
-            .map(|audience| (audience, audience.lower_bound(&facts, &mut self.buffers)))
+            .map(|audience| {
+                let bound = audience.lower_bound(&facts, &mut self.buffers);
+                (audience, bound.min(most))
+            })
             .filter(|(_, level)| *level > Level::None)
             .collect();
         if wanted.is_empty() {

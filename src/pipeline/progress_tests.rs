@@ -77,6 +77,8 @@ impl Line {
                 sinks: Fanout::new(vec![listener.clone()]),
             }),
             access: None,
+            stacks: Default::default(),
+            held: Default::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
         };

@@ -363,7 +363,7 @@ impl TransactionFacts<'_> {
 }
 
 /// Host that a request is for, with its port where it was written: that of the target, else of the header.
-pub(super) fn authority(request: &Request) -> Option<&[u8]> {
+pub fn authority(request: &Request) -> Option<&[u8]> {
     Target::of(request).host(request)
 }
 
@@ -428,7 +428,8 @@ impl<'a> Target<'a> {
     }
 }
 
-pub(super) fn without_port(host: &[u8]) -> &[u8] {
+/// A host without the port behind it.
+pub fn without_port(host: &[u8]) -> &[u8] {
     let end = memchr::memrchr(b']', host).map_or(0, |at| at + 1);
     match memchr::memrchr(b':', host) {
         Some(colon) if colon >= end => host.get(..colon).unwrap_or(host),

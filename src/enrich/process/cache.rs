@@ -128,6 +128,12 @@ impl Processes {
         }
     }
 
+    /// Whether this is the process of its number now, as far as is known.
+    pub fn lives(&self, process: &Arc<Process>) -> bool {
+        let entry = self.known.get(&process.pid);
+        entry.is_some_and(|entry| entry.exited.is_none() && Arc::ptr_eq(&entry.process, process))
+    }
+
     /// The process is gone.
     pub fn exit(&mut self, pid: u32, time: KernelTime) {
         if let Some(entry) = self.known.get_mut(&pid) {
@@ -160,8 +166,8 @@ impl Processes {
         self.insert(pid, facts, at)
     }
 
-    /// Takes the answers of runtimes; returns the processes of which more is known now.
-    pub fn news(&mut self) -> Vec<u32> {
+    /// Takes the answers of runtimes; returns the living processes of which more is known now.
+    pub fn news(&mut self) -> Vec<Arc<Process>> {
         let mut changed = Vec::new();
         while let Some(id) = self.containers.news() {
             self.renew(&id, &mut changed);
@@ -169,8 +175,8 @@ impl Processes {
         changed
     }
 
-    /// Gives up what no runtime answered in time; returns the processes concerned.
-    pub fn give_up(&mut self, now: KernelTime) -> Vec<u32> {
+    /// Gives up what no runtime answered in time; returns the living processes concerned.
+    pub fn give_up(&mut self, now: KernelTime) -> Vec<Arc<Process>> {
         let mut changed = Vec::new();
         for id in self.containers.give_up(now) {
             self.renew(&id, &mut changed);
@@ -179,13 +185,15 @@ impl Processes {
     }
 
     /// Makes the processes of a container anew.
-    fn renew(&mut self, container: &str, changed: &mut Vec<u32>) {
+    fn renew(&mut self, container: &str, changed: &mut Vec<Arc<Process>>) {
         let mut known = std::mem::take(&mut self.known);
         for (pid, entry) in &mut known {
             if entry.process.container_id.as_deref() == Some(container) {
                 let (lookup, found) = self.containers.get(container, entry.confirmed);
                 entry.process = Arc::new(self.process(*pid, &entry.facts, lookup, found));
-                changed.push(*pid);
+                if entry.exited.is_none() {
+                    changed.push(entry.process.clone());
+                }
             }
         }
         self.known = known;
