@@ -285,9 +285,15 @@ fn stage(
             false => others.push((name.clone(), plugins)),
         }
     }
+    let all = others.iter().map(|(_, plugins)| plugins).chain([&general]);
+    let variables = all
+        .flat_map(|plugins| [&plugins.telemetry, &plugins.access])
+        .flatten()
+        .flat_map(|audience| audience.rules.variables())
+        .collect();
     Ok(Stage {
         ledger: ledger.clone(),
-        processes: identity::processes(config, runtime)?,
+        processes: identity::processes(config, variables, runtime)?,
         clock: time::clock(),
         ids: Ids::new(config.tap.trace_context),
         filter: Filter::new(&config.tap)?,

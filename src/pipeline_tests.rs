@@ -1,13 +1,13 @@
 //! Levels by rule, from a transaction to the sinks.
 
 use super::*;
-use crate::config::{Direction, TraceContextPolicy};
+use crate::config::TraceContextPolicy;
 use crate::config::{HttpCapture, Macro, Rule, Tap};
 use crate::rules::sample;
 use crate::sink::{Delivery, ProgressDelivery, Sink};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// Keeps what it gets: level, rule, whether there are headers and bodies.
 #[derive(Default)]

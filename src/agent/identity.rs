@@ -6,18 +6,23 @@ use crate::enrich::{Processes, Wanted};
 use tokio::runtime::Handle;
 
 /// What is to be known of processes.
-pub(super) fn wanted(config: &Config) -> Wanted {
+pub(super) fn wanted(config: &Config, variables: Vec<String>) -> Wanted {
     Wanted {
         resource: config.resource.clone(),
         tags: config.tags.clone(),
         private: config.tap.private_ranges.clone(),
-        variables: Vec::new(),
+        variables,
     }
 }
 
-pub(super) fn processes(config: &Config, runtime: &Handle) -> anyhow::Result<Processes> {
+/// `variables`: those of the environment that rules ask for.
+pub(super) fn processes(
+    config: &Config,
+    variables: Vec<String>,
+    runtime: &Handle,
+) -> anyhow::Result<Processes> {
     let _runtime = runtime.enter();
     let sources = Sources::new(&config.tap.identity, TIMEOUT)?;
     let lookups = (!sources.is_empty()).then(|| Lookups::start(sources, runtime));
-    Ok(Processes::with(wanted(config), lookups))
+    Ok(Processes::with(wanted(config, variables), lookups))
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Direction, Rule, Tap, TraceContextPolicy};
+use crate::config::{Direction, Rule, Tap};
 use crate::conn::Output;
 use crate::enrich::{Clock, Ids, Processes};
 use crate::event::KernelTime;
@@ -12,7 +12,7 @@ use crate::sink::{Delivery, Fanout, Sink};
 use crate::telemetry::Ledger;
 use crate::transaction::{Schedule, Transaction};
 use std::sync::Mutex;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// What a sink was given: whether it was a report, the transaction's id, and the ids of its span.
 type Told = (bool, String, [u8; 16], [u8; 8]);

@@ -4,7 +4,8 @@
 //! Holds: values that stand in the transaction are borrowed; others are put together in the caller's buffer.
 
 use super::expr::{Facts, Field, FieldId, Known, Number, Presence, Value};
-use crate::enrich::Process;
+use crate::enrich::identity::Labels;
+use crate::enrich::{Identity, Lookup, Process};
 use crate::event::Role;
 use crate::proto::grpc;
 use crate::transaction::{ConnectionInfo, Headers, Protocol, Request, Response, Transaction};
@@ -48,7 +49,7 @@ impl Facts for Early<'_> {
         match (field.def.known, self.connection) {
             (Known::Never, _) => Presence::Missing,
             // What is not known of a process now may be learnt later.
-            (Known::Process, _) => match process(self.process, field.def.id, take) {
+            (Known::Process, _) => match process(self.process, field, take) {
                 Presence::Missing => Presence::NotYet,
                 presence => presence,
             },
@@ -74,7 +75,7 @@ impl Facts for TransactionFacts<'_> {
         let id = field.def.id;
         match field.def.known {
             Known::Never => Presence::Missing,
-            Known::Process => process(self.process, id, take),
+            Known::Process => process(self.process, field, take),
             Known::Connection => {
                 let ConnectionInfo { local, remote, .. } = transaction.connection;
                 let internal = internal(self.process, remote);
@@ -114,8 +115,25 @@ fn all<'v>(values: impl Iterator<Item = &'v [u8]>, take: Take<'_>) -> Presence {
     presence
 }
 
-fn process(process: &Process, id: FieldId, take: Take<'_>) -> Presence {
-    match id {
+fn process(process: &Process, field: &Field, take: Take<'_>) -> Presence {
+    let identity = &process.identity;
+    let container = identity.container.as_ref();
+    let pod = identity.pod();
+    let key = &*field.key;
+    let known = |value: Option<&str>, take| text(value.map(str::as_bytes), take);
+    let label = |labels: Option<&Labels>, take| {
+        text(labels.and_then(|labels| labels.get(key)).map(|value| value.as_bytes()), take)
+    };
+    match field.def.id {
+        FieldId::ProcessEnv => known(identity.env.get(key), take),
+        FieldId::ContainerName => known(container.and_then(|c| c.name.as_deref()), take),
+        FieldId::ContainerImage => known(container.and_then(|c| c.image.as_deref()), take),
+        FieldId::ContainerLabel => label(container.map(|c| &c.labels), take),
+        FieldId::PodName => known(pod.map(|pod| &*pod.name), take),
+        FieldId::PodNamespace => known(pod.map(|pod| &*pod.namespace), take),
+        FieldId::PodLabel => label(pod.map(|pod| &pod.labels), take),
+        FieldId::PodAnnotation => label(pod.map(|pod| &pod.annotations), take),
+        FieldId::Tags => tags(identity, take),
         FieldId::ProcessPath => text(process.exe.as_deref().map(str::as_bytes), take),
         FieldId::ProcessBinary => text(Some(process.name.as_bytes()), take),
         FieldId::ProcessPid => number(Some(process.pid), take),
@@ -137,6 +155,17 @@ fn process(process: &Process, id: FieldId, take: Take<'_>) -> Presence {
 /// None: the peer is not known.
 fn internal(process: &Process, remote: Option<SocketAddr>) -> Option<bool> {
     remote.map(|remote| process.identity.private.contain(remote.ip()))
+}
+
+/// Each as `key:value`. There is always a list, empty or not, once the container is known.
+fn tags(identity: &Identity, take: Take<'_>) -> Presence {
+    for tag in &identity.tags {
+        take(Value::Text(tag.text().as_bytes()));
+    }
+    match (identity.tags.is_empty(), identity.lookup) {
+        (true, Lookup::Pending) => Presence::Missing,
+        _ => Presence::Present,
+    }
 }
 
 fn connection(

@@ -452,6 +452,131 @@ mod tests {
         }));
     }
 
+    fn in_pod(container: &str, pod: &str, namespace: &str) -> Process {
+        let container = Container {
+            name: Some(container.into()),
+            pod: Some(Pod {
+                name: pod.into(),
+                namespace: namespace.into(),
+                ..Pod::default()
+            }),
+            ..Container::default()
+        };
+        Process {
+            container_id: Some("0123456789abcdef".repeat(4)),
+            identity: Identity {
+                cgroups: Cgroups::parse("0::/kubepods/besteffort/x\n"),
+                lookup: Lookup::Known,
+                container: Some(std::sync::Arc::new(container)),
+                ..Identity::default()
+            },
+            ..process("/usr/bin/curl")
+        }
+    }
+
+    fn including(rule: Include) -> Filter {
+        let tap = Tap {
+            include: vec![rule],
+            ..tap()
+        };
+        Filter::new(&tap).expect("patterns compile")
+    }
+
+    #[test]
+    fn include_knows_containers_pods_namespaces_and_control_groups() {
+        let text = |text: &str| Some(text.to_owned());
+        let none = Include::default;
+        let process = in_pod("web", "web-5d4-x", "prod");
+        for (wanted, rule) in [
+            (true, Include { container: text("web"), ..none() }),
+            (true, Include { container: text("w*"), ..none() }),
+            (true, Include { container: text("0123456789ab"), ..none() }),
+            (false, Include { container: text("0123456789"), ..none() }),
+            (false, Include { container: text("we"), ..none() }),
+            (true, Include { pod: text("web-*"), ..none() }),
+            (false, Include { pod: text("api-*"), ..none() }),
+            (true, Include { k8s_namespace: text("prod"), ..none() }),
+            (false, Include { k8s_namespace: text("dev"), ..none() }),
+            (true, Include { cgroup: text("/kubepods"), ..none() }),
+            (false, Include { cgroup: text("/kube"), ..none() }),
+            (false, Include { pod: text("web-*"), k8s_namespace: text("dev"), ..none() }),
+        ] {
+            let filter = including(rule.clone());
+            let transaction = transaction(Role::Client, "1.1.1.1:443");
+            assert_eq!(filter.admits(&transaction, &process), wanted, "{rule:?}");
+            assert_eq!(filter.may_admit(&process), wanted, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_whose_names_are_not_known_yet_is_not_admitted_and_not_given_up() {
+        let filter = including(Include {
+            pod: Some("web-*".into()),
+            ..Include::default()
+        });
+        let transaction = transaction(Role::Client, "1.1.1.1:443");
+        for (lookup, may) in [
+            (Lookup::Pending, true),
+            (Lookup::Unavailable, true),
+            (Lookup::NotFound, true),
+            (Lookup::None, false),
+        ] {
+            let mut unknown = process("/usr/bin/curl");
+            unknown.identity.lookup = lookup;
+            assert!(!filter.admits(&transaction, &unknown), "{lookup:?}");
+            assert_eq!(filter.may_admit(&unknown), may, "{lookup:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_asks_to_be_ignored_is_left_out() {
+        let filter = Filter::new(&tap()).expect("patterns compile");
+        let transaction = transaction(Role::Client, "1.1.1.1:443");
+        for (strategy, wanted) in [
+            (Strategy::Observe, true),
+            (Strategy::Audit, true),
+            (Strategy::Ignore, false),
+        ] {
+            let mut asks = process("/usr/bin/curl");
+            asks.identity.strategy = strategy;
+            assert_eq!(filter.admits(&transaction, &asks), wanted);
+            assert_eq!(filter.may_admit(&asks), wanted);
+        }
+    }
+
+    #[test]
+    fn only_tls_leaves_out_what_goes_over_tls() {
+        let tap = Tap {
+            exclude_tls: vec![ExeMatch {
+                exe: "/usr/bin/curl".into(),
+                strategy: ExeStrategy::Exact,
+            }],
+            ..tap()
+        };
+        let filter = Filter::new(&tap).expect("patterns compile");
+        let curl = process("/usr/bin/curl");
+        let mut transaction = transaction(Role::Client, "1.1.1.1:443");
+        assert!(filter.admits(&transaction, &curl));
+        assert!(filter.may_admit(&curl));
+        transaction.connection.tls_info = Some(Default::default());
+        assert!(!filter.admits(&transaction, &curl));
+        assert!(filter.admits(&transaction, &process("/usr/bin/wget")));
+    }
+
+    #[test]
+    fn networks_that_are_configured_are_internal() {
+        let tap = Tap {
+            direction: Direction::EgressInternal,
+            ..tap()
+        };
+        let filter = Filter::new(&tap).expect("patterns compile");
+        let transaction = transaction(Role::Client, "100.64.1.1:443");
+        let mut process = process("/usr/bin/curl");
+        assert!(!filter.admits(&transaction, &process));
+        process.identity.private = PrivateRanges::new(Net::parse("100.64.0.0/10"));
+        assert!(filter.admits(&transaction, &process));
+    }
+
     #[test]
     fn a_pattern_that_is_no_regular_expression_is_named() {
         let tap = Tap {

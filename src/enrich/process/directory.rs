@@ -114,8 +114,15 @@ impl Directory {
     }
 
     fn make_room(&mut self) {
-        let mut times: Vec<_> = self.known.values().map(|slot| slot.asked).collect();
-        let (_, middle, _) = times.select_nth_unstable(MAX / 8);
+        // At most as many are pending as questions can be on their way.
+        let settled = self.known.values();
+        let settled = settled.filter(|slot| slot.lookup != Lookup::Pending);
+        let mut times: Vec<_> = settled.map(|slot| slot.asked).collect();
+        let last = times.len().saturating_sub(1);
+        if times.is_empty() {
+            return;
+        }
+        let (_, middle, _) = times.select_nth_unstable(last.min(MAX / 8));
         let oldest = *middle;
         self.known
             .retain(|_, slot| slot.asked > oldest || slot.lookup == Lookup::Pending);

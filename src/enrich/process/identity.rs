@@ -47,8 +47,9 @@ pub enum Lookup {
 /// `key:value`, as rules see it; spans carry it as `plainspan.tag.KEY`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tag {
-    pub key: String,
-    pub value: String,
+    text: String,
+    /// Bytes of the key.
+    split: usize,
 }
 
 /// Variables of an environment. They may be secrets: `Debug` shows names alone.
@@ -56,6 +57,10 @@ pub struct Tag {
 pub struct Variables(pub(super) Vec<(String, String)>);
 
 impl Variables {
+    pub fn new(pairs: Vec<(String, String)>) -> Variables {
+        Variables(pairs)
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| &**value)
@@ -125,7 +130,29 @@ impl Tag {
         };
         let key = clean(key);
         let value = clean(value);
-        (!key.is_empty() && !value.is_empty()).then_some(Tag { key, value })
+        (!key.is_empty() && !value.is_empty()).then(|| Tag {
+            split: key.len(),
+            text: format!("{key}:{value}"),
+        })
+    }
+
+    /// Reads `key:value`.
+    pub fn parse(text: &str) -> Option<Tag> {
+        let (key, value) = text.split_once(':')?;
+        Tag::new(key, value)
+    }
+
+    /// `key:value`
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn key(&self) -> &str {
+        &self.text[..self.split]
+    }
+
+    pub fn value(&self) -> &str {
+        &self.text[self.split + 1..]
     }
 }
 
@@ -154,7 +181,10 @@ mod tests {
     }
 
     fn shown(identity: &Identity) -> Vec<String> {
-        let text = |tag: &Tag| format!("{}:{}", tag.key, tag.value);
+        let text = |tag: &Tag| {
+            assert_eq!(tag.text(), format!("{}:{}", tag.key(), tag.value()));
+            tag.text().to_owned()
+        };
         identity.tags.iter().map(text).collect()
     }
 
@@ -208,7 +238,7 @@ mod tests {
         };
         identity.set(Lookup::None, None, &[]);
         assert_eq!(identity.tags.len(), TAGS_MAX);
-        assert!(identity.tags.iter().all(|tag| tag.value.len() <= TAG_MAX));
+        assert!(identity.tags.iter().all(|tag| tag.value().len() <= TAG_MAX));
     }
 
     #[test]
