@@ -16,6 +16,7 @@ mod check;
 mod collector;
 mod content;
 mod curl_nginx;
+mod filters;
 mod grpc;
 mod guide;
 mod http1;
