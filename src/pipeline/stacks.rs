@@ -139,3 +139,7 @@ fn matches(domain: &str, name: &[u8]) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "stacks_tests.rs"]
+mod tests;

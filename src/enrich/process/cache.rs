@@ -83,6 +83,16 @@ impl Processes {
         Processes::at("/proc".into(), "/etc".into(), wanted, lookups)
     }
 
+    /// Processes of another `/proc`.
+    #[cfg(test)]
+    pub(crate) fn at_root(
+        proc: &std::path::Path,
+        wanted: Wanted,
+        lookups: Option<Lookups>,
+    ) -> Self {
+        Processes::at(proc.to_owned(), proc.to_owned(), wanted, lookups)
+    }
+
     fn at(proc: PathBuf, etc: PathBuf, wanted: Wanted, lookups: Option<Lookups>) -> Self {
         Processes {
             known: HashMap::new(),
