@@ -6,9 +6,7 @@ mod stacks;
 use stacks::Payloads;
 
 use crate::capture::{self, Capture, Shared};
-use crate::config::{
-    AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore,
-};
+use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore};
 use crate::conn::{self, Table};
 use crate::enrich::Ids;
 use crate::pipeline::{Held, Pipeline, Plugins, Policies, Stacks, Stage, Witness};

@@ -63,9 +63,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
 }
 
 fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
-    let tap = Tap {
-        ..Tap::default()
-    };
+    let tap = Tap { ..Tap::default() };
     Stage {
         ledger: Ledger::new(),
         processes: Processes::new(&BTreeMap::new()),

@@ -36,8 +36,8 @@ mod tree;
 
 pub use environment::Environment;
 pub use model::*;
-pub use private::PrivateRanges;
 pub(crate) use near::nearest;
+pub use private::PrivateRanges;
 pub use problem::{Problem, Severity, render};
 pub use sources::{Origin, Source, Sources, describe};
 

@@ -100,7 +100,9 @@ impl Stacks {
             let mut domains = self.domains.iter();
             domains.find(|(domain, _)| matches(domain, bare))
         };
-        entry(host).or_else(|| entry(sni)).map(|(_, choice)| *choice)
+        entry(host)
+            .or_else(|| entry(sni))
+            .map(|(_, choice)| *choice)
     }
 
     /// Audiences of all stacks but the general one.

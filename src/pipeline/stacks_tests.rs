@@ -72,7 +72,10 @@ fn the_name_that_tls_asked_for_counts_where_the_host_has_no_entry() {
     let stacks = stacks(&[("api.example.com", "a"), ("other.example.com", "b")]);
     let process = sample::orders().process;
     let choose = |host, sni| stacks.choose(&transaction(host, sni), &process);
-    assert_eq!(choose("10.0.0.1", Some("api.example.com")), Choice::Other(0));
+    assert_eq!(
+        choose("10.0.0.1", Some("api.example.com")),
+        Choice::Other(0)
+    );
     assert_eq!(
         choose("other.example.com", Some("api.example.com")),
         Choice::Other(1)

@@ -14,8 +14,8 @@ use crate::transaction::{
     TraceContextSource, Transaction,
 };
 use serde_json::{Map, Value};
-use std::sync::Arc;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// A transaction made from its description.
 pub struct Described {
@@ -292,7 +292,8 @@ impl Maker {
                 self.process.pod().annotations.insert(key(), text()?);
             }
             FieldId::Tags => {
-                let tags = texts(value).and_then(|tags| tags.iter().map(|tag| Tag::parse(tag)).collect());
+                let tags =
+                    texts(value).and_then(|tags| tags.iter().map(|tag| Tag::parse(tag)).collect());
                 self.process.tags = tags.ok_or_else(|| wrong("a list of `key:value`"))?;
             }
             FieldId::TraceId => {
@@ -300,8 +301,7 @@ impl Maker {
             }
             FieldId::TraceSampled => self.context.1 = truth()?,
             // Not known to this version: refused above.
-            FieldId::ProcessHostname
- => return Err(NeverKnown(name)),
+            FieldId::ProcessHostname => return Err(NeverKnown(name)),
         }
         Ok(())
     }
@@ -783,7 +783,10 @@ mod tests {
                 "did you mean `http.req.method`",
             ),
             (json!({"http": {"foo": 1}}), "no field `http.foo`"),
-            (json!({"src.process.hostname": "a"}), "not known to this version"),
+            (
+                json!({"src.process.hostname": "a"}),
+                "not known to this version",
+            ),
             (json!({"tags": ["a"]}), "a list of `key:value`"),
             (json!({"dst.domain": "a"}), "follows from other fields"),
             (json!({"http.res.status": "ok"}), "a whole number"),

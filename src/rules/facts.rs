@@ -122,7 +122,12 @@ fn process(process: &Process, field: &Field, take: Take<'_>) -> Presence {
     let key = &*field.key;
     let known = |value: Option<&str>, take| text(value.map(str::as_bytes), take);
     let label = |labels: Option<&Labels>, take| {
-        text(labels.and_then(|labels| labels.get(key)).map(|value| value.as_bytes()), take)
+        text(
+            labels
+                .and_then(|labels| labels.get(key))
+                .map(|value| value.as_bytes()),
+            take,
+        )
     };
     match field.def.id {
         FieldId::ProcessEnv => known(identity.env.get(key), take),

@@ -145,12 +145,7 @@ impl Filter {
         self.include.is_empty() || self.include.iter().any(included)
     }
 
-    fn admits_direction(
-        &self,
-        role: Role,
-        connection: &ConnectionInfo,
-        process: &Process,
-    ) -> bool {
+    fn admits_direction(&self, role: Role, connection: &ConnectionInfo, process: &Process) -> bool {
         let private = &process.identity.private;
         let internal = connection.remote.map(|remote| private.contain(remote.ip()));
         match (self.direction, role) {
@@ -269,9 +264,7 @@ mod tests {
     use std::net::SocketAddr;
 
     fn tap() -> Tap {
-        Tap {
-..Tap::default()
-        }
+        Tap { ..Tap::default() }
     }
 
     fn process(exe: &str) -> Process {
@@ -488,18 +481,91 @@ mod tests {
         let none = Include::default;
         let process = in_pod("web", "web-5d4-x", "prod");
         for (wanted, rule) in [
-            (true, Include { container: text("web"), ..none() }),
-            (true, Include { container: text("w*"), ..none() }),
-            (true, Include { container: text("0123456789ab"), ..none() }),
-            (false, Include { container: text("0123456789"), ..none() }),
-            (false, Include { container: text("we"), ..none() }),
-            (true, Include { pod: text("web-*"), ..none() }),
-            (false, Include { pod: text("api-*"), ..none() }),
-            (true, Include { k8s_namespace: text("prod"), ..none() }),
-            (false, Include { k8s_namespace: text("dev"), ..none() }),
-            (true, Include { cgroup: text("/kubepods"), ..none() }),
-            (false, Include { cgroup: text("/kube"), ..none() }),
-            (false, Include { pod: text("web-*"), k8s_namespace: text("dev"), ..none() }),
+            (
+                true,
+                Include {
+                    container: text("web"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    container: text("w*"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    container: text("0123456789ab"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    container: text("0123456789"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    container: text("we"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    pod: text("web-*"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    pod: text("api-*"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    k8s_namespace: text("prod"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    k8s_namespace: text("dev"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    cgroup: text("/kubepods"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    cgroup: text("/kube"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    pod: text("web-*"),
+                    k8s_namespace: text("dev"),
+                    ..none()
+                },
+            ),
         ] {
             let filter = including(rule.clone());
             let transaction = transaction(Role::Client, "1.1.1.1:443");

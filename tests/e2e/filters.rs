@@ -82,7 +82,11 @@ fn executables_and_users_that_are_not_wanted_are_left_out() {
         let (root, nobody) = (work.url_path("answer?root"), work.url_path("answer?nobody"));
         shell(&work, &format!("curl -sSf '{base}{root}'"), &[]);
         let as_nobody = "setpriv --reuid=65534 --clear-groups";
-        shell(&work, &format!("{as_nobody} curl -sSf '{base}{nobody}'"), &[]);
+        shell(
+            &work,
+            &format!("{as_nobody} curl -sSf '{base}{nobody}'"),
+            &[],
+        );
         wait_for(&agent, &sink, &nobody, by_nobody.len());
         agent.wait_ledger("nothing in flight", LIMIT, |l| l.in_flight() == 0);
         agent.stop();
@@ -98,7 +102,11 @@ struct Group(PathBuf);
 impl Group {
     /// Below the root of version 2 where it is mounted, else of a hierarchy of version 1.
     fn new(path: &str) -> Group {
-        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"];
+        let roots = [
+            "/sys/fs/cgroup/unified",
+            "/sys/fs/cgroup",
+            "/sys/fs/cgroup/pids",
+        ];
         let root = roots
             .into_iter()
             .find(|root| Path::new(root).join("cgroup.procs").exists())
@@ -208,12 +216,22 @@ fn a_container_s_first_request_has_its_names_labels_and_pod() {
     let id = format!("{:064x}", u64::from(std::process::id()) + (1 << 40));
     let socket = work.path("docker.sock");
     fake_docker(&socket, &id);
-    let group = Group::new(&format!("docker/{id}"));
+    let group = Group::new(&format!("docker-{id}.scope"));
     let config = Config::new("none")
-        .rule("shop", "src.pod.namespace == \"prod\" and tags contains \"team:check-out\"", "headers")
+        .rule(
+            "shop",
+            "src.pod.namespace == \"prod\" and tags contains \"team:check-out\"",
+            "headers",
+        )
         .grpc(&sink.grpc_endpoint())
-        .tap("filters", json!({"include": [{"container": "shop-*", "pod": "web-*"}]}))
-        .tap("identity", json!({"docker": [socket], "containerd": [], "cri": []}))
+        .tap(
+            "filters",
+            json!({"include": [{"container": "shop-*", "pod": "web-*"}]}),
+        )
+        .tap(
+            "identity",
+            json!({"docker": [socket], "containerd": [], "cri": []}),
+        )
         .root(
             "tags",
             json!([{"key": "team", "source": "container.label", "location": "team"}]),
@@ -272,7 +290,12 @@ fn a_process_s_environment_says_how_it_is_looked_at_and_tags_it() {
         shell(&work, &format!("curl -sSf '{base}{target}'"), variables);
     }
     for (name, target) in &targets {
-        wait_for(&agent, &sink, target, if *name == "ignored" { 1 } else { 2 });
+        wait_for(
+            &agent,
+            &sink,
+            target,
+            if *name == "ignored" { 1 } else { 2 },
+        );
     }
     agent.stop();
     let seen = Seen::of(&sink);
@@ -319,7 +342,11 @@ fn each_domain_goes_through_its_own_stack() {
         .map(|index| work.url_path(&format!("answer?{index}")))
         .collect();
     for ((host, _), target) in cases.iter().zip(&targets) {
-        shell(&work, &format!("curl -sSf -H 'Host: {host}' '{base}{target}'"), &[]);
+        shell(
+            &work,
+            &format!("curl -sSf -H 'Host: {host}' '{base}{target}'"),
+            &[],
+        );
     }
     for ((_, level), target) in cases.iter().zip(&targets) {
         wait_for(&agent, &sink, target, if level.is_some() { 2 } else { 0 });
@@ -345,7 +372,12 @@ fn each_domain_goes_through_its_own_stack() {
 fn direction_tells_internal_from_external_peers() {
     let _turn = turn();
     for (direction, ranges, wanted_external, wanted_internal) in [
-        ("egress-external", json!([]), &[SpanKind::Client][..], &[][..]),
+        (
+            "egress-external",
+            json!([]),
+            &[SpanKind::Client][..],
+            &[][..],
+        ),
         ("egress-internal", json!([]), &[], &[SpanKind::Client]),
         (
             "egress-internal",
@@ -353,7 +385,12 @@ fn direction_tells_internal_from_external_peers() {
             &[SpanKind::Client],
             &[SpanKind::Client],
         ),
-        ("ingress", json!([]), &[SpanKind::Server], &[SpanKind::Server]),
+        (
+            "ingress",
+            json!([]),
+            &[SpanKind::Server],
+            &[SpanKind::Server],
+        ),
     ] {
         let work = Work::new();
         let sink = OtlpSink::start();
@@ -376,14 +413,24 @@ fn direction_tells_internal_from_external_peers() {
              kill $server"
         );
         let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-e", "-c", &script]).env("no_proxy", "*");
+        command
+            .args(["--net", "sh", "-e", "-c", &script])
+            .env("no_proxy", "*");
         run_well(&mut command, work.dir(), "unshare", LIMIT);
         wait_for(&agent, &sink, &external, wanted_external.len());
         wait_for(&agent, &sink, &internal, wanted_internal.len());
         agent.wait_ledger("nothing in flight", LIMIT, |l| l.in_flight() == 0);
         agent.stop();
         let seen = Seen::of(&sink);
-        assert_eq!(kinds(&seen, &external), wanted_external, "{direction} {ranges}");
-        assert_eq!(kinds(&seen, &internal), wanted_internal, "{direction} {ranges}");
+        assert_eq!(
+            kinds(&seen, &external),
+            wanted_external,
+            "{direction} {ranges}"
+        );
+        assert_eq!(
+            kinds(&seen, &internal),
+            wanted_internal,
+            "{direction} {ranges}"
+        );
     }
 }

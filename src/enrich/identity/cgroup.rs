@@ -109,7 +109,9 @@ mod tests {
             format!("0::/kubepods/besteffort/pod1/{id}"),
             format!("0::/kubepods/besteffort/pod1/crio-{id}"),
             format!("0::/machine.slice/libpod-{id}.scope/container"),
-            format!("0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope"),
+            format!(
+                "0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope"
+            ),
             format!("0::/default/nerdctl-{id}.scope"),
             format!("0::/crio-{id}.scope"),
             format!("0::/ecs/cluster/task/{id}"),
@@ -159,9 +161,16 @@ mod tests {
         let under = UID.replace('-', "_");
         for path in [
             format!("/kubepods/burstable/pod{UID}/{}", id()),
-            format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice/x.scope"),
-            format!("/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{under}.slice/x.scope"),
-            format!("/system.slice/containerd.service/kubepods-pod{under}.slice:cri-containerd:{}", id()),
+            format!(
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice/x.scope"
+            ),
+            format!(
+                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{under}.slice/x.scope"
+            ),
+            format!(
+                "/system.slice/containerd.service/kubepods-pod{under}.slice:cri-containerd:{}",
+                id()
+            ),
         ] {
             let text = format!("0::{path}\n");
             assert_eq!(

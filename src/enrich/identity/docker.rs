@@ -39,10 +39,7 @@ pub async fn find(socket: &Path, id: &str) -> Result<Found, Unanswered> {
     answer
 }
 
-async fn ask(
-    sender: &mut http1::SendRequest<Empty<Bytes>>,
-    id: &str,
-) -> Result<Found, Unanswered> {
+async fn ask(sender: &mut http1::SendRequest<Empty<Bytes>>, id: &str) -> Result<Found, Unanswered> {
     let request = Request::get(format!("/containers/{id}/json"))
         .header("host", "docker")
         .body(Empty::new())?;

@@ -142,7 +142,10 @@ impl Kubelet {
         }
         let mut response = request.send().await?;
         if !response.status().is_success() {
-            return Err(Unanswered::new(format!("HTTP status {}", response.status())));
+            return Err(Unanswered::new(format!(
+                "HTTP status {}",
+                response.status()
+            )));
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await? {

@@ -6,8 +6,8 @@ use super::{Answer, Container, containerd, cri, docker};
 use crate::config::IdentitySources;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -79,7 +79,10 @@ impl Sources {
             add(kubelet.url.clone(), Way::Kubelet(Kubelet::new(kubelet)?));
         }
         for socket in &config.cri {
-            add(format!("cri {}", socket.display()), Way::Cri(Rpc::new(socket)));
+            add(
+                format!("cri {}", socket.display()),
+                Way::Cri(Rpc::new(socket)),
+            );
         }
         for socket in &config.docker {
             add(socket.display().to_string(), Way::Docker(socket.clone()));

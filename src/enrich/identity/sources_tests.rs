@@ -1,11 +1,11 @@
 //! Look-ups against sockets that behave like the runtimes' own.
 
-use super::super::cri::{
-    self, ContainerMetadata, ImageSpec, Listed, ListContainersRequest, ListContainersResponse,
-    PodSandboxMetadata, PodSandboxStatus, PodSandboxStatusRequest, PodSandboxStatusResponse,
-};
 use super::super::containerd::{
     self, GetContainerRequest, GetContainerResponse, ListNamespacesResponse, Namespace, Stored,
+};
+use super::super::cri::{
+    self, ContainerMetadata, ImageSpec, ListContainersRequest, ListContainersResponse, Listed,
+    PodSandboxMetadata, PodSandboxStatus, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
 use super::*;
 use crate::config::Kubelet as KubeletSettings;
@@ -61,10 +61,14 @@ async fn http(
         *response.status_mut() = status.try_into().expect("a status");
         async { Ok::<_, Infallible>(response) }
     });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let served =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // The client goes away when it has its answer.
     if let Err(error) = served.await {
-        assert!(error.is_incomplete_message() || error.is_canceled() || error.is_closed(), "{error}");
+        assert!(
+            error.is_incomplete_message() || error.is_canceled() || error.is_closed(),
+            "{error}"
+        );
     }
 }
 
@@ -161,12 +165,14 @@ async fn docker_names_a_container_its_image_and_its_labels() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("docker.sock");
     let wanted = format!("/containers/{}/json", id());
-    serve_http(&socket, move |path, _| match path == wanted {
+    serve_http(&socket, move |path, _| {
+        match path == wanted {
         true => (
             200,
             r#"{"Id":"x","Name":"/shop-web-1","Image":"sha256:1","Config":{"Image":"shop/web:2.1","Labels":{"team":"checkout"}}}"#.into(),
         ),
         false => (404, r#"{"message":"No such container"}"#.into()),
+    }
     });
     let sources = sources(docker(&socket));
     let container = known(sources.find(&id()).await);
@@ -183,7 +189,10 @@ async fn labels_of_kubernetes_on_a_docker_container_name_its_pod() {
     let socket = folder.path().join("docker.sock");
     serve_http(&socket, |_, _| {
         let labels = r#"{"io.kubernetes.pod.name":"web-1","io.kubernetes.pod.namespace":"prod","io.kubernetes.pod.uid":"u","io.kubernetes.container.name":"web"}"#;
-        (200, format!(r#"{{"Name":"/k8s_web","Config":{{"Image":"i","Labels":{labels}}}}}"#))
+        (
+            200,
+            format!(r#"{{"Name":"/k8s_web","Config":{{"Image":"i","Labels":{labels}}}}}"#),
+        )
     });
     let pod = known(sources(docker(&socket)).find(&id()).await).pod;
     let pod = pod.expect("a pod");

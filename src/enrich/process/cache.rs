@@ -133,7 +133,9 @@ impl Processes {
             parent_pid: before.and_then(|p| p.parent_pid),
             uid: before.and_then(|p| p.uid),
             netns: before.and_then(|p| p.netns),
-            cgroups: before.map(|p| p.identity.cgroups.clone()).unwrap_or_default(),
+            cgroups: before
+                .map(|p| p.identity.cgroups.clone())
+                .unwrap_or_default(),
             ..Facts::default()
         }
     }

@@ -171,29 +171,47 @@ mod tests {
         assert_eq!(directory.get("a", at).0, Lookup::Pending);
         assert_eq!(asked.questions.try_recv().as_deref(), Ok("a"));
         assert!(asked.questions.try_recv().is_err());
-        asked.answers.send(("a".into(), named("web"))).expect("sent");
+        asked
+            .answers
+            .send(("a".into(), named("web")))
+            .expect("sent");
         assert_eq!(directory.news().as_deref(), Some("a"));
         assert_eq!(directory.news(), None);
         let (lookup, container) = directory.get("a", at);
         assert_eq!(lookup, Lookup::Known);
-        assert_eq!(container.and_then(|c| c.name.clone()).as_deref(), Some("web"));
+        assert_eq!(
+            container.and_then(|c| c.name.clone()).as_deref(),
+            Some("web")
+        );
     }
 
     #[test]
     fn what_nobody_knew_is_asked_again_and_what_is_known_survives_a_runtime_that_is_gone() {
         let (mut directory, mut asked) = directory();
         directory.get("a", KernelTime(SECOND));
-        asked.answers.send(("a".into(), Answer::NotFound)).expect("sent");
+        asked
+            .answers
+            .send(("a".into(), Answer::NotFound))
+            .expect("sent");
         directory.news();
-        assert_eq!(directory.get("a", KernelTime(2 * SECOND)).0, Lookup::NotFound);
+        assert_eq!(
+            directory.get("a", KernelTime(2 * SECOND)).0,
+            Lookup::NotFound
+        );
         directory.get("a", KernelTime(12 * SECOND));
         assert!(asked.questions.try_recv().is_ok());
         assert!(asked.questions.try_recv().is_ok());
-        asked.answers.send(("a".into(), named("web"))).expect("sent");
+        asked
+            .answers
+            .send(("a".into(), named("web")))
+            .expect("sent");
         assert_eq!(directory.news().as_deref(), Some("a"));
         directory.get("a", KernelTime(400 * SECOND));
         assert!(asked.questions.try_recv().is_ok());
-        asked.answers.send(("a".into(), Answer::Unavailable)).expect("sent");
+        asked
+            .answers
+            .send(("a".into(), Answer::Unavailable))
+            .expect("sent");
         assert_eq!(directory.news(), None);
         let (lookup, container) = directory.get("a", KernelTime(401 * SECOND));
         assert!(lookup == Lookup::Known && container.is_some());
@@ -205,7 +223,10 @@ mod tests {
         directory.get("a", KernelTime(SECOND));
         assert!(directory.give_up(KernelTime(SECOND + 1)).is_empty());
         assert_eq!(directory.give_up(KernelTime(3 * SECOND)), ["a"]);
-        assert_eq!(directory.get("a", KernelTime(3 * SECOND)).0, Lookup::Unavailable);
+        assert_eq!(
+            directory.get("a", KernelTime(3 * SECOND)).0,
+            Lookup::Unavailable
+        );
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl Variables {
 
 impl fmt::Debug for Variables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -84,7 +86,12 @@ impl Identity {
     }
 
     /// Takes what a runtime said, and the tags that follow from it.
-    pub(super) fn set(&mut self, lookup: Lookup, container: Option<Arc<Container>>, tags: &[TagRule]) {
+    pub(super) fn set(
+        &mut self,
+        lookup: Lookup,
+        container: Option<Arc<Container>>,
+        tags: &[TagRule],
+    ) {
         self.lookup = lookup;
         self.container = container;
         self.tags = self.collect(tags);
@@ -214,7 +221,10 @@ mod tests {
         let mut identity = Identity {
             env: Variables(vec![
                 ("STAGE".into(), "PROD".into()),
-                (super::super::TAGS_VARIABLE.into(), "a:b,team:two,bad,c: ".into()),
+                (
+                    super::super::TAGS_VARIABLE.into(),
+                    "a:b,team:two,bad,c: ".into(),
+                ),
             ]),
             ..Identity::default()
         };
@@ -224,14 +234,23 @@ mod tests {
         identity.set(Lookup::Known, Some(Arc::new(container)), &rules);
         assert_eq!(
             shown(&identity),
-            ["a:b", "env:prod", "note:x", "team:checkout", "team:two", "tier:front-end"]
+            [
+                "a:b",
+                "env:prod",
+                "note:x",
+                "team:checkout",
+                "team:two",
+                "tier:front-end"
+            ]
         );
         assert_eq!(identity.stack(), Some("other"));
     }
 
     #[test]
     fn a_process_cannot_make_tags_without_end() {
-        let many: Vec<String> = (0..1000).map(|i| format!("k{i}:{}", "é".repeat(1000))).collect();
+        let many: Vec<String> = (0..1000)
+            .map(|i| format!("k{i}:{}", "é".repeat(1000)))
+            .collect();
         let mut identity = Identity {
             env: Variables(vec![(super::super::TAGS_VARIABLE.into(), many.join(","))]),
             ..Identity::default()

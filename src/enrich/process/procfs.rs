@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn this_process_is_read() {
         let pid = std::process::id();
-        let facts = read(Path::new("/proc"), pid, &["PATH".into()]).expect("/proc has this process");
+        let facts =
+            read(Path::new("/proc"), pid, &["PATH".into()]).expect("/proc has this process");
         assert!(facts.exe.is_some_and(|exe| exe.contains("plainspan")));
         assert!(facts.netns.is_some() && facts.uid.is_some());
         assert!(facts.cgroups.within("/"));

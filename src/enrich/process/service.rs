@@ -50,7 +50,11 @@ mod tests {
     use crate::enrich::identity::{Container, Labels, Pod};
     use std::sync::Arc;
 
-    fn made(owner: Option<&str>, labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Vec<String> {
+    fn made(
+        owner: Option<&str>,
+        labels: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> Vec<String> {
         let map = |pairs: &[(&str, &str)]| -> Labels {
             let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
             pairs.iter().map(own).collect()
@@ -81,7 +85,9 @@ mod tests {
         let hash = ("pod-template-hash", "5d4");
         let instance = ("app.kubernetes.io/instance", "shop");
         let app = ("app.kubernetes.io/name", "app");
-        let name = |owner, labels: &[_], annotations: &[_]| made(owner, labels, annotations).swap_remove(0);
+        let name = |owner, labels: &[_], annotations: &[_]| {
+            made(owner, labels, annotations).swap_remove(0)
+        };
         let says = [("resource.opentelemetry.io/service.name", "said")];
         assert_eq!(name(Some("web-5d4"), &[hash, instance, app], &says), "said");
         assert_eq!(name(Some("web-5d4"), &[hash, instance, app], &[]), "shop");
@@ -97,6 +103,9 @@ mod tests {
             made(None, &[], &[])[1..],
             ["prod", "2.1", "prod.web-5d4-x.web"]
         );
-        assert_eq!(made(None, &[("app.kubernetes.io/version", "3")], &[])[2], "3");
+        assert_eq!(
+            made(None, &[("app.kubernetes.io/version", "3")], &[])[2],
+            "3"
+        );
     }
 }

@@ -109,7 +109,10 @@ mod tests {
             ("ignore,curl", "`curl` is not of the form"),
             ("ignore,exe.like:x", "`exe.like:x` is not of the form"),
             ("ignore,exe.regex:(", "is not a regular expression"),
-            ("ignore,exe.regex:(a{1000}){1000}", "is not a regular expression"),
+            (
+                "ignore,exe.regex:(a{1000}){1000}",
+                "is not a regular expression",
+            ),
             (&"x".repeat(5000), "longer than"),
         ] {
             let error = Strategy::parse(text, "/x").expect_err(text);

@@ -96,8 +96,7 @@ fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
             .string(process.exe.as_deref().unwrap_or(&process.name));
         j.key("container_name")
             .string(resource(process, "container.name"));
-        j.key("container_image")
-            .string(image(process));
+        j.key("container_image").string(image(process));
         j.key("pod_name").string(resource(process, "k8s.pod.name"));
         j.key("pod_namespace")
             .string(resource(process, "k8s.namespace.name"));
@@ -408,7 +407,9 @@ pub(in crate::sink) fn direction(capture: &Capture) -> &'static str {
     let t = &capture.transaction;
     match (t.role, t.connection.remote) {
         (Role::Server, _) => "ingress",
-        (Role::Client, Some(remote)) if capture.process.identity.private.contain(remote.ip()) => "egress-internal",
+        (Role::Client, Some(remote)) if capture.process.identity.private.contain(remote.ip()) => {
+            "egress-internal"
+        }
         (Role::Client, _) => "egress-external",
     }
 }
