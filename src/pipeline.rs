@@ -121,7 +121,7 @@ impl Pipeline {
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
                 self.table.handle(&event, &mut self.stage);
-                self.stage.judge(exec.pid, exec.time);
+                self.stage.judge_anew(exec.pid, exec.time);
             }
             other => self.table.handle(&other, &mut self.stage),
         }
@@ -218,6 +218,16 @@ impl Stage {
     fn judge(&mut self, pid: u32, time: KernelTime) {
         let process = self.processes.get(pid, time);
         self.judge_process(&process);
+    }
+
+    /// As [`Stage::judge`], for a process with a new program: the kernel programs forgot their policy with its exec. A
+    /// policy for the program before may still be on its way, so it is taken back too.
+    fn judge_anew(&mut self, pid: u32, time: KernelTime) {
+        let was_ignored = self.policies.ignored.remove(&pid);
+        self.judge(pid, time);
+        if was_ignored && !self.policies.ignored.contains(&pid) {
+            self.policies.changes.push(Policy::Forget(pid));
+        }
     }
 
     fn judge_process(&mut self, process: &Arc<Process>) {

@@ -264,3 +264,28 @@ fn a_process_that_the_names_of_its_container_leave_out_is_told_to_the_kernel() {
     stage.news();
     assert_eq!(stage.policies.changes, [Policy::Ignore(7)]);
 }
+
+#[test]
+fn a_new_program_is_judged_anew_and_told_to_the_kernel_again() {
+    let proc = tempfile::tempdir().expect("a folder");
+    let (telemetry, _) = audience(Level::Full, &[], Level::None);
+    let (mut stage, _asked) = asking(telemetry, proc.path());
+    let include = |uid| Tap {
+        include: vec![crate::config::Include {
+            uid: Some(uid),
+            ..Default::default()
+        }],
+        ..Tap::default()
+    };
+    in_container(proc.path());
+    std::fs::write(proc.path().join("7/status"), "Uid:\t5\t5\t5\t5\n").expect("written");
+    stage.filter = Filter::new(&include(6)).expect("a filter");
+    stage.judge_anew(7, KernelTime(1));
+    stage.judge_anew(7, KernelTime(2));
+    stage.filter = Filter::new(&include(5)).expect("a filter");
+    stage.judge_anew(7, KernelTime(3));
+    assert_eq!(
+        stage.policies.changes,
+        [Policy::Ignore(7), Policy::Ignore(7), Policy::Forget(7)]
+    );
+}
