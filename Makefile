@@ -63,8 +63,8 @@ soak: test-deps ## What takes long: 10,000 cases a property, memory over 1 GiB a
 	PLAINSPAN_CASES="$${PLAINSPAN_CASES:-10000}" $(CARGO) test --locked --release --test properties
 	$(ROOT_RUNNER) $(CARGO) test --locked --release --test $(SOAK_TESTS) -- --test-threads=1 --nocapture
 
-bench: deps ## Lists the benchmarks
-	@ls benches/*.rs tests/overhead/* 2>/dev/null || echo "no benchmarks yet"
+bench: deps ## What one transaction costs, by stage; no root, no kernel
+	$(CARGO) bench --locked --bench line
 
 fmt: test-deps ## Formats Rust and C
 	cargo fmt

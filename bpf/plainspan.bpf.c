@@ -12,6 +12,7 @@
 
 #include "parts/state.bpf.h"
 #include "parts/emit.bpf.h"
+#include "parts/walk.bpf.h"
 #include "parts/conn.bpf.h"
 #include "parts/verdict.bpf.h"
 #include "parts/session.bpf.h"

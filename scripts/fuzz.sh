@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 export PLAINSPAN_FUZZ_WORK="$PWD/target/fuzz-corpus"
 LIBBPF_SYS_LIBRARY_PATH="$(pkg-config --variable=libdir libelf)"
 export LIBBPF_SYS_LIBRARY_PATH
-targets=(content events grpc hpack http1 http2 replay websocket)
+targets=(content events grpc hpack http1 http2 redact replay websocket)
 options=(--sanitizer "${SANITIZER:-none}" --target-dir target/fuzz)
 # Bytes of an input, MiB of memory, seconds for one input.
 limits=(-max_len=4096 -rss_limit_mb=1024 -timeout=10)

@@ -1,30 +1,35 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
+mod dry_run;
 mod identity;
+mod reload;
+mod sinks;
 mod stacks;
 
-use stacks::Payloads;
+pub use reload::Reader;
 
 use crate::capture::{self, Capture, Shared};
 use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore};
 use crate::conn::{self, Table};
-use crate::enrich::Ids;
-use crate::pipeline::{Held, Pipeline, Plugins, Policies, Stacks, Stage, Witness};
+use crate::enrich::{Ids, Processes};
+use crate::pipeline::{
+    Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage, Witness,
+};
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
 use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Level};
-use crate::sink::otlp::{KnownMethods, OtlpOptions, OtlpSink};
-use crate::sink::payload::PayloadStage;
-use crate::sink::stdout::{Form, StdoutSink};
-use crate::sink::{Fanout, Sink};
+use crate::sink::otlp::{KnownMethods, OtlpOptions};
 use crate::telemetry::Ledger;
 use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
-use std::collections::BTreeMap;
+use dry_run::DryRun;
+use reload::{InForce, Retiring};
+use sinks::Sinks;
+use stacks::Payloads;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -33,7 +38,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 /// How long payloads, and then telemetry, may take to leave when the agent stops.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -43,6 +49,14 @@ const SINK_THREADS: usize = 2;
 /// What `run` was asked for.
 pub struct Options {
     pub config: Config,
+    /// SHA-256 of the configuration's text, in hex.
+    pub digest: String,
+    /// What the configuration is called.
+    pub source: String,
+    /// Reads it again; None: there is no file.
+    pub read: Option<Reader>,
+    /// Counts for this long what would leave, and lets nothing leave.
+    pub dry_run: Option<Duration>,
     pub tier: Option<Tier>,
     /// Raw kernel records go to this file too. They hold secrets.
     pub record: Option<PathBuf>,
@@ -63,14 +77,23 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime of the sinks")?;
-    let agent = {
+    let until = options.dry_run.map(|time| Instant::now() + time);
+    let (mut agent, mut signals) = {
         let _runtime = runtime.enter();
-        Agent::start(&options, runtime.handle())?
+        let signals = Signals::listen()?;
+        (Agent::start(options, runtime.handle())?, signals)
     };
-    let signal = runtime.block_on(wait_for_signal())?;
-    tracing::info!(signal, "stopping");
-    agent.stop(&runtime);
-    Ok(())
+    let reason = loop {
+        match runtime.block_on(signals.next(until)) {
+            Told::Reload => {
+                let _runtime = runtime.enter();
+                agent.reload(runtime.handle());
+            }
+            Told::Stop(reason) => break reason,
+        }
+    };
+    tracing::info!(reason, "stopping");
+    agent.stop(&runtime)
 }
 
 /// All that runs.
@@ -79,26 +102,45 @@ struct Agent {
     ledger: Ledger,
     finder: FinderHandle,
     capture: Capture,
-    payloads: Vec<Arc<PayloadStage>>,
-    otlp: Vec<Arc<OtlpSink>>,
-    stdout: Vec<Arc<StdoutSink>>,
+    payloads: Payloads,
+    sinks: Sinks,
+    config: Config,
+    in_force: InForce,
+    read: Option<Reader>,
+    /// Sinks of configurations before this one.
+    retiring: Vec<JoinHandle<()>>,
+    dry_run: Option<DryRun>,
 }
 
 impl Agent {
-    fn start(options: &Options, runtime: &Handle) -> anyhow::Result<Agent> {
-        let config = &options.config;
-        let store = own_store(config);
+    fn start(options: Options, runtime: &Handle) -> anyhow::Result<Agent> {
+        let config = options.config;
+        let dry_run = options.dry_run.map(|_| DryRun::start()).transpose()?;
+        let store = own_store(&config).filter(|_| dry_run.is_none());
         let mut own = Own::start(&options.log_level, options.log_format, store)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
-        let sinks = Sinks::start(config, &ledger, runtime)?;
-        let payloads = Payloads::start(config, &sinks.telemetry, &ledger, runtime)?;
-        let stage = stage(config, &sinks, &payloads, &ledger, runtime)?;
-        let table = Table::new(limits(config)).with_progress(config.tap.progress);
+        let (sinks, payloads) = match &dry_run {
+            Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
+            None => {
+                let sinks = Sinks::start(&config, &ledger, runtime, None)?;
+                let payloads = Payloads::start(&config, &sinks.telemetry, &ledger, runtime, None)?;
+                (sinks, payloads)
+            }
+        };
+        let parts = Parts {
+            sinks: &sinks,
+            payloads: &payloads,
+            ledger: &ledger,
+        };
+        let settings = settings(&config, None, &parts, runtime)?;
+        let table = Table::new(settings.limits).with_progress(settings.progress);
+        let stage = stage(settings, &ledger);
 
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
             ring_bytes: config.limits.ring,
+            skip_bodies: !limits(&config).body.capture,
             ..KernelOptions::default()
         })?;
         let tier = kernel.tier();
@@ -112,7 +154,14 @@ impl Agent {
             shared.clone(),
         )?;
 
-        let source = status_source(ledger.clone(), shared, finder.verdicts(), tier);
+        let in_force = InForce::new(options.source, options.digest);
+        let source = status_source(
+            ledger.clone(),
+            shared,
+            finder.verdicts(),
+            tier,
+            in_force.clone(),
+        );
         own.start_metrics(store, &source)?;
         if let Some(address) = options.status_listen {
             let listener = runtime
@@ -126,27 +175,37 @@ impl Agent {
             ledger,
             finder,
             capture,
-            payloads: payloads.stages(),
-            otlp: sinks.otlp,
-            stdout: sinks.stdout,
+            payloads,
+            sinks,
+            in_force,
+            // A dry run starts no store, neither now nor later.
+            read: options.read.filter(|_| dry_run.is_none()),
+            config,
+            retiring: Vec::new(),
+            dry_run,
         })
     }
 
     /// Drains in the order of the line, within twice [`DRAIN`] and what capture needs.
-    fn stop(self, runtime: &Runtime) {
+    fn stop(self, runtime: &Runtime) -> anyhow::Result<()> {
         self.finder.stop();
         self.capture.stop();
+        let last = Retiring {
+            payloads: self.payloads,
+            sinks: self.sinks,
+        };
         runtime.block_on(async {
-            let deadline = Instant::now() + DRAIN;
-            for payloads in &self.payloads {
-                payloads.drain(deadline).await;
-            }
-            let deadline = Instant::now() + DRAIN;
-            for sink in &self.otlp {
-                sink.drain(deadline).await;
-            }
-            for sink in &self.stdout {
-                sink.drain(deadline).await;
+            let deadline = Instant::now() + 2 * DRAIN;
+            last.drain(DRAIN).await;
+            for task in self.retiring {
+                if tokio::time::timeout_at(deadline.into(), task)
+                    .await
+                    .is_err()
+                {
+                    tracing::warn!(
+                        "stores of a configuration before this one did not take all that they had"
+                    );
+                }
             }
         });
         match serde_json::to_string(&self.ledger.snapshot()) {
@@ -154,6 +213,10 @@ impl Agent {
             Err(error) => tracing::error!(%error, "stopped; the ledger cannot be shown"),
         }
         self.own.stop();
+        match self.dry_run {
+            Some(dry_run) => dry_run.report(&self.ledger.snapshot()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -187,7 +250,7 @@ fn limits(config: &Config) -> conn::Limits {
     let mut levels = captures()
         .map(HttpCapture::highest)
         .chain(access.map(AccessLogs::highest));
-    let most = captures().map(|capture| capture.body_max_bytes).max();
+    let most = captures().map(HttpCapture::most_body_bytes).max();
     conn::Limits {
         body: BodyLimits {
             capture: levels.any(|level| level == Level::Full),
@@ -199,84 +262,26 @@ fn limits(config: &Config) -> conn::Limits {
     }
 }
 
-/// Everything that captures go to, as started.
-struct Sinks {
-    telemetry: Fanout,
-    /// Lines of `access_logs`, by the stack's name.
-    access: BTreeMap<String, Fanout>,
-    otlp: Vec<Arc<OtlpSink>>,
-    stdout: Vec<Arc<StdoutSink>>,
+/// What stacks deliver to.
+struct Parts<'a> {
+    sinks: &'a Sinks,
+    payloads: &'a Payloads,
+    ledger: &'a Ledger,
 }
 
-impl Sinks {
-    fn start(config: &Config, ledger: &Ledger, runtime: &Handle) -> anyhow::Result<Sinks> {
-        let mut otlp = Vec::new();
-        let mut stdout = Vec::new();
-        let mut telemetry: Vec<Arc<dyn Sink>> = Vec::new();
-        for store in telemetry_stores(config) {
-            match &store.kind {
-                EventStoreKind::Otel(otel) => {
-                    let sink = OtlpSink::start(
-                        &store.id,
-                        otel,
-                        otlp_options(config),
-                        ledger.clone(),
-                        runtime,
-                    )
-                    .with_context(|| format!("event store `{}`", store.id))?;
-                    let sink = Arc::new(sink);
-                    telemetry.push(sink.clone());
-                    otlp.push(sink);
-                }
-                EventStoreKind::Stdout => {
-                    let form = Form::of_event_store();
-                    let sink = Arc::new(StdoutSink::start(&store.id, form, ledger.clone())?);
-                    telemetry.push(sink.clone());
-                    stdout.push(sink);
-                }
-                EventStoreKind::Disabled => {}
-            }
-        }
-        let mut access = BTreeMap::new();
-        for (name, stack) in &config.stacks {
-            let Some(logs) = stack.access_logs.as_ref() else {
-                continue;
-            };
-            if logs.highest() == Level::None {
-                continue;
-            }
-            let id = match config.tap.http_stack.as_ref() == Some(name) {
-                true => "access_logs".to_owned(),
-                false => format!("access_logs.{name}"),
-            };
-            let form = Form::of_access_logs(logs);
-            let sink = Arc::new(StdoutSink::start(&id, form, ledger.clone())?);
-            stdout.push(sink.clone());
-            access.insert(name.clone(), Fanout::new(vec![sink]));
-        }
-        Ok(Sinks {
-            telemetry: Fanout::new(telemetry),
-            access,
-            otlp,
-            stdout,
-        })
-    }
-}
-
-/// Who gets transactions, and at which level.
-fn stage(
+/// Who gets transactions, and at which level; `before`: the configuration in force.
+fn settings(
     config: &Config,
-    sinks: &Sinks,
-    payloads: &Payloads,
-    ledger: &Ledger,
+    before: Option<&Config>,
+    parts: &Parts<'_>,
     runtime: &Handle,
-) -> anyhow::Result<Stage> {
+) -> anyhow::Result<Settings> {
     let mut general = Plugins::default();
     let mut others = Vec::new();
     for (name, stack) in &config.stacks {
         let plugins = Plugins {
-            telemetry: Some(stacks::telemetry(config, stack, sinks, payloads.of(name))?),
-            access: stacks::access(config, stack, sinks.access.get(name))?,
+            telemetry: Some(stacks::telemetry(config, (name, stack), parts)?),
+            access: stacks::access(config, (name, stack), parts)?,
         };
         match config.tap.http_stack.as_ref() == Some(name) {
             true => general = plugins,
@@ -284,31 +289,51 @@ fn stage(
         }
     }
     let all = others.iter().map(|(_, plugins)| plugins).chain([&general]);
-    let variables = all
+    let audiences = all
         .flat_map(|plugins| [&plugins.telemetry, &plugins.access])
-        .flatten()
-        .flat_map(|audience| audience.rules.variables())
-        .collect();
-    Ok(Stage {
-        ledger: ledger.clone(),
-        processes: identity::processes(config, variables, runtime)?,
-        clock: time::clock(),
-        ids: Ids::new(config.tap.trace_context),
+        .flatten();
+    let variables = audiences.flat_map(|audience| {
+        let rules = audience.rules.variables();
+        rules.chain(audience.sampler.variables())
+    });
+    Ok(Settings {
+        limits: limits(config),
+        progress: config.tap.progress,
+        trace_context: config.tap.trace_context,
+        wanted: identity::wanted(config, variables.collect()),
+        lookups: identity::lookups(config, before, runtime)?,
         filter: Filter::new(&config.tap)?,
         telemetry: general.telemetry,
         access: general.access,
         stacks: Stacks::new(&config.tap, others),
+    })
+}
+
+fn stage(settings: Settings, ledger: &Ledger) -> Stage {
+    let lookups = match settings.lookups {
+        LookupsChange::Keep => None,
+        LookupsChange::Take(lookups) => lookups,
+    };
+    Stage {
+        ledger: ledger.clone(),
+        processes: Processes::with(settings.wanted, lookups),
+        clock: time::clock(),
+        ids: Ids::new(settings.trace_context),
+        filter: settings.filter,
+        telemetry: settings.telemetry,
+        access: settings.access,
+        stacks: settings.stacks,
         held: Held::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
-    })
+    }
 }
 
 fn otlp_options(config: &Config) -> OtlpOptions {
     OtlpOptions {
         known_methods: KnownMethods::from_environment(),
         // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
-        queue_bytes: usize::try_from(config.limits.memory / 16).unwrap_or(usize::MAX),
+        queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),
         ..OtlpOptions::default()
     }
 }
@@ -328,12 +353,20 @@ fn recorder(path: &Path) -> anyhow::Result<Witness> {
         .with_context(|| format!("cannot make the recording {}", path.display()))
 }
 
-fn status_source(ledger: Ledger, shared: Arc<Shared>, verdicts: Verdicts, tier: Tier) -> Source {
+fn status_source(
+    ledger: Ledger,
+    shared: Arc<Shared>,
+    verdicts: Verdicts,
+    tier: Tier,
+    in_force: InForce,
+) -> Source {
     let started = Instant::now();
     Arc::new(move || {
         let verdicts = verdicts.snapshot();
         Status {
             version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            config: in_force.status(),
             tier: tier.to_string(),
             ready: verdicts.ready,
             uptime_seconds: started.elapsed().as_secs_f64(),
@@ -347,17 +380,40 @@ fn status_source(ledger: Ledger, shared: Arc<Shared>, verdicts: Verdicts, tier: 
     })
 }
 
-async fn wait_for_signal() -> anyhow::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok("SIGTERM"),
-            _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = hangup.recv() => {
-                tracing::warn!("SIGHUP: this version does not reload its configuration; restart it instead");
+/// What the agent was told.
+enum Told {
+    Reload,
+    Stop(&'static str),
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal, or the end of the time given.
+    async fn next(&mut self, until: Option<Instant>) -> Told {
+        let over = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hangup.recv() => Told::Reload,
+            () = over => Told::Stop("the time of the dry run is over"),
         }
     }
 }

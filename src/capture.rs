@@ -5,7 +5,7 @@
 //! records, then applies the ends that the control records brought.
 
 use crate::event::record::Writer;
-use crate::pipeline::{Pipeline, Policy, Witness};
+use crate::pipeline::{Pipeline, Policy, Retired, Settings, Witness};
 use crate::probe::kernel::{Kernel, KernelError};
 use crate::probe::ring::Rings;
 use crate::probe::time;
@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,10 @@ use std::time::{Duration, Instant};
 const IDLE_WAIT: Duration = Duration::from_millis(5);
 /// How often counters are read and old state is given up.
 const TICK: Duration = Duration::from_millis(500);
+
+/// Priority of the thread where the host allows it: bytes that it does not read in time are lost for good, and the
+/// programs that made them can wait.
+const NICE: libc::c_int = -10;
 
 /// What the capture thread shows to the rest of the agent.
 #[derive(Default)]
@@ -34,8 +39,23 @@ pub struct Shared {
 /// A running capture thread.
 pub struct Capture {
     shared: Arc<Shared>,
+    exchanges: mpsc::Sender<Exchange>,
     thread: JoinHandle<()>,
 }
+
+/// Settings to take, and where those before go.
+struct Exchange {
+    settings: Settings,
+    retired: mpsc::Sender<Retired>,
+}
+
+/// The capture thread took no other settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the capture thread did not take the new configuration within {EXCHANGE_WAIT:?}")]
+pub struct NotExchanged;
+
+/// A round of the capture thread is over long before.
+const EXCHANGE_WAIT: Duration = Duration::from_secs(10);
 
 /// Why capture cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +77,9 @@ impl Capture {
         ledger: Ledger,
         shared: Arc<Shared>,
     ) -> Result<Capture, CaptureError> {
+        let (exchanges, to_exchange) = mpsc::channel();
         let worker = Worker {
+            exchanges: to_exchange,
             rings: kernel.rings()?,
             kernel,
             pipeline,
@@ -68,7 +90,22 @@ impl Capture {
             .name("capture".into())
             .spawn(move || worker.run())
             .map_err(CaptureError::Thread)?;
-        Ok(Capture { shared, thread })
+        Ok(Capture {
+            shared,
+            exchanges,
+            thread,
+        })
+    }
+
+    /// Takes other settings between two rounds, and gives back those before. Waits until that is done.
+    ///
+    /// # Errors
+    /// When the thread does not answer: it has ended, or hangs.
+    pub fn exchange(&self, settings: Settings) -> Result<Retired, NotExchanged> {
+        let (retired, before) = mpsc::channel();
+        let exchange = Exchange { settings, retired };
+        self.exchanges.send(exchange).map_err(|_| NotExchanged)?;
+        before.recv_timeout(EXCHANGE_WAIT).map_err(|_| NotExchanged)
     }
 
     /// Reads what is in the rings, lets unfinished transactions leave marked, and ends the thread.
@@ -84,6 +121,7 @@ impl Capture {
 
 /// What the thread owns.
 struct Worker {
+    exchanges: mpsc::Receiver<Exchange>,
     kernel: Kernel,
     rings: Rings,
     pipeline: Pipeline,
@@ -93,8 +131,10 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        raise_priority();
         let mut next_tick = Instant::now();
         while !self.shared.stop.load(Ordering::Acquire) {
+            self.exchange();
             if self.round() == 0 {
                 self.wait();
             }
@@ -107,6 +147,19 @@ impl Worker {
         while self.round() > 0 {}
         self.pipeline.finish(time::now());
         self.tick();
+    }
+
+    fn exchange(&mut self) {
+        while let Ok(exchange) = self.exchanges.try_recv() {
+            let bodies = exchange.settings.limits.body.capture;
+            let retired = self.pipeline.exchange(exchange.settings, time::now());
+            if let Err(error) = self.kernel.skip_bodies(!bodies) {
+                tracing::warn!(%error, bodies, "the kernel programs go on as before");
+            }
+            if exchange.retired.send(retired).is_err() {
+                tracing::warn!("a configuration was taken later than its reload waited for");
+            }
+        }
     }
 
     /// Reads what is there; returns the number of records.
@@ -155,6 +208,16 @@ impl Worker {
         self.shared
             .connection_bytes
             .store(memory, Ordering::Relaxed);
+    }
+}
+
+/// Without CAP_SYS_NICE the thread works at the agent's own priority.
+fn raise_priority() {
+    // SAFETY: no memory is involved; 0 is the calling thread.
+    let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0;
+    if failed {
+        let error = io::Error::last_os_error();
+        tracing::info!(%error, "the capture thread runs at normal priority: with CAP_SYS_NICE it loses less under load");
     }
 }
 

@@ -2,7 +2,7 @@
 //! signals and a stored payload.
 //!
 //! The modules stand in the order that bytes take (`docs/architecture.md`):
-//! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`redact`] → [`sink`].
+//! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`sampling`] → [`redact`] → [`sink`].
 //! `agent` puts them together; `pipeline` is the line from an event to the sinks.
 
 pub mod agent;
@@ -17,6 +17,7 @@ pub mod probe;
 pub mod proto;
 pub mod redact;
 pub mod rules;
+pub mod sampling;
 pub mod sink;
 pub mod telemetry;
 pub mod transaction;

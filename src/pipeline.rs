@@ -4,10 +4,12 @@
 //! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
+mod exchange;
 mod held;
 mod progress;
 mod stacks;
 
+pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
 pub use stacks::{Choice, Plugins, Stacks};
 
@@ -15,9 +17,10 @@ use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
-use crate::redact::{About, Raw, Redactor};
+use crate::redact::{About, Raw, Redactor, SpanIds};
 use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Decision, Early, Filter, Level, Ruleset, TransactionFacts};
+use crate::sampling::{Outcome, Sampler, Sampling};
 use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
@@ -82,6 +85,8 @@ pub struct Audience {
     pub rules: Ruleset,
     /// The least level, whatever the rules say.
     pub least: Level,
+    /// Of what the rules want; the least level is given to all.
+    pub sampler: Sampler,
     pub redactor: Redactor,
     /// The store that objects go to first.
     pub payloads: Option<Arc<PayloadStage>>,
@@ -281,6 +286,48 @@ impl Stage {
         })
     }
 
+    /// Leaves out what the stack's sampling does not keep of what its telemetry wants, down to the least level that it
+    /// has to give.
+    fn sample(
+        &mut self,
+        choice: Choice,
+        (transaction, process): (&Transaction, &Process),
+        decision: &mut Option<Decision>,
+        ids: &mut SpanIds,
+    ) -> Result<Sampling, LeftOut> {
+        let audience = self.stacks.telemetry(choice, &mut self.telemetry);
+        let (Some(audience), Some(decided)) = (audience, decision.as_mut()) else {
+            return Ok(Sampling::default());
+        };
+        if !audience.sampler.is_on() {
+            return Ok(Sampling::default());
+        }
+        let facts = TransactionFacts {
+            transaction,
+            process,
+        };
+        let asked = (transaction, &facts as &dyn Facts);
+        let outcome = audience
+            .sampler
+            .decide(asked, decided, ids, &mut self.buffers);
+        self.ledger.sampled(outcome);
+        match outcome {
+            Outcome::Always => Ok(Sampling::default()),
+            Outcome::Kept(sampling) => Ok(sampling),
+            Outcome::LeftOut(reason) if audience.least == Level::None => {
+                *decision = None;
+                Err(reason)
+            }
+            Outcome::LeftOut(_) => {
+                let wanted = std::mem::replace(&mut decided.level, audience.least);
+                Ok(Sampling {
+                    wanted_level: (wanted > audience.least).then_some(wanted),
+                    ..Sampling::default()
+                })
+            }
+        }
+    }
+
     /// Takes what runtimes said of containers: verdicts on processes may change, and who waited goes on.
     fn news(&mut self) {
         for process in self.processes.news() {
@@ -320,7 +367,7 @@ impl Stage {
             return ticket.left_out(LeftOut::Filtered);
         }
         let choice = self.stacks.choose(&raw.0, &process);
-        let decisions = self.decide(choice, &raw.0, &process);
+        let mut decisions = self.decide(choice, &raw.0, &process);
         if decisions.iter().all(Option::is_none) {
             self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
@@ -328,21 +375,32 @@ impl Stage {
         let start = self.clock.wall(raw.0.timing.start);
         let end = self.clock.wall(raw.0.timing.end);
         let context = raw.0.context.as_ref();
-        let (id, ids) = match raw.0.lasting {
+        let (id, mut ids) = match raw.0.lasting {
             Some(lasting) => self.ids.lasting(lasting.number, context),
             None => (self.ids.transaction(), self.ids.span(context)),
         };
+        let asked = (&raw.0, &*process);
+        let sampling = match self.sample(choice, asked, &mut decisions[0], &mut ids) {
+            Err(reason) if decisions[1].is_none() => return ticket.left_out(reason),
+            Err(_) => Sampling::default(),
+            Ok(sampling) => sampling,
+        };
+        // Lines of `access_logs` are not sampled: each stands for itself.
+        let samplings = [sampling, Sampling::default()];
         let ticket = ticket.shared();
         let general = [&self.telemetry, &self.access];
         let audiences = self.stacks.audiences(choice, general);
-        let wanted = |(audience, decision): (Option<_>, Option<_>)| Some((audience?, decision?));
+        let wanted = |((audience, decision), sampling): ((Option<_>, Option<_>), _)| {
+            Some((audience?, decision?, sampling))
+        };
         let mut audiences = audiences
             .into_iter()
             .zip(decisions)
+            .zip(samplings)
             .filter_map(wanted)
             .peekable();
         let mut raw = Some(raw);
-        while let Some((audience, decision)) = audiences.next() {
+        while let Some((audience, decision, sampling)) = audiences.next() {
             // The last audience takes the transaction itself, the one before it a copy.
             let copy = match audiences.peek() {
                 Some(_) => raw.as_ref().map(|raw| Raw(raw.0.clone())),
@@ -356,6 +414,7 @@ impl Stage {
                 start,
                 end,
                 ids: ids.clone(),
+                sampling,
             };
             Audience::deliver(audience, copy, about, ticket.clone(), &self.ledger);
         }

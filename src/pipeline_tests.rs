@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::config::TraceContextPolicy;
-use crate::config::{HttpCapture, Macro, Rule, Tap};
+use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
+use crate::conn::Limits;
+use crate::enrich::Wanted;
 use crate::rules::sample;
 use crate::sink::{Delivery, ProgressDelivery, Sink};
+use crate::transaction::BodyLimits;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Keeps what it gets: level, rule, whether there are headers and bodies.
 #[derive(Default)]
@@ -55,6 +58,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
     let audience = Audience {
         rules: Ruleset::compile(default, rules, &macros).expect("rules compile"),
         least,
+        sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
         redactor: Redactor::new(&HttpCapture::default()).expect("a redactor"),
         payloads: None,
         sinks: Fanout::new(vec![kept.clone()]),
@@ -63,7 +67,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
 }
 
 fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
-    let tap = Tap { ..Tap::default() };
+    let tap = tap();
     Stage {
         ledger: Ledger::new(),
         processes: Processes::new(&BTreeMap::new()),
@@ -288,4 +292,264 @@ fn a_new_program_is_judged_anew_and_told_to_the_kernel_again() {
         stage.policies.changes,
         [Policy::Ignore(7), Policy::Ignore(7), Policy::Forget(7)]
     );
+}
+
+/// Two in three of the transactions that follow one another are of a process that may send one in a minute.
+fn limited(least: Level, keep: &[&str]) -> (Stage, Arc<Kept>, Arc<Kept>) {
+    let mut capture = HttpCapture::default();
+    capture.sample.per_process = Some(Rate {
+        count: 1,
+        period: Duration::from_secs(60),
+    });
+    capture.sample.keep = keep.iter().map(|expr| (*expr).to_owned()).collect();
+    let (mut telemetry, spans) = audience(Level::Headers, &[], least);
+    telemetry.sampler = Sampler::new(&capture, &[]).expect("a sampler");
+    let (access, lines) = audience(Level::Summary, &[], Level::None);
+    (stage(telemetry, Some(access)), spans, lines)
+}
+
+#[test]
+fn what_sampling_leaves_out_is_in_the_ledger_under_its_reason() {
+    let (mut stage, spans, lines) = limited(Level::None, &[]);
+    stage.access = None;
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&lines).len()), (1, 0));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!(ledger.transactions.left_out.rate_limited, 2);
+    assert_eq!((ledger.sampling.asked, ledger.sampling.kept), (3, 1));
+    assert_eq!(ledger.sampling.left_out.rate_limited, 2);
+    assert_eq!(ledger.imbalance(), 0);
+
+    let (mut stage, spans, _) = limited(Level::None, &["http.res.status == 201"]);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!(kept(&spans).len(), 3);
+    assert_eq!(stage.ledger.snapshot().sampling.always_kept, 3);
+}
+
+#[test]
+fn access_logs_have_a_line_of_what_sampling_leaves_out_of_telemetry() {
+    let (mut stage, spans, lines) = limited(Level::None, &[]);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&lines).len()), (1, 3));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!((ledger.transactions.exported, ledger.imbalance()), (3, 0));
+    assert_eq!(ledger.sampling.left_out.rate_limited, 2);
+}
+
+#[test]
+fn report_usage_gets_a_summary_of_what_sampling_lowers() {
+    let (mut stage, spans, _) = limited(Level::Summary, &[]);
+    (0..2).for_each(|_| give(&mut stage));
+    let levels: Vec<Level> = kept(&spans).iter().map(|kept| kept.0).collect();
+    assert_eq!(levels, [Level::Headers, Level::Summary]);
+}
+
+fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settings {
+    let attributes = resource.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+    Settings {
+        limits: Limits {
+            body: BodyLimits {
+                capture: true,
+                max_bytes: 10,
+            },
+            connection_memory: 1 << 20,
+            total_memory: 1 << 20,
+        },
+        progress: Duration::from_secs(60),
+        trace_context: TraceContextPolicy::Off,
+        wanted: Wanted {
+            resource: attributes.collect(),
+            ..Wanted::default()
+        },
+        lookups: LookupsChange::Keep,
+        filter: Filter::new(tap).expect("a filter"),
+        telemetry: Some(telemetry),
+        access: None,
+        stacks: Stacks::default(),
+    }
+}
+
+fn tap() -> Tap {
+    Tap::default()
+}
+
+/// As [`give`], of this very process.
+fn give_own(stage: &mut Stage) -> Arc<Process> {
+    let mut transaction = sample::orders().transaction;
+    transaction.pid = std::process::id();
+    let process = stage.processes.get(transaction.pid, transaction.timing.end);
+    stage.transaction(Raw::new(transaction));
+    process
+}
+
+#[test]
+fn after_an_exchange_everything_is_of_the_new_settings() {
+    let (telemetry, before) = audience(Level::Summary, &[], Level::None);
+    let limits = settings(&tap(), audience(Level::None, &[], Level::None).0, &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage(telemetry, None), None);
+    give(&mut pipeline.stage);
+    let configured = |process: &Process| {
+        let found = process.resource.iter().find(|(name, _)| &**name == "team");
+        found.map(|(_, value)| format!("{value:?}"))
+    };
+    assert_eq!(configured(&give_own(&mut pipeline.stage)), None);
+
+    let (telemetry, after) = audience(Level::Headers, &[], Level::None);
+    let retired = pipeline.exchange(
+        settings(&tap(), telemetry, &[("team", "shop")]),
+        KernelTime(1),
+    );
+    assert!(retired.telemetry.is_some());
+    give(&mut pipeline.stage);
+    let process = give_own(&mut pipeline.stage);
+    assert!(configured(&process).is_some_and(|value| value.contains("shop")));
+    assert_eq!(kept(&before), [(Level::Summary, None, false)]);
+    assert_eq!(kept(&after), [(Level::Headers, None, true)]);
+    assert_eq!(pipeline.stage.ledger.snapshot().imbalance(), 0);
+}
+
+#[test]
+fn processes_that_the_new_settings_may_want_are_looked_at_again() {
+    let none = || audience(Level::None, &[], Level::None).0;
+    let limits = settings(&tap(), none(), &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage(none(), None), None);
+    give(&mut pipeline.stage);
+    let pid = u32::MAX - 1;
+    assert_eq!(
+        pipeline.policies().collect::<Vec<_>>(),
+        [Policy::Ignore(pid)]
+    );
+    pipeline.exchange(settings(&tap(), none(), &[]), KernelTime(1));
+    assert_eq!(pipeline.policies().count(), 0);
+    let (telemetry, _) = audience(Level::Summary, &[], Level::None);
+    pipeline.exchange(settings(&tap(), telemetry, &[]), KernelTime(2));
+    assert_eq!(
+        pipeline.policies().collect::<Vec<_>>(),
+        [Policy::Forget(pid)]
+    );
+}
+
+/// Another stack beside the general one, for the host of [`give`].
+fn of_shop(telemetry: Audience) -> Stacks {
+    let tap = Tap {
+        endpoints: vec![crate::config::EndpointStack {
+            domain: "api.example.com".into(),
+            stack: Some("shop".into()),
+        }],
+        ..Tap::default()
+    };
+    let plugins = Plugins {
+        telemetry: Some(telemetry),
+        access: None,
+    };
+    Stacks::new(&tap, vec![("shop".into(), plugins)])
+}
+
+#[test]
+fn each_stack_samples_by_its_own_settings() {
+    let (general, spans_of_general) = audience(Level::Headers, &[], Level::None);
+    let (shop, spans, _) = limited(Level::None, &[]);
+    let mut stage = stage(general, None);
+    stage.stacks = of_shop(shop.telemetry.expect("an audience"));
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&spans_of_general).len()), (1, 0));
+    let ledger = stage.ledger.snapshot();
+    assert_eq!(ledger.transactions.left_out.rate_limited, 2);
+    assert_eq!(ledger.imbalance(), 0);
+
+    // And the other way round: the limit of the general stack is none of the other's.
+    let (mut stage, spans_of_general, _) = limited(Level::None, &[]);
+    stage.access = None;
+    let (shop, spans) = audience(Level::Headers, &[], Level::None);
+    stage.stacks = of_shop(shop);
+    (0..3).for_each(|_| give(&mut stage));
+    assert_eq!((kept(&spans).len(), kept(&spans_of_general).len()), (3, 0));
+}
+
+#[test]
+fn an_exchange_takes_the_stacks_of_domains_too() {
+    let none = || audience(Level::None, &[], Level::None).0;
+    let limits = settings(&tap(), none(), &[]).limits;
+    let (before, spans_before) = audience(Level::Summary, &[], Level::None);
+    let mut stage = stage(none(), None);
+    stage.stacks = of_shop(before);
+    let mut pipeline = Pipeline::new(Table::new(limits), stage, None);
+    give(&mut pipeline.stage);
+    let (after, spans_after) = audience(Level::Headers, &[], Level::None);
+    let retired = pipeline.exchange(
+        Settings {
+            stacks: of_shop(after),
+            ..settings(&tap(), none(), &[])
+        },
+        KernelTime(1),
+    );
+    assert_eq!(retired.stacks.others().count(), 1);
+    give(&mut pipeline.stage);
+    assert_eq!(kept(&spans_before), [(Level::Summary, None, false)]);
+    assert_eq!(kept(&spans_after), [(Level::Headers, None, true)]);
+    // Without the entry, the general stack has it, and that one wants nothing.
+    pipeline.exchange(settings(&tap(), none(), &[]), KernelTime(2));
+    give(&mut pipeline.stage);
+    assert_eq!(kept(&spans_after).len(), 1);
+    let ledger = pipeline.stage.ledger.snapshot();
+    assert_eq!(ledger.transactions.left_out.level_none, 1);
+    assert_eq!(ledger.imbalance(), 0);
+}
+
+#[test]
+fn who_waits_for_a_container_goes_by_the_new_settings_when_others_are_asked() {
+    let proc = tempfile::tempdir().expect("a folder");
+    let id = in_container(proc.path());
+    let (telemetry, before) = audience(Level::Summary, &[], Level::None);
+    let (stage, _nobody_answers) = asking(telemetry, proc.path());
+    let limits = settings(&tap(), audience(Level::None, &[], Level::None).0, &[]).limits;
+    let mut pipeline = Pipeline::new(Table::new(limits), stage, None);
+    of_process_7(&mut pipeline.stage);
+
+    let rules = [rule("web", "src.container.name == \"web\"", Level::Headers)];
+    let (telemetry, after) = audience(Level::None, &rules, Level::None);
+    let (lookups, mut asked) = crate::enrich::identity::Lookups::pair();
+    let retired = pipeline.exchange(
+        Settings {
+            lookups: LookupsChange::Take(Some(lookups)),
+            ..settings(&tap(), telemetry, &[])
+        },
+        KernelTime(1),
+    );
+    assert!(retired.containers.is_some());
+    pipeline.apply_ends();
+    assert_eq!(asked.questions.try_recv().as_ref(), Ok(&id));
+    asked.answers.send(named(&id)).expect("sent");
+    pipeline.apply_ends();
+    assert_eq!(kept(&before), []);
+    assert_eq!(
+        kept(&after),
+        [(Level::Headers, Some("web".to_owned()), true)]
+    );
+    assert_eq!(pipeline.stage.ledger.snapshot().imbalance(), 0);
+}
+
+#[test]
+fn who_waits_for_a_container_goes_on_at_once_when_nobody_is_asked_any_more() {
+    let proc = tempfile::tempdir().expect("a folder");
+    in_container(proc.path());
+    let none = audience(Level::None, &[], Level::None).0;
+    let limits = settings(&tap(), none, &[]).limits;
+    let (telemetry, _) = audience(Level::Summary, &[], Level::None);
+    let (stage, _asked) = asking(telemetry, proc.path());
+    let mut pipeline = Pipeline::new(Table::new(limits), stage, None);
+    of_process_7(&mut pipeline.stage);
+    // Even when the process is gone by then.
+    std::fs::remove_dir_all(proc.path().join("7")).expect("removed");
+    let (telemetry, spans) = audience(Level::Summary, &[], Level::None);
+    pipeline.exchange(
+        Settings {
+            lookups: LookupsChange::Take(None),
+            ..settings(&tap(), telemetry, &[])
+        },
+        KernelTime(1),
+    );
+    pipeline.apply_ends();
+    assert_eq!(kept(&spans), [(Level::Summary, None, false)]);
+    assert_eq!(pipeline.stage.ledger.snapshot().imbalance(), 0);
 }

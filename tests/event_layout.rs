@@ -89,6 +89,7 @@ fn constants_are_the_headers() {
         ("PS_F_FAULT", flag::FAULT.into()),
         ("PS_F_NO_BYTES", flag::NO_BYTES.into()),
         ("PS_F_WHOLE", flag::WHOLE.into()),
+        ("PS_F_SKIPPED", flag::SKIPPED.into()),
         ("PS_CONN_RESET", CONN_RESET.into()),
         ("PS_CONN_WHOLE", CONN_WHOLE.into()),
         ("PS_ST_BYTES_SEEN", stat::BYTES_SEEN as u64),

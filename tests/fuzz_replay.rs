@@ -127,12 +127,15 @@ fn pack_the_corpus() {
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let seeds = match target {
         "content" => contents(),
+        "context" => contexts(),
         "events" => records(),
         "grpc" => messages(),
         "hpack" => blocks(),
         "http1" => connections(false),
         "http2" => connections(true),
+        "redact" => redactions(),
         "replay" => replays(),
+        "rules" => rules(),
         "websocket" => frames(),
         other => panic!("no seeds for {other}"),
     };
@@ -231,6 +234,39 @@ fn scripted(steps: &[Step], tls: u8) -> Vec<u8> {
     }
     seed.extend([9, 10]);
     seed
+}
+
+/// The expressions of the other tests and of the documents, and some of words.
+fn rules() -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seeds = Vec::new();
+    for file in ["orders", "bare", "grpc", "wrong"] {
+        let path = root.join(format!("tests/rules/{file}.txt"));
+        let text = fs::read_to_string(path).expect("a file of expressions");
+        let lines = text.lines().filter(|l| !l.starts_with('#'));
+        // In front stands what is expected.
+        let texts = lines.map(|l| l.strip_prefix(['T', 'F', '?']).unwrap_or(l).trim());
+        let texts = texts.filter(|t| !t.is_empty());
+        seeds.extend(texts.map(|text| [&[0x7f, 1, b'x', 0, 0], text.as_bytes()].concat()));
+    }
+    let docs = fs::read_to_string(root.join("docs/rules.md")).expect("the document");
+    for quoted in docs.split('`').skip(1).step_by(2) {
+        seeds.push([&[0x5a, 0, 0, 0], quoted.as_bytes()].concat());
+    }
+    seeds.extend((0..=255u8).map(|n| vec![0xdf, 0, 0, 0, n, 6, n.wrapping_add(40), 0, 70, 7, n]));
+    seeds
+}
+
+fn contexts() -> Vec<Vec<u8>> {
+    let text = |bytes: &[u8]| [&[bytes.len() as u8][..], bytes].concat();
+    let mut seeds: Vec<Vec<u8>> = (0..8u8)
+        .map(|n| [&[0x80 | n][..], &[9; 25]].concat())
+        .collect();
+    seeds.push(vec![0, 0, 0, 2, 0, 3, 0, 4, 0, 5, 0]);
+    seeds.extend((0..8u8).map(|n| vec![0, n, 2, 60, b'-', 2, 2, 5, b',']));
+    let many = b"k=v,".repeat(33);
+    seeds.push([&[0, 0, 0, 16 | 2][..], &text(&many)].concat());
+    seeds
 }
 
 fn blocks() -> Vec<Vec<u8>> {
@@ -374,4 +410,28 @@ fn contents() -> Vec<Vec<u8>> {
         seed(0x87, text),
         seed(4, b"text/plain; charset=utf-8"),
     ]
+}
+
+fn redactions() -> Vec<Vec<u8>> {
+    let json = r#"{"a":[{"private":{"x":[1,"t"]}},2],"b":"{\"private\":1}","Private":null}"#;
+    let mut seeds = vec![[&[0x80, 0, 0], json.as_bytes()].concat()];
+    let around: [(&[u8], &[u8]); 4] = [
+        (b"{\"hidden\":\"", b"\",\"b\":[true,null]}"),
+        (b"a=1&b=Bearer+", b"&c=%7B%22x%22"),
+        (b"data: {\"t\":\"", b"\"}\n\ndata: {\"hidden\": 1}\n\n"),
+        (
+            b"\n\x07text 4111 1111 1111 ",
+            b" -----BEGIN PRIVATE KEY-----\n",
+        ),
+    ];
+    for (i, (before, after)) in around.iter().enumerate() {
+        for content_type in 0..8u8 {
+            let mode = (content_type + i as u8) % 3;
+            let how = (content_type * 7 + i as u8 * 5) & 31;
+            let cut = [255, 128, 200, 90][usize::from(content_type) % 4];
+            let head = [content_type | mode << 3, how, cut, before.len() as u8];
+            seeds.push([&head[..], before, after].concat());
+        }
+    }
+    seeds
 }

@@ -9,6 +9,7 @@ use http_support::frames::{
 use http_support::{Seen, limits};
 use plainspan::conn::{ConnectionFate, Limits, Output, Table};
 use plainspan::event::build::EventBuilder;
+use plainspan::event::layout::flag;
 use plainspan::event::{Dir, KernelTime, Role, decode};
 use plainspan::redact::Raw;
 use plainspan::telemetry::ledger::Lost;
@@ -495,4 +496,24 @@ fn a_call_that_lasts_reports_its_messages_so_far_and_no_code() {
     let got = (counted(call.from_client), counted(call.from_server));
     assert_eq!(got, (Some((1, 5)), Some((2, 8))));
     assert_eq!(call.code, None);
+}
+
+#[test]
+fn content_that_was_left_out_on_purpose_counts_and_is_no_gap() {
+    let mut bench = Bench::opened();
+    let get = bench.client.headers(1, END_STREAM, &request("GET", "/1"));
+    bench.send(&get);
+    let head = bench.server.ok(1, 0);
+    let content = data(1, END_STREAM, &[b'x'; 3000]);
+    bench.receive(&[head, content[..9].to_vec()].concat());
+    // In two operations, as a reader with a small buffer has it.
+    for len in [1000, 2000] {
+        let skipped = bench.builder.partial(Dir::Read, &[], len, flag::SKIPPED);
+        bench.feed(&skipped);
+    }
+    assert_eq!(bench.seen.transactions.len(), 1);
+    let seen = &bench.seen.transactions[0];
+    assert!(seen.complete(), "{:?}", seen.marks);
+    let body = &seen.response.as_ref().expect("a response").body;
+    assert_eq!((body.size(), body.missing()), (3000, 0));
 }

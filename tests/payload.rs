@@ -153,15 +153,8 @@ fn content(number: usize, len: usize) -> Vec<u8> {
 
 fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
     let policy = HttpCapture {
-        rules: Vec::new(),
         level: Level::Full,
-        object_store: None,
-        object_from_level: Level::Summary,
-        headers_include: vec!["*".to_owned()],
-        headers_exclude: Vec::new(),
-        redact: Vec::new(),
-        body_max_bytes: 1 << 20,
-        body_as_sent: false,
+        ..HttpCapture::default()
     };
     let process = Process {
         pid: 1,
@@ -178,6 +171,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         resource: Vec::new(),
     };
     let about = About {
+        sampling: plainspan::sampling::Sampling::default(),
         id: format!("{number:032x}"),
         process: Arc::new(process),
         decision: Decision {

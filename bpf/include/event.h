@@ -39,6 +39,7 @@ enum ps_source {
 #define PS_F_FAULT 4	/* the user buffer could not be read: the rest of the operation is missing */
 #define PS_F_NO_BYTES 8 /* no user buffer (sendfile, io_uring): only the length is known */
 #define PS_F_WHOLE 16	/* stream_off counts from the first byte of the stream */
+#define PS_F_SKIPPED 32 /* no bytes follow: those from op_off to op_len were left out on purpose */
 
 /* ps_conn_end.flags */
 #define PS_CONN_RESET 1 /* ECONNRESET, or EPIPE before the peer had ended its direction */

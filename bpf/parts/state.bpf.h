@@ -5,12 +5,13 @@ struct ps_config {
 	__u32 agent_tgid; /* never captured */
 	__u32 op_max;	  /* bytes copied of one operation at most */
 	__u32 wake_shift; /* the reader is woken when the data ring's fill passes a multiple of 1 << wake_shift */
-	__u32 pad;
 };
 const volatile struct ps_config ps_cfg = {};
 
 /* Set by user space once ps_pid_policy has an entry: most hosts never pay for the look-up. A map of its own. */
 __u32 ps_policy_on SEC(".data.policy") = 0;
+/* Set by user space while no level keeps bodies: content of HTTP/2 is counted, not copied. A map of its own. */
+__u32 ps_skip_bodies SEC(".data.bodies") = 0;
 /* Connections and TLS sessions are numbered together. */
 __u64 ps_last_id = 0;
 
@@ -55,6 +56,25 @@ struct ps_session_key {
 	__u32 pad;
 };
 
+/* ps_walk.mode */
+enum ps_walk_mode {
+	PS_W_START = 0, /* before the first byte */
+	PS_W_OFF = 1,	/* no frames, or not in step with them: everything is copied */
+	PS_W_HEAD = 2,	/* in a frame header */
+	PS_W_COPY = 3,	/* in bytes that are copied */
+	PS_W_PEEK = 4,	/* at the first byte of content */
+	PS_W_SKIP = 5,	/* in content that is not copied */
+};
+
+/* Where one direction of a session is in the frames of HTTP/2 (RFC 9113, section 4.1). */
+struct ps_walk {
+	__u32 left; /* bytes until the mode ends */
+	__u8 mode;  /* enum ps_walk_mode */
+	__u8 have;  /* bytes of head */
+	__u8 pad[2];
+	__u8 head[16]; /* 9 of them are used; a power of two for the verifier */
+};
+
 /* ps_session.flags */
 #define PS_S_WHOLE 1 /* its first call was seen */
 #define PS_S_OWN 2   /* on a connection with PS_C_OWN */
@@ -71,6 +91,7 @@ struct ps_session {
 	__u8 flags;
 	__u8 last_dir;
 	__u8 pad[7];
+	struct ps_walk walk[2];
 };
 
 /* A TLS library call under way on a thread. */

@@ -192,6 +192,10 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 	op.d.bound = s->how;
 	if (s->flags & PS_S_WHOLE)
 		op.d.flags = PS_F_WHOLE;
+	if (!ps_skip_bodies)
+		s->walk[dir & 1].mode = PS_W_OFF; /* not followed once, it can't be followed again */
+	else if (ps_walk_op(s, &op))
+		return;
 	ps_copy(&op, ps_cfg.op_max);
 }
 

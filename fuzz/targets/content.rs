@@ -1,7 +1,7 @@
 //! Content codings undone: the limit holds, less input or a lower limit gives a prefix, and what is coded here comes
 //! back.
 
-use super::input::Input;
+use super::input::{Input, chosen};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use plainspan::transaction::content::{Decoded, Stop, decode, is_text};
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
     let used = if choices & 0x40 == 0 { 1 } else { 2 };
     let codings = &names[..used];
     let whole = undo(codings, input.0, limit);
-    if used == 1 && !whole.undone.is_empty() {
+    if used == 1 && !whole.undone.is_empty() && chosen(data) {
         // One of both, which takes half the time.
         let part = match input.0.len() % 2 {
             0 => undo(codings, input.0, limit / 2),

@@ -31,3 +31,12 @@ impl<'a> Input<'a> {
 pub fn pieces(bytes: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
     bytes.chunks(size.max(1))
 }
+
+/// Whether the costly half of the promises is looked at: of each input of the corpus; while fuzzing of one in four,
+/// which the input itself chooses.
+pub fn chosen(data: &[u8]) -> bool {
+    let sum = data
+        .iter()
+        .fold(0u8, |sum, b| sum.wrapping_mul(5).wrapping_add(*b));
+    !cfg!(fuzzing) || sum.is_multiple_of(4)
+}

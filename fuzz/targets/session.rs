@@ -1,6 +1,6 @@
 //! Runs a session of HTTP by a script, and checks what every session promises.
 
-use super::input::{Input, pieces};
+use super::input::{Input, chosen, pieces};
 use plainspan::event::{Dir, KernelTime};
 use plainspan::proto::{Ending, Piece, Sink};
 use plainspan::telemetry::ledger::Lost;
@@ -188,6 +188,9 @@ pub fn run<S: Session>(data: &[u8]) {
     let setup = Setup::read(&mut input);
     let whole = play::<S>(input, setup, usize::MAX);
     whole.check(setup.limits);
+    if !chosen(data) {
+        return;
+    }
     let cut = play::<S>(input, setup, setup.cut);
     if whole.shrunk || cut.shrunk {
         return;

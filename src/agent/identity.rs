@@ -1,11 +1,12 @@
-//! Processes, and whom their containers are asked of.
+//! What is made of processes, and whom their containers are asked of.
 
 use crate::config::Config;
+use crate::enrich::Wanted;
 use crate::enrich::identity::{Lookups, Sources, TIMEOUT};
-use crate::enrich::{Processes, Wanted};
+use crate::pipeline::LookupsChange;
 use tokio::runtime::Handle;
 
-/// What is to be known of processes.
+/// What is to be known of processes; `variables`: those of the environment that rules ask for.
 pub(super) fn wanted(config: &Config, variables: Vec<String>) -> Wanted {
     Wanted {
         resource: config.resource.clone(),
@@ -15,14 +16,17 @@ pub(super) fn wanted(config: &Config, variables: Vec<String>) -> Wanted {
     }
 }
 
-/// `variables`: those of the environment that rules ask for.
-pub(super) fn processes(
+/// Whom containers are asked of. Who was asked by the configuration `before` already goes on, with all that is known.
+pub(super) fn lookups(
     config: &Config,
-    variables: Vec<String>,
+    before: Option<&Config>,
     runtime: &Handle,
-) -> anyhow::Result<Processes> {
+) -> anyhow::Result<LookupsChange> {
+    if before.is_some_and(|before| before.tap.identity == config.tap.identity) {
+        return Ok(LookupsChange::Keep);
+    }
     let _runtime = runtime.enter();
     let sources = Sources::new(&config.tap.identity, TIMEOUT)?;
     let lookups = (!sources.is_empty()).then(|| Lookups::start(sources, runtime));
-    Ok(Processes::with(wanted(config, variables), lookups))
+    Ok(LookupsChange::Take(lookups))
 }

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Sees HTTPS traffic in the clear through eBPF and turns it into OpenTelemetry spans, log records and linked payloads.
 #[derive(Debug, Parser)]
@@ -68,6 +69,7 @@ pub enum LogFormat {
 pub enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Reload(ReloadArgs),
     /// Says what the rules of a configuration make of a transaction
     #[command(
         subcommand,
@@ -124,7 +126,7 @@ pub struct RulesTestArgs {
 /// transaction on stdout; nothing leaves the machine unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  sudo plainspan run\n  sudo plainspan run -c /etc/plainspan/plainspan.yaml\n  \
+    after_help = "Examples:\n  sudo plainspan run\n  sudo plainspan run -c /etc/plainspan/plainspan.yaml\n  sudo plainspan run -c plainspan.yaml --dry-run=5m\n  \
     sudo OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 plainspan run"
 )]
 pub struct RunArgs {
@@ -137,9 +139,29 @@ pub struct RunArgs {
     /// Also write every kernel event to FILE, for replay. It holds traffic in the clear
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Count for TIME (60s unless given as in --dry-run=10s) what would be sent and stored; nothing is. Ends with a table
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = dry_run_time)]
+    pub dry_run: Option<Duration>,
     /// Where /healthz, /readyz, /status and /metrics are served; `off` for nowhere
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
     pub status_listen: StatusListen,
+}
+
+/// Makes the running agent read its configuration again, as SIGHUP does
+///
+/// The agent takes the file whole or not at all; what is wrong with it is said here, and exit code is 1. The agent is
+/// the one that answers at the status address, else the only process that runs `plainspan run`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  sudo plainspan reload\n  sudo plainspan reload --pid 4711 --status 127.0.0.1:10002"
+)]
+pub struct ReloadArgs {
+    /// Process of the agent
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+    /// Where its status is served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
+    pub status: SocketAddr,
 }
 
 /// How probes on TLS libraries are attached.
@@ -151,6 +173,14 @@ pub enum Tier {
     Multi,
     /// One perf event for each function
     Perf,
+}
+
+fn dry_run_time(text: &str) -> Result<Duration, String> {
+    let time = crate::config::duration(text)?;
+    match time < Duration::from_millis(100) {
+        true => Err("from 100ms".to_owned()),
+        false => Ok(time),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +271,21 @@ mod tests {
             (Some(Tier::Perf), StatusListen::Off)
         );
         assert_eq!(run.record, Some(PathBuf::from("r")));
+    }
+
+    #[test]
+    fn a_dry_run_lasts_a_minute_or_the_time_given() {
+        for (line, time) in [
+            ("plainspan run", None),
+            ("plainspan run --dry-run -c a.yaml", Some(60)),
+            ("plainspan run --dry-run=5m", Some(300)),
+        ] {
+            let Command::Run(run) = parse(line).expect("parsed").command else {
+                panic!("run")
+            };
+            assert_eq!(run.dry_run, time.map(Duration::from_secs), "{line}");
+        }
+        parse("plainspan run --dry-run=5").expect_err("no unit");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod check;
+pub mod reload;
 pub mod rules;
 pub mod run;
 
@@ -16,6 +17,7 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
     match &cli.command {
         Command::Run(args) => run::run(args, cli.log),
         Command::Check(args) => check::check(args),
+        Command::Reload(args) => reload::reload(args),
         Command::Rules(command) => rules::rules(command),
     }
 }

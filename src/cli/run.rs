@@ -3,16 +3,17 @@
 use super::args::{LogArgs, LogFormat, RunArgs, StatusListen, Tier};
 use super::check;
 use crate::agent;
-use crate::config::{self, EMBEDDED, render};
+use crate::config::{self, EMBEDDED, Environment, Loaded, file, render};
 use crate::probe::kernel;
 use crate::telemetry::own;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// 0: stopped as told; 1: this host cannot run it, or a part could not be started; 2: the configuration cannot be used.
 pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
     let environment = check::environment();
     let loaded = match &args.config {
-        Some(path) => check::load_file(path, &environment, check::reader(&environment)),
+        Some(path) => load(path, &environment),
         None => config::embedded(&environment)
             .map_err(|problems| check::ConfigError::Problems(render(EMBEDDED, &problems))),
     };
@@ -24,14 +25,16 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
         }
     };
     if !loaded.warnings.is_empty() {
-        let file = args
-            .config
-            .as_ref()
-            .map_or(EMBEDDED.to_owned(), |path| path.display().to_string());
-        eprint!("{}", render(&file, &loaded.warnings));
+        eprint!("{}", render(&source(args), &loaded.warnings));
     }
     let options = agent::Options {
         config: loaded.config,
+        digest: loaded.digest,
+        source: source(args),
+        read: args.config.clone().map(|path| -> agent::Reader {
+            Box::new(move || load(&path, &environment).map_err(|error| error.to_string()))
+        }),
+        dry_run: args.dry_run,
         tier: args.tier.map(|tier| match tier {
             Tier::Session => kernel::Tier::Session,
             Tier::Multi => kernel::Tier::Multi,
@@ -55,4 +58,18 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The configuration with the keys that it names.
+fn load(path: &Path, environment: &Environment) -> Result<Loaded, check::ConfigError> {
+    let mut loaded = check::load_file(path, environment, check::reader(environment))?;
+    file::load_hash_keys(&mut loaded.config, check::reader(environment))?;
+    Ok(loaded)
+}
+
+/// What the configuration is called.
+fn source(args: &RunArgs) -> String {
+    args.config
+        .as_ref()
+        .map_or(EMBEDDED.to_owned(), |path| path.display().to_string())
 }

@@ -1,6 +1,6 @@
 //! Configuration files and the key files that they name, on disk. The only part of `config` that does I/O.
 
-use super::model::{Config, EventStoreKind};
+use super::model::{Config, EventStoreKind, HashKeySource, Secret};
 use super::problem::{Problem, Severity};
 use super::tree::MAX_TEXT;
 use std::collections::BTreeSet;
@@ -28,6 +28,8 @@ pub enum FileError {
     TooLarge(PathBuf),
     #[error("{0} is not UTF-8 text")]
     NotText(PathBuf),
+    #[error("{0} has less than 16 bytes: as a key of hashes it could be guessed")]
+    ShortKey(PathBuf),
     #[error(
         "everyone can write {0}, so anyone can decide what is captured and where it goes: run `chmod o-w {0}`"
     )]
@@ -70,6 +72,32 @@ pub fn read(path: &Path, reader: Reader) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|_| FileError::NotText(path.to_owned()))
 }
 
+/// Reads the keys of redaction that are in files, and puts them in place of their paths. White space around a key does
+/// not count.
+///
+/// # Errors
+/// What the system says, why a file is not trusted, or what is wrong with its key.
+pub fn load_hash_keys(config: &mut Config, reader: Reader) -> Result<(), FileError> {
+    for stack in config.stacks.values_mut() {
+        let Some(source) = stack
+            .http_capture
+            .as_mut()
+            .and_then(|c| c.hash_key.as_mut())
+        else {
+            continue;
+        };
+        if let HashKeySource::File(path) = source {
+            let text = read(path, reader)?;
+            let key = text.trim();
+            if key.len() < 16 {
+                return Err(FileError::ShortKey(path.clone()));
+            }
+            *source = HashKeySource::Text(Secret::new(key));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what others can write. Looks at the open file, so that nobody can swap it in between.
 fn trust(path: &Path, metadata: &Metadata, reader: Reader) -> Result<(), FileError> {
     if metadata.is_file() && metadata.mode() & 0o002 != 0 {
@@ -103,6 +131,12 @@ pub fn key_file_problems(config: &Config, reader: Reader) -> Vec<Problem> {
                     .into_iter()
                     .flatten(),
             );
+        }
+    }
+    for stack in config.stacks.values() {
+        let capture = stack.http_capture.as_ref();
+        if let Some(HashKeySource::File(path)) = capture.and_then(|c| c.hash_key.as_ref()) {
+            files.insert(path);
         }
     }
     files

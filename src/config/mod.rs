@@ -40,6 +40,7 @@ pub(crate) use near::nearest;
 pub use private::PrivateRanges;
 pub use problem::{Problem, Severity, render};
 pub use sources::{Origin, Source, Sources, describe};
+pub use text::duration;
 
 use crate::rules::expr::Macros;
 use build::Builder;
@@ -58,6 +59,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Where each value comes from.
     pub sources: Sources,
+    /// SHA-256 of the text, in hex.
+    pub digest: String,
 }
 
 /// Reads a configuration. `file` is its name, for the sources of values.
@@ -106,8 +109,20 @@ pub fn load(text: &str, file: &str, environment: &Environment) -> Result<Loaded,
             config,
             warnings: found,
             sources,
+            digest: digest(text),
         })
     }
+}
+
+fn digest(text: &str) -> String {
+    use sha2::Digest;
+    use std::fmt::Write;
+    let hash = sha2::Sha256::digest(text);
+    hash.iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes any text");
+            hex
+        })
 }
 
 /// Section and name of every key that this version acts on.

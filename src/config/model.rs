@@ -200,16 +200,78 @@ pub struct HttpCapture {
     pub headers_include: Vec<String>,
     pub headers_exclude: Vec<String>,
     pub redact: Vec<RedactRule>,
+    /// Key of mode `hash`.
+    pub hash_key: Option<HashKeySource>,
     /// Bytes of each body that level `full` keeps.
     pub body_max_bytes: usize,
+    /// Media types of bodies that are kept, as globs; empty: all.
+    pub body_content_types: Vec<String>,
     /// Coded bodies are kept as sent too, beside what they decode to.
     pub body_as_sent: bool,
+    pub sample: Sample,
+    /// What rules decide beside the level, by the rule's name as [`crate::rules::Ruleset`] gives it.
+    pub by_rule: BTreeMap<String, RuleLimits>,
+}
+
+/// What of the transactions of a stack leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sample {
+    pub ratio: Ratio,
+    /// Of each host that is asked; None: any number.
+    pub per_endpoint: Option<Rate>,
+    pub per_process: Option<Rate>,
+    /// Expressions; what one of them applies to is always kept.
+    pub keep: Vec<String>,
+}
+
+/// Limits of what one rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleLimits {
+    /// None: that of the stack.
+    pub ratio: Option<Ratio>,
+    /// Bytes of each body; None: those of the stack.
+    pub max_bytes: Option<usize>,
+}
+
+/// A share of all, from 0 to 1, as the threshold that random values of 56 bits must reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ratio(u64);
+
+impl Ratio {
+    pub const ALL: Ratio = Ratio(0);
+
+    /// None: not from 0 to 1.
+    pub fn new(share: f64) -> Option<Ratio> {
+        let all = (1u64 << 56) as f64;
+        (0.0..=1.0)
+            .contains(&share)
+            .then(|| Ratio(((1.0 - share) * all).round() as u64))
+    }
+
+    /// From 0 to 2^56; what is below is left out.
+    pub fn threshold(self) -> u64 {
+        self.0
+    }
+}
+
+/// A number in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub count: u32,
+    pub period: Duration,
 }
 
 impl HttpCapture {
     /// The highest level that it or one of its rules gives.
     pub fn highest(&self) -> Level {
         highest(self.level, &self.rules)
+    }
+
+    /// Bytes of a body that it or one of its rules keeps at the most.
+    pub fn most_body_bytes(&self) -> usize {
+        let own = self.by_rule.values().filter_map(|limits| limits.max_bytes);
+        own.fold(self.body_max_bytes, usize::max)
     }
 }
 
@@ -238,8 +300,12 @@ impl Default for HttpCapture {
             headers_include: vec!["*".into()],
             headers_exclude: Vec::new(),
             redact: Vec::new(),
+            hash_key: None,
             body_max_bytes: 1 << 20,
+            body_content_types: Vec::new(),
             body_as_sent: false,
+            sample: Sample::default(),
+            by_rule: BTreeMap::new(),
         }
     }
 }
@@ -252,6 +318,14 @@ pub struct AccessLogs {
     /// In their order: the first that applies decides.
     pub rules: Vec<Rule>,
     pub json: bool,
+}
+
+/// Where the key of mode `hash` comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKeySource {
+    Text(Secret),
+    /// Read when the agent starts: `file::hash_key`.
+    File(PathBuf),
 }
 
 /// One redaction matcher beside the built-in ones; the first that matches decides.
@@ -268,9 +342,15 @@ pub enum RedactPlace {
     Header,
     Query,
     Cookie,
+    /// Members of JSON in bodies and messages.
+    Json,
+    /// Text in bodies and messages.
+    Body,
+    /// What a built-in detector finds there; the matcher is its exact name, or `*` for all.
+    Detector,
 }
 
-/// How a name is matched; ignoring case.
+/// How a name is matched, a path of JSON, or text; ignoring case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameMatch {
     Exact(String),
@@ -282,6 +362,10 @@ pub enum NameMatch {
 pub enum RedactMode {
     /// The text `REDACTED` takes the place of the value.
     Mask,
+    /// A keyed hash takes its place: the same for the same value.
+    Hash,
+    /// It is left out, with its name.
+    Drop,
     /// The value stays.
     Keep,
 }

@@ -1,9 +1,11 @@
 //! Values that are written as text: durations, sizes, names, patterns.
 
+use super::model::{Rate, Ratio};
+use super::problem::quote;
 use std::time::Duration;
 
 /// Reads `250ms`, `10s`, `5m`, `2h`, `7d`. The error says what is wrong and what to write.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text, "a time", "`10s`, `250ms`, `5m`")?;
     let factor = match unit {
         "ms" => 1,
@@ -51,6 +53,49 @@ fn split<'a>(text: &'a str, what: &str, such_as: &str) -> Result<(u64, &'a str),
     Ok((number, unit.trim_start()))
 }
 
+/// Reads a share: a number from 0 to 1.
+pub(super) fn share(text: &str) -> Result<Ratio, String> {
+    text.parse()
+        .ok()
+        .and_then(Ratio::new)
+        .ok_or_else(|| format!("must be a number from 0 to 1, not {}", quote(text)))
+}
+
+/// Reads `100/s`, `600/m`, `10/h`; `0` is no bound.
+pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {
+    if text == "0" {
+        return Ok(None);
+    }
+    let wrong = || {
+        format!(
+            "must be a number for each second, minute or hour such as `100/s`, `600/m`, `10/h`, or 0 for no bound, not {}",
+            quote(text)
+        )
+    };
+    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    match count.trim().parse() {
+        Ok(count @ 1..) => Ok(Some(Rate {
+            count,
+            period: Duration::from_secs(seconds),
+        })),
+        _ => Err(wrong()),
+    }
+}
+
+pub(super) fn is_share(text: &str) -> Result<(), String> {
+    share(text).map(drop)
+}
+
+pub(super) fn is_rate(text: &str) -> Result<(), String> {
+    rate(text).map(drop)
+}
+
 /// The shortest exact way to write a duration.
 pub(super) fn show_duration(value: Duration) -> String {
     let ms = value.as_millis();
@@ -92,6 +137,14 @@ pub(super) fn not_empty(text: &str) -> Result<(), String> {
     }
 }
 
+/// A path from the root.
+pub(super) fn absolute(text: &str) -> Result<(), String> {
+    match text.starts_with('/') {
+        true => Ok(()),
+        false => Err("must begin with `/`".to_owned()),
+    }
+}
+
 /// Names of stores stand in ledger and metrics, as in `collector/traces`.
 pub(super) fn identifier(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -99,14 +152,6 @@ pub(super) fn identifier(text: &str) -> Result<(), String> {
         return Err("must be 1 to 64 letters, digits, `-`, `_`, `.`".to_owned());
     }
     Ok(())
-}
-
-/// A path from the root.
-pub(super) fn absolute(text: &str) -> Result<(), String> {
-    match text.starts_with('/') {
-        true => Ok(()),
-        false => Err("must begin with `/`".to_owned()),
-    }
 }
 
 /// An address, or a network as `address/bits`.

@@ -26,6 +26,8 @@ pub struct Ordered<'a> {
     pub piece: Piece<'a>,
     /// Bytes of the same operation missing after the piece.
     pub after: u64,
+    /// These were left out on purpose.
+    pub skipped: bool,
 }
 
 impl Assembly {
@@ -67,6 +69,7 @@ impl Assembly {
                 stamp,
             },
             after: after.saturating_sub(overlap_after),
+            skipped: data.flags & flag::SKIPPED != 0,
         })
     }
 
@@ -80,7 +83,7 @@ impl Assembly {
 
     /// Bytes of the operation that no event will bring.
     fn missing_after(&self, data: &Data<'_>) -> u64 {
-        if data.flags & (flag::LAST | NOT_WHOLE) == 0 {
+        if data.flags & (flag::LAST | flag::SKIPPED | NOT_WHOLE) == 0 {
             return 0;
         }
         let end = u64::from(data.op_offset) + data.bytes.len() as u64;
@@ -198,5 +201,22 @@ mod tests {
             ..write
         };
         assert_eq!((stamp(&write).time.0, stamp(&read).time.0), (1, 2));
+    }
+
+    #[test]
+    fn what_was_left_out_on_purpose_is_told_from_a_loss_before_it() {
+        let mut a = Assembly::default();
+        assert!(a.place(&data(0, b"abc")).is_some());
+        // The kernel programs let the operation end where the bytes left out do.
+        let skipped = Data {
+            op_len: 15,
+            op_offset: 5,
+            flags: flag::WHOLE | flag::LAST | flag::SKIPPED,
+            ..data(5, b"")
+        };
+        let ordered = a.place(&skipped).expect("new");
+        assert_eq!(ordered.before.map(|b| b.0), Some(2));
+        assert_eq!((ordered.after, ordered.skipped), (10, true));
+        assert_eq!(place(&mut a, &data(15, b"k")), Some((0, b"k".to_vec(), 0)));
     }
 }

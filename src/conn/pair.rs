@@ -73,6 +73,15 @@ impl Protocol {
         }
     }
 
+    /// Content that nobody wants was not copied.
+    fn skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        match self {
+            Protocol::Http2(session) => session.skip(dir, len, stamp, sink),
+            // Only content of HTTP/2 is left out: what is not known as that is out of step.
+            Protocol::Unknown(..) | Protocol::Http1(_) => self.gap(dir, len, stamp, sink),
+        }
+    }
+
     /// Keeps the session that is certain, and goes from HTTP/1 to HTTP/2 where the connection does.
     fn settle(self, limits: BodyLimits, sink: &mut impl Sink) -> Self {
         let mut one = match self {
@@ -130,6 +139,18 @@ impl Pair {
         }
     }
 
+    /// Other limits of bodies, from the next byte on.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+        let (one, two) = self.protocol.sessions();
+        if let Some(session) = one {
+            session.set_limits(limits);
+        }
+        if let Some(session) = two {
+            session.set_limits(limits);
+        }
+    }
+
     /// Takes bytes.
     pub fn data(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
         self.active = data.time;
@@ -144,8 +165,10 @@ impl Pair {
         if !ordered.piece.is_empty() {
             self.protocol.bytes(data.dir, ordered.piece, sink);
         }
-        if ordered.after > 0 {
-            self.protocol.gap(data.dir, ordered.after, stamp, sink);
+        match ordered.after {
+            0 => {}
+            len if ordered.skipped => self.protocol.skip(data.dir, len, stamp, sink),
+            len => self.protocol.gap(data.dir, len, stamp, sink),
         }
         self.settle(sink);
     }

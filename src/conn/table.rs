@@ -56,6 +56,23 @@ impl Table {
         self
     }
 
+    /// Another period of reports; what reported before keeps its number.
+    pub fn set_progress(&mut self, period: Duration) {
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        match &mut self.schedule {
+            Some(schedule) => schedule.set_period(period),
+            None => self.schedule = Some(Schedule::new(period)),
+        }
+    }
+
+    /// Other limits, from the next event on. What is being read goes on as it is.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        for pair in self.pairs.values_mut() {
+            pair.set_limits(limits.body);
+        }
+    }
+
     /// Takes one event.
     pub fn handle(&mut self, event: &Event<'_>, out: &mut impl Output) {
         match event {

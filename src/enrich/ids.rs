@@ -28,6 +28,11 @@ impl Ids {
         }
     }
 
+    /// Another policy, for the requests that follow.
+    pub fn set_policy(&mut self, policy: TraceContextPolicy) {
+        self.policy = policy;
+    }
+
     /// Ids of the transaction and of the span of a request that lasts and carried `context`: for one `number` always
     /// the same, so that what is told before its end and its end have the same.
     pub fn lasting(&self, number: u64, context: Option<&TraceContext>) -> (String, SpanIds) {

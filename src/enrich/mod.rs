@@ -12,5 +12,6 @@ mod process;
 pub use clock::{Clock, rfc3339, rfc3339_millis};
 pub use ids::Ids;
 pub use process::{
-    Identity, Lookup, Process, Processes, ResourceValue, Strategy, Tag, Variables, Wanted,
+    Directory, Identity, Lookup, Process, Processes, ResourceValue, Strategy, Tag, Variables,
+    Wanted,
 };

@@ -25,6 +25,7 @@ pub mod flag {
     pub const FAULT: u8 = 4;
     pub const NO_BYTES: u8 = 8;
     pub const WHOLE: u8 = 16;
+    pub const SKIPPED: u8 = 32;
 }
 
 /// `PS_CONN_RESET`.

@@ -5,6 +5,7 @@ use crate::redact::{About, Raw};
 use crate::rules::expr::Known;
 use crate::rules::facts::{TransactionFacts, UpTo};
 use crate::rules::{Decision, Level};
+use crate::sampling::Sampling;
 use crate::sink::ProgressDelivery;
 use crate::telemetry::ledger::LeftOut;
 use crate::transaction::{Progress, Transaction};
@@ -56,6 +57,14 @@ impl Stage {
             return ticket.left_out(LeftOut::LevelNone);
         }
         let (id, ids) = self.ids.lasting(lasting.number, so_far.context.as_ref());
+        // What the ratio will leave out is not told of before.
+        let sampled = |(audience, level): &(&Audience, Level)| {
+            *level <= audience.least || audience.sampler.reports(&ids)
+        };
+        let wanted: Vec<(&Audience, Level)> = wanted.into_iter().filter(sampled).collect();
+        if wanted.is_empty() {
+            return ticket.left_out(LeftOut::SampledOut);
+        }
         let ticket = ticket.shared();
         for (audience, level) in wanted {
             let about = About {
@@ -65,6 +74,7 @@ impl Stage {
                 start: self.clock.wall(so_far.timing.start),
                 end: self.clock.wall(so_far.timing.end),
                 ids: ids.clone(),
+                sampling: Sampling::default(),
             };
             let copy = Raw(raw.0.clone());
             audience.sinks.offer_progress(ProgressDelivery {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Direction, Rule, Tap};
+use crate::config::{Direction, HttpCapture, Rule, Tap};
 use crate::conn::Output;
 use crate::enrich::{Clock, Ids, Processes};
 use crate::event::KernelTime;
@@ -8,6 +8,7 @@ use crate::redact::Redactor;
 use crate::redact::sample::{policy, transaction};
 use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Ruleset};
+use crate::sampling::Sampler;
 use crate::sink::{Delivery, Fanout, Sink};
 use crate::telemetry::Ledger;
 use crate::transaction::{Schedule, Transaction};
@@ -70,6 +71,7 @@ impl Line {
             ids: Ids::new(tap.trace_context),
             filter: Filter::new(&tap).unwrap(),
             telemetry: Some(Audience {
+                sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
                 rules: Ruleset::compile(level, rules, &[]).unwrap(),
                 least: Level::None,
                 redactor: Redactor::new(&policy()).unwrap(),

@@ -113,6 +113,19 @@ impl Stacks {
             .flatten()
     }
 
+    /// The telemetry of a choice, to be sampled; `general`: that of the general stack.
+    pub(super) fn telemetry<'a>(
+        &'a mut self,
+        choice: Choice,
+        general: &'a mut Option<Audience>,
+    ) -> Option<&'a mut Audience> {
+        match choice {
+            Choice::General => general.as_mut(),
+            Choice::Other(index) => self.others.get_mut(index)?.telemetry.as_mut(),
+            Choice::Nothing => None,
+        }
+    }
+
     /// The audiences of a choice, in the order of [`Plugins`].
     pub(super) fn audiences<'a>(
         &'a self,

@@ -69,6 +69,8 @@ pub struct KernelOptions {
     pub control_ring_bytes: u32,
     /// Bytes copied of one operation at most; above 0.
     pub op_max_bytes: u32,
+    /// Content of HTTP/2 is not copied, only counted: for configurations whose levels keep no bodies.
+    pub skip_bodies: bool,
     /// Connections, and TLS sessions, that can be followed at a time.
     pub max_connections: u32,
     /// The process that is never captured, with the far ends of its connections: normally the agent's own.
@@ -82,6 +84,7 @@ impl Default for KernelOptions {
             ring_bytes: 16 << 20,
             control_ring_bytes: 1 << 20,
             op_max_bytes: 4 << 20,
+            skip_bodies: false,
             max_connections: 65_536,
             agent_pid: std::process::id(),
         }
@@ -145,6 +148,7 @@ pub struct Kernel {
     sessions: MapHandle,
     policies: MapHandle,
     policy_on: MapHandle,
+    skip_bodies: MapHandle,
     stats: MapHandle,
     // Never read: they hold the programs in their places.
     _links: Vec<Link>,
@@ -235,6 +239,20 @@ impl Kernel {
         })
     }
 
+    /// From now on the content of HTTP/2 is only counted, or copied again. Sessions that were copied stay so.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn skip_bodies(&self, skip: bool) -> Result<(), KernelError> {
+        self.skip_bodies
+            .update(
+                &0u32.to_ne_bytes(),
+                &u32::from(skip).to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .map_err(|e| map_error("whether bodies are copied", e))
+    }
+
     /// From now on nothing of the process is captured.
     ///
     /// # Errors
@@ -321,7 +339,7 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
     }
     let handle = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(KernelError::Load);
     let maps = &skel.maps;
-    Ok(Some(Kernel {
+    let kernel = Kernel {
         tier,
         attacher,
         data_ring: handle(&maps.ps_data_ring)?,
@@ -329,9 +347,12 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         sessions: handle(&maps.ps_tls)?,
         policies: handle(&maps.ps_pid_policy)?,
         policy_on: handle(&maps.data_policy)?,
+        skip_bodies: handle(&maps.data_bodies)?,
         stats: handle(&maps.ps_stats)?,
         _links: attach_tracepoints(&skel)?,
-    }))
+    };
+    kernel.skip_bodies(options.skip_bodies)?;
+    Ok(Some(kernel))
 }
 
 fn ring_size(bytes: u32) -> u32 {

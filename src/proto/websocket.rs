@@ -40,6 +40,8 @@ struct Lane {
     kept: usize,
     gap: bool,
     malformed: bool,
+    /// A message was not kept whole.
+    lost: bool,
 }
 
 enum State {
@@ -128,6 +130,7 @@ impl Reader {
             kept: 0,
             gap: false,
             malformed: false,
+            lost: false,
         };
         Reader {
             lanes: [lane(), lane()],
@@ -152,7 +155,7 @@ impl Reader {
 
     /// Both sides have sent a close frame: nothing can follow.
     pub fn is_closed(&self) -> bool {
-        self.lanes.iter().all(|l| l.frames.close > 0)
+        self.lanes.iter().all(Lane::is_closed)
     }
 
     /// The operation of the newest byte.
@@ -205,14 +208,29 @@ impl Reader {
 }
 
 impl Lane {
-    fn feed(&mut self, mut bytes: &[u8], stamp: Stamp) {
-        self.frames.wire_size = self.frames.wire_size.saturating_add(bytes.len() as u64);
+    /// It sent a close frame: what follows is no part of the WebSocket, and not counted.
+    fn is_closed(&self) -> bool {
+        self.frames.close > 0
+    }
+
+    fn feed(&mut self, bytes: &[u8], stamp: Stamp) {
+        if self.is_closed() {
+            return;
+        }
+        let rest = self.read(bytes, stamp);
+        let unread = if self.is_closed() { rest.len() } else { 0 };
+        let size = bytes.len() - unread;
+        self.frames.wire_size = self.frames.wire_size.saturating_add(size as u64);
+    }
+
+    /// Gives what is left where reading is over.
+    fn read<'a>(&mut self, mut bytes: &'a [u8], stamp: Stamp) -> &'a [u8] {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Over => return,
+                State::Over => break,
                 State::Header(header, len) => {
                     let Some((byte, rest)) = bytes.split_first() else {
-                        return;
+                        break;
                     };
                     bytes = rest;
                     if let Some(place) = header.get_mut(*len) {
@@ -238,6 +256,7 @@ impl Lane {
                 }
             }
         }
+        bytes
     }
 
     fn break_off(&mut self) {
@@ -251,12 +270,14 @@ impl Lane {
             if (frame.opcode == CONTINUATION) != self.message.is_some() {
                 return self.break_off();
             }
+            let follows = !self.lost;
             let message = self.message.get_or_insert_with(|| {
                 self.hole = false;
                 WebSocketMessage {
                     text: frame.opcode == TEXT,
                     compressed: frame.compressed,
                     whole: false,
+                    follows,
                     time: stamp.time,
                     size: 0,
                     bytes: Vec::new(),
@@ -335,14 +356,20 @@ impl Lane {
 
     fn keep(&mut self, mut message: WebSocketMessage) {
         let memory = size_of::<WebSocketMessage>() + message.bytes.len();
+        self.lost |= message.truncated();
         if self.limits.capture && self.kept + memory <= self.limits.max_bytes {
             message.bytes.shrink_to_fit();
             self.kept += memory;
             self.frames.kept.push(message);
+        } else {
+            self.lost = true;
         }
     }
 
     fn gap(&mut self, len: u64) {
+        if self.is_closed() {
+            return;
+        }
         self.frames.wire_size = self.frames.wire_size.saturating_add(len);
         match &mut self.state {
             State::Over => {}

@@ -249,3 +249,15 @@ proptest! {
         prop_assert!(w.from_server.kept.iter().map(|m| m.bytes.len()).sum::<usize>() <= 300);
     }
 }
+
+#[test]
+fn what_follows_a_close_frame_counts_for_nothing() {
+    let close = frame(0x88, KEY, &[3, 232]);
+    let bytes = [&close[..], b"more"].concat();
+    for sizes in [&[usize::MAX][..], &[close.len(), 1], &[1]] {
+        let (websocket, marks) = read(&bytes, sizes, false);
+        let frames = websocket.from_client;
+        assert_eq!((frames.close, marks.len()), (1, 0));
+        assert_eq!(frames.wire_size, close.len() as u64, "{sizes:?}");
+    }
+}

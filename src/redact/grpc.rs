@@ -3,16 +3,20 @@
 //! Like bodies they are decoded when a sink asks ([`super::body`]), and this is the one place that sinks have them from.
 
 use super::Capture;
-use crate::proto::grpc::split;
-use crate::transaction::Headers;
+use super::body::Part as Side;
+use super::hits::Hits;
+use super::matchers::{Dropped, Masked};
+use super::names::UNREADABLE;
+use crate::proto::grpc::{Part, split};
 use crate::transaction::content::{self, Stop};
 use crate::transaction::grpc::Kind;
+use crate::transaction::{Body, Headers};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 
 /// Messages of one direction that are shown at the most.
-const SHOWN_MAX: usize = 10_000;
+pub(super) const SHOWN_MAX: usize = 10_000;
 
 /// A message of a call as sinks may show it.
 pub struct Message<'a> {
@@ -22,7 +26,7 @@ pub struct Message<'a> {
     pub is_end: bool,
     /// Length on the wire without prefix, in bytes.
     pub size: u64,
-    /// What was kept of it, its coding undone as far as possible.
+    /// What was kept of it, its coding undone as far as possible, without what has to be hidden.
     pub bytes: Cow<'a, [u8]>,
     /// Not all of what went over the wire was kept.
     pub truncated: bool,
@@ -30,92 +34,164 @@ pub struct Message<'a> {
     pub encoding: Option<&'static str>,
     /// Why decoding ended early.
     pub stop: Option<Stop>,
+    /// Something in it was masked, hashed or left out.
+    pub changed: bool,
+    /// Why some or all of it was left out.
+    pub dropped: Option<Dropped>,
     is_text: bool,
 }
 
 impl Message<'_> {
     /// The bytes, where the content type says that they are text, and no coding is left.
     pub fn text(&self) -> Option<&str> {
-        let plain = self.is_text && (!self.compressed || self.encoding.is_some());
+        let plain = self.is_text && self.is_readable();
         std::str::from_utf8(&self.bytes).ok().filter(|_| plain)
+    }
+
+    /// No coding is left.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.compressed || self.encoding.is_some()
     }
 }
 
-/// What the messages of one direction are read from.
-struct Side<'a> {
-    headers: &'a Headers,
-    body: &'a [u8],
-    is_text: bool,
+/// What all messages of one direction have in common.
+struct Direction<'a> {
+    side: Side,
+    kind: Kind,
+    /// Names the coding of compressed messages.
+    coding: &'a [u8],
+    content_type: Option<&'a str>,
+    /// The body may go on behind what is there.
+    cut: bool,
 }
 
 impl Capture {
-    /// Messages that the client sent, decoded now, as far as they were kept; empty below level full.
+    /// Messages that the client sent, decoded and masked now, as far as they were kept; empty below level full.
     pub fn messages_from_client(&self) -> Vec<Message<'_>> {
-        let Some(request) = &self.transaction.request else {
-            return Vec::new();
-        };
-        self.messages(Side {
-            headers: &request.headers,
-            body: request.body.bytes(),
-            is_text: is_text(self.facts.request_content_type.as_deref()),
-        })
+        self.messages_of_call(Side::Request)
     }
 
-    /// Messages that the server sent, decoded now, as far as they were kept; empty below level full.
+    /// Messages that the server sent, decoded and masked now, as far as they were kept; empty below level full.
     pub fn messages_from_server(&self) -> Vec<Message<'_>> {
-        let Some(response) = &self.transaction.response else {
-            return Vec::new();
-        };
-        self.messages(Side {
-            headers: &response.headers,
-            body: response.body.bytes(),
-            is_text: is_text(self.facts.response_content_type.as_deref()),
-        })
+        self.messages_of_call(Side::Response)
     }
 
-    fn messages<'a>(&self, side: Side<'a>) -> Vec<Message<'a>> {
-        let call = self.transaction.grpc.as_ref();
-        // The body may be framed in another way than the other side's, or not at all; or its type was not seen.
-        let kind = match side.headers.get(b"content-type") {
-            Some(content_type) => Kind::of(content_type),
-            None => call.map(|c| c.kind),
+    fn messages_of_call(&self, side: Side) -> Vec<Message<'_>> {
+        match self.transaction.grpc {
+            Some(_) => self.messages(side),
+            None => Vec::new(),
+        }
+    }
+
+    /// Messages of a body that is framed as those of calls are.
+    pub(super) fn messages(&self, side: Side) -> Vec<Message<'_>> {
+        let request = self.transaction.request.as_ref();
+        let response = self.transaction.response.as_ref();
+        let (message, content_type): (Option<(&Headers, &Body)>, _) = match side {
+            Side::Request => (
+                request.map(|r| (&r.headers, &r.body)),
+                &self.facts.request_content_type,
+            ),
+            _ => (
+                response.map(|r| (&r.headers, &r.body)),
+                &self.facts.response_content_type,
+            ),
         };
-        let is_coded = |v: &[u8]| !v.is_empty() && !v.eq_ignore_ascii_case(b"identity");
-        let coded = side.headers.get_all(b"content-encoding").any(is_coded);
-        let Some(kind) = kind.filter(|_| !coded && call.is_some()) else {
+        let Some((headers, body)) = message else {
+            return Vec::new();
+        };
+        let Some(kind) = self.framing(headers) else {
             return Vec::new();
         };
         let name: &[u8] = match kind {
             Kind::Connect => b"connect-content-encoding",
             _ => b"grpc-encoding",
         };
-        let coding = side.headers.get(name).unwrap_or_default();
+        let decoded = self.decoded(headers, body.bytes());
+        if !decoded.is_plain() {
+            return Vec::new();
+        }
+        let direction = Direction {
+            side,
+            kind,
+            coding: headers.get(name).unwrap_or_default(),
+            content_type: content_type.as_deref(),
+            cut: decoded.stop.is_some() || self.may_be_cut(body),
+        };
+        let bytes = match kind {
+            Kind::WebText => Cow::Owned(from_text(&decoded.bytes)),
+            _ => decoded.bytes,
+        };
+        match bytes {
+            Cow::Borrowed(bytes) => self.shown(&direction, bytes),
+            Cow::Owned(bytes) => {
+                let shown = self.shown(&direction, &bytes).into_iter();
+                shown.map(Message::into_owned).collect()
+            }
+        }
+    }
+
+    fn shown<'a>(&self, direction: &Direction<'_>, bytes: &'a [u8]) -> Vec<Message<'a>> {
         // What comes out of all messages together is bounded as one body is.
         let mut room = self.bodies.max_bytes;
-        let messages: Vec<Message<'a>> = match kind {
-            Kind::WebText => split(&from_text(side.body))
-                .map(|part| message(&part, coding, &mut room, side.is_text).into_owned())
-                .take(SHOWN_MAX)
-                .collect(),
-            _ => split(side.body)
-                .map(|part| message(&part, coding, &mut room, side.is_text))
-                .take(SHOWN_MAX)
-                .collect(),
+        let is_text = direction.content_type.is_some_and(content::is_text);
+        self.count(direction.side, |hits| {
+            let messages = split(bytes).take(SHOWN_MAX);
+            let decoded = messages.map(|part| message(&part, direction.coding, &mut room, is_text));
+            decoded
+                .map(|message| self.hidden(direction, message, hits))
+                .collect()
+        })
+    }
+
+    /// `message` without what has to be hidden.
+    fn hidden<'a>(
+        &self,
+        direction: &Direction<'_>,
+        mut message: Message<'a>,
+        hits: &mut Hits,
+    ) -> Message<'a> {
+        let Some(places) = self.bodies.places.as_ref() else {
+            return message;
         };
-        messages
+        let web = matches!(direction.kind, Kind::Web | Kind::WebText);
+        if message.is_end
+            && web
+            && message.is_readable()
+            && let Some(bytes) = places.trailers(&message.bytes, hits)
+        {
+            message.bytes = Cow::Owned(bytes);
+            message.changed = true;
+        }
+        let masked = if places.body.is_empty() {
+            None
+        } else if !message.is_readable() {
+            hits.add(UNREADABLE);
+            Some((Vec::new(), Some(Dropped::Coded)))
+        } else {
+            let is_json = |t: &str| t.contains("json");
+            let json = message.is_end && !web || direction.content_type.is_some_and(is_json);
+            let content_type = json
+                .then_some("application/json")
+                .filter(|_| !(web && message.is_end));
+            let cut = message.truncated || message.stop.is_some() || direction.cut;
+            let Masked {
+                bytes,
+                changed,
+                dropped,
+            } = places.body.mask(&message.bytes, content_type, cut, hits);
+            changed.then(|| (bytes.into_owned(), dropped))
+        };
+        if let Some((bytes, dropped)) = masked {
+            message.bytes = Cow::Owned(bytes);
+            message.changed = true;
+            message.dropped = dropped;
+        }
+        message
     }
 }
 
-fn is_text(content_type: Option<&str>) -> bool {
-    content_type.is_some_and(content::is_text)
-}
-
-fn message<'a>(
-    part: &crate::proto::grpc::Part<'a>,
-    coding: &[u8],
-    room: &mut usize,
-    is_text: bool,
-) -> Message<'a> {
+fn message<'a>(part: &Part<'a>, coding: &[u8], room: &mut usize, is_text: bool) -> Message<'a> {
     let mut message = Message {
         compressed: part.compressed,
         is_end: part.trailers,
@@ -124,6 +200,8 @@ fn message<'a>(
         truncated: (part.bytes.len() as u64) < u64::from(part.len),
         encoding: None,
         stop: None,
+        changed: false,
+        dropped: None,
         is_text: is_text || part.trailers,
     };
     if part.compressed {
@@ -148,6 +226,8 @@ impl Message<'_> {
             truncated: self.truncated,
             encoding: self.encoding,
             stop: self.stop,
+            changed: self.changed,
+            dropped: self.dropped,
             is_text: self.is_text,
         }
     }
@@ -239,15 +319,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_in_an_unknown_way_is_no_text() {
+    fn what_is_compressed_in_an_unknown_way_is_left_out_and_no_text_where_nothing_is_looked_for() {
+        use crate::config::{NameMatch, RedactMode, RedactPlace};
         let fields = [("content-type", "application/grpc+json")];
         let content = framed(1, b"abc");
-        let (capture, _) = redact(&policy(), call(Kind::Grpc, &fields, &content), Level::Full);
-        let messages = capture.messages_from_server();
-        assert_eq!(
-            (messages[0].text(), &*messages[0].bytes),
-            (None, &b"abc"[..])
-        );
+        let of = |policy| {
+            let (capture, _) = redact(&policy, call(Kind::Grpc, &fields, &content), Level::Full);
+            let messages = capture.messages_from_server();
+            let body = capture.response_content().unwrap().bytes().len();
+            let text = messages[0].text().map(str::to_owned);
+            (text, messages[0].bytes.to_vec(), body)
+        };
+        assert_eq!(of(policy()), (None, Vec::new(), 0));
+        let mut open = policy();
+        open.redact.push(super::super::sample::rule(
+            "none",
+            RedactPlace::Detector,
+            NameMatch::Exact("*".to_owned()),
+            RedactMode::Keep,
+        ));
+        assert_eq!(of(open), (None, b"abc".to_vec(), content.len()));
     }
 
     #[test]
@@ -288,5 +379,79 @@ mod tests {
         ));
         let (capture, _) = redact(&policy, t, Level::Headers);
         assert_eq!(capture.facts.grpc_message.as_deref(), Some("REDACTED"));
+    }
+
+    #[test]
+    fn a_secret_in_a_message_is_nowhere_and_the_body_that_holds_it_is_left_out() {
+        use base64::Engine;
+        let secret = b"\x0a\x1bBearer SECRET-CANARY-1";
+        let plain = framed(0, secret);
+        let packed = framed(1, &gzip(secret));
+        let text = super::STANDARD.encode(&plain);
+        let fields = [("grpc-encoding", "gzip"), ("content-encoding", "gzip")];
+        for (kind, content_type, content) in [
+            (Kind::Grpc, "application/grpc", plain.clone()),
+            (Kind::Grpc, "application/grpc", packed.clone()),
+            (Kind::Web, "application/grpc-web", packed.clone()),
+            (
+                Kind::WebText,
+                "application/grpc-web-text",
+                text.into_bytes(),
+            ),
+            (Kind::Connect, "application/connect+proto", plain.clone()),
+        ] {
+            for coded in [false, true] {
+                let sent = if coded {
+                    gzip(&content)
+                } else {
+                    content.clone()
+                };
+                let mut all = vec![("content-type", content_type), fields[0]];
+                all.extend(coded.then_some(fields[1]));
+                let (capture, _) = redact(&policy(), call(kind, &all, &sent), Level::Full);
+                let messages = capture.messages_from_server();
+                assert_eq!(messages.len(), 1, "{content_type} {coded}");
+                assert_eq!(&*messages[0].bytes, b"\x0a\x1bBearer REDACTED");
+                let body = capture.response_content().unwrap();
+                assert!(body.bytes().is_empty() && body.as_sent().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn trailers_in_a_body_are_masked_as_header_fields_are() {
+        let block = b"grpc-status: 0\r\nx-my-token: SECRET-CANARY\r\ngrpc-message: Bearer%20SECRET-CANARY\r\n";
+        let content = [framed(0, b"fine"), framed(0x80, block)].concat();
+        let fields = [("content-type", "application/grpc-web+proto")];
+        let (capture, hits) = redact(&policy(), call(Kind::Web, &fields, &content), Level::Full);
+        let messages = capture.messages_from_server();
+        assert_eq!(&*messages[0].bytes, b"fine");
+        let want = "grpc-status: 0\r\nx-my-token: REDACTED\r\ngrpc-message: Bearer%20REDACTED\r\n";
+        assert_eq!(String::from_utf8_lossy(&messages[1].bytes), want);
+        assert!(!super::super::tests::leaks(&capture, &hits));
+    }
+
+    #[test]
+    fn metadata_is_looked_into_as_it_was_meant() {
+        use base64::Engine;
+        let mut t = call(Kind::Grpc, &[("content-type", "application/grpc")], b"");
+        let details = super::STANDARD.encode(b"\x08\x05Bearer SECRET-CANARY");
+        t.response.as_mut().unwrap().trailers = headers(&[
+            ("grpc-status", "16"),
+            ("grpc-message", "no%20Bearer%20SECRET-CANARY-2"),
+            ("grpc-status-details-bin", details.trim_end_matches('=')),
+            ("trace-bin", "AAEC"),
+        ]);
+        for level in [Level::Summary, Level::Headers, Level::Full] {
+            let (capture, _) = redact(&policy(), t.clone(), level);
+            let said = capture.facts.grpc_message.as_deref();
+            assert_eq!(said, Some("no Bearer REDACTED"));
+            if level > Level::Summary {
+                let trailers = &capture.transaction.response.as_ref().unwrap().trailers;
+                let bin = trailers.get(b"grpc-status-details-bin");
+                assert_eq!(bin, Some(&b"REDACTED"[..]));
+                assert_eq!(trailers.get(b"trace-bin"), Some(&b"AAEC"[..]));
+            }
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! Heads: header fields, trailers, request target, method and reason phrase.
 
+use super::MASK;
 use super::hits::Hits;
+use super::matchers::BodyRules;
+use super::modes::Action;
 use super::names::{self, COOKIE, MALFORMED, Rules, Verdict, with_lower};
 use super::url::{Form, scrub};
-use super::{MASK, Redactor};
 use crate::transaction::{Headers, Mark, Request, Response, Transaction};
 
-/// The compiled rules of each place.
+/// The compiled rules of each place: all that says what is a secret.
 pub(super) struct Places {
     pub header: Rules,
     pub query: Rules,
     pub cookie: Rules,
+    pub body: BodyRules,
 }
 
 /// What becomes of one field's value.
@@ -18,9 +21,10 @@ enum Change {
     Stays,
     Becomes(Vec<u8>),
     Masked,
+    Dropped,
 }
 
-impl Redactor {
+impl Places {
     /// Masks the secrets of both heads and their trailers.
     pub(super) fn heads(&self, transaction: &mut Transaction, hits: &mut Hits) {
         let marks = transaction.marks;
@@ -38,9 +42,9 @@ impl Redactor {
         }
     }
 
-    /// A header of this name is masked whatever its value.
+    /// A header of this name is hidden whatever its value.
     pub(super) fn masks_header(&self, lower: &[u8]) -> bool {
-        matches!(self.header(lower), Verdict::Mask(_))
+        matches!(self.header(lower), Verdict::Hide(..))
     }
 
     fn request(&self, request: &mut Request, malformed: bool, hits: &mut Hits) {
@@ -56,8 +60,7 @@ impl Redactor {
         if malformed && !usual_target(&request.target) {
             replace(&mut request.target, MASK.to_vec());
             hits.add(MALFORMED);
-        } else if let Some(target) = scrub(&self.places.query, Form::Target, &request.target, hits)
-        {
+        } else if let Some(target) = scrub(&self.query, Form::Target, &request.target, hits) {
             replace(&mut request.target, target);
         }
         self.fields(&mut request.headers, hits);
@@ -73,7 +76,7 @@ impl Redactor {
         self.fields(&mut response.trailers, hits);
     }
 
-    fn fields(&self, headers: &mut Headers, hits: &mut Hits) {
+    pub(super) fn fields(&self, headers: &mut Headers, hits: &mut Hits) {
         if headers.iter().any(|(name, _)| !plain_name(name)) {
             hide_odd_names(headers, hits);
         }
@@ -84,20 +87,62 @@ impl Redactor {
                 change => changes.push((index, change)),
             }
         }
+        let mut dropped = Vec::new();
         for (index, change) in changes {
             match change {
                 Change::Stays => {}
+                Change::Dropped => dropped.push(index),
                 Change::Becomes(value) => headers.replace_value(index, &value),
                 Change::Masked => headers.replace_value(index, MASK),
             }
         }
+        if !dropped.is_empty() {
+            let mut index = 0..;
+            headers.retain(|_, _| !index.next().is_some_and(|i| dropped.contains(&i)));
+        }
+    }
+
+    /// Trailers of gRPC-Web, which are the last message of a body; None where they stay.
+    pub(super) fn trailers(&self, block: &[u8], hits: &mut Hits) -> Option<Vec<u8>> {
+        let mut headers = Headers::default();
+        for line in block.split(|b| *b == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+            let (name, value) = line.split_at(colon);
+            if !line.is_empty() {
+                headers.push(name, value.get(1..).unwrap_or_default().trim_ascii());
+            }
+        }
+        let before = headers.clone();
+        // The end of what is cut stays the end: patterns look at it.
+        let cut = !block.ends_with(b"\n");
+        let last = headers.len().checked_sub(1).filter(|_| cut);
+        let bin = |i: &usize| {
+            headers
+                .iter()
+                .nth(*i)
+                .is_some_and(|(n, _)| n.ends_with(b"-bin"))
+        };
+        if let Some(last) = last.filter(bin) {
+            headers.replace_value(last, MASK);
+            hits.add(MALFORMED);
+        }
+        self.fields(&mut headers, hits);
+        if headers == before {
+            return None;
+        }
+        let line = |(name, value): (&[u8], &[u8])| [name, b": ", value, b"\r\n"].concat();
+        let mut out: Vec<u8> = headers.iter().flat_map(line).collect();
+        if cut {
+            out.truncate(out.len().saturating_sub(2));
+        }
+        Some(out)
     }
 
     fn header(&self, lower: &[u8]) -> Verdict {
-        match self.places.header.decide(lower) {
-            Verdict::Unknown => {
-                names::built_in_header(lower).map_or(Verdict::Unknown, Verdict::Mask)
-            }
+        match self.header.decide(lower) {
+            Verdict::Unknown => names::built_in_header(lower)
+                .map_or(Verdict::Unknown, |id| Verdict::Hide(id, Action::Mask)),
             verdict => verdict,
         }
     }
@@ -108,22 +153,28 @@ impl Redactor {
         }
         with_lower(name, |lower| {
             if lower == b"cookie"
-                && !self.places.cookie.is_empty()
-                && self.places.header.decide(lower) == Verdict::Unknown
+                && !self.cookie.is_empty()
+                && self.header.decide(lower) == Verdict::Unknown
             {
                 return self.cookies(value, hits);
             }
             if lower == b"set-cookie"
-                && self.places.header.decide(lower) == Verdict::Unknown
-                && self.keeps_cookie(value)
+                && self.header.decide(lower) == Verdict::Unknown
+                && let Some(change) = self.set_cookie(value, hits)
             {
-                return Change::Stays;
+                return change;
             }
             match self.header(lower) {
                 Verdict::Keep => Change::Stays,
-                Verdict::Mask(matcher) => {
+                Verdict::Hide(matcher, action) => {
                     hits.add(matcher);
-                    Change::Masked
+                    match action {
+                        Action::Mask => Change::Masked,
+                        // Without its coding, content would be taken for what it is not.
+                        Action::Drop if is_coding(lower) => Change::Masked,
+                        Action::Drop => Change::Dropped,
+                        Action::Hash => Change::Becomes(self.hash(value)),
+                    }
                 }
                 Verdict::Unknown if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) => {
                     // Some receiver may see another field in here.
@@ -131,44 +182,65 @@ impl Redactor {
                     Change::Masked
                 }
                 Verdict::Unknown => match url_form(lower) {
-                    Some(form) => scrub(&self.places.query, form, value, hits)
-                        .map_or(Change::Stays, Change::Becomes),
+                    Some(form) => {
+                        scrub(&self.query, form, value, hits).map_or(Change::Stays, Change::Becomes)
+                    }
+                    None if lower == b"grpc-message" => {
+                        let said = self.body.mask_field(value, hits);
+                        said.map_or(Change::Stays, Change::Becomes)
+                    }
+                    None if lower.ends_with(b"-bin") && self.body.touches_base64(value, hits) => {
+                        Change::Masked
+                    }
                     None => Change::Stays,
                 },
             }
         })
     }
 
+    /// What stands for a value: the same for the same secret, white space around it aside.
+    fn hash(&self, value: &[u8]) -> Vec<u8> {
+        self.header.instead(Action::Hash, names::trim(value))
+    }
+
     /// Pairs of a `cookie` header, one by one: all are masked but those that a rule keeps.
     fn cookies(&self, value: &[u8], hits: &mut Hits) -> Change {
         let mut out = Vec::with_capacity(value.len());
-        for (i, pair) in value.split(|b| *b == b';').enumerate() {
-            if i > 0 {
-                out.push(b';');
-            }
+        let mut first = true;
+        for pair in value.split(|b| *b == b';') {
             let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
             let has_value = name.len() < pair.len();
-            let decided = with_lower(name, |lower| self.places.cookie.decide(lower));
-            let matcher = match decided {
-                Verdict::Keep if has_value => {
-                    out.extend_from_slice(pair);
-                    continue;
-                }
-                Verdict::Mask(matcher) => matcher,
-                _ => COOKIE,
+            let decided = with_lower(name, |lower| self.cookie.decide(lower));
+            let (matcher, action) = match decided {
+                Verdict::Hide(matcher, action) => (matcher, action),
+                _ => (COOKIE, Action::Mask),
             };
-            if names::trim(pair).is_empty() {
+            let empty = names::trim(pair).is_empty();
+            if action == Action::Drop && !empty {
+                hits.add(matcher);
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                out.push(b';');
+            }
+            if decided == Verdict::Keep && has_value {
+                out.extend_from_slice(pair);
+                continue;
+            }
+            if empty {
                 continue;
             }
             if pair.starts_with(b" ") {
                 out.push(b' ');
             }
             // Without a name, the pair is all value.
+            let mut secret = name;
             if has_value {
                 out.extend_from_slice(names::trim(name));
                 out.push(b'=');
+                secret = pair.get(name.len() + 1..).unwrap_or_default();
             }
-            out.extend_from_slice(MASK);
+            out.extend(self.cookie.instead(action, names::trim(secret)));
             hits.add(matcher);
         }
         match out == value {
@@ -177,14 +249,26 @@ impl Redactor {
         }
     }
 
-    /// A rule keeps the cookie that this `set-cookie` value sets.
-    fn keeps_cookie(&self, value: &[u8]) -> bool {
+    /// What a rule for cookies makes of a `set-cookie` value; None: no rule knows its cookie, or one masks it, and the
+    /// whole field is hidden.
+    fn set_cookie(&self, value: &[u8], hits: &mut Hits) -> Option<Change> {
         let pair = value.split(|b| *b == b';').next().unwrap_or_default();
-        let Some(equals) = memchr::memchr(b'=', pair) else {
-            return false;
-        };
-        let name = pair.get(..equals).unwrap_or_default();
-        with_lower(name, |lower| self.places.cookie.decide(lower)) == Verdict::Keep
+        let (name, secret) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+        match with_lower(name, |lower| self.cookie.decide(lower)) {
+            Verdict::Keep => Some(Change::Stays),
+            Verdict::Hide(matcher, Action::Drop) => {
+                hits.add(matcher);
+                Some(Change::Dropped)
+            }
+            Verdict::Hide(matcher, Action::Hash) => {
+                hits.add(matcher);
+                let secret = names::trim(secret.get(1..).unwrap_or_default());
+                let hash = self.cookie.instead(Action::Hash, secret);
+                let attributes = value.get(pair.len()..).unwrap_or_default();
+                Some(Change::Becomes([name, b"=", &hash, attributes].concat()))
+            }
+            Verdict::Hide(_, Action::Mask) | Verdict::Unknown => None,
+        }
     }
 }
 
@@ -195,6 +279,11 @@ const KNOWN_METHODS: [&[u8]; 10] = [
 
 /// Longer ones are no method that anyone has registered (`UPDATEREDIRECTREF` has 17 bytes).
 const MAX_METHOD: usize = 32;
+
+/// Names the codings of content.
+fn is_coding(lower: &[u8]) -> bool {
+    matches!(lower, b"content-encoding" | b"transfer-encoding")
+}
 
 /// How the URLs in a header's value stand there.
 fn url_form(lower: &[u8]) -> Option<Form> {

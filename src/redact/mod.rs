@@ -9,26 +9,43 @@
 //! What is masked by default: values of headers that carry credentials, all cookies, user info of URLs, and parameters
 //! that carry credentials in the request target and in headers that are URLs. Rules of the configuration come first;
 //! `keep` in one of them is the only way to undo a default. Heads that break the grammar are masked where a secret could
-//! hide. Bodies are kept as they were said, form-urlencoded content too; sinks get them decoded ([`Content`]).
+//! hide. In content, the built-in detectors look for secrets, and rules for members of JSON and for patterns; it is
+//! decoded and masked when a sink asks ([`Content`]), and what cannot be looked into is left out.
 
 mod body;
+mod card;
+mod detect;
 mod facts;
 mod grpc;
 mod head;
 mod hits;
+mod json;
+mod limits;
+mod matchers;
+mod modes;
 mod names;
+mod pattern;
+mod spans;
 mod url;
+mod view;
+mod websocket;
 
 pub use body::{BodyPolicy, Content};
+pub use detect::DETECTORS;
 pub use facts::Facts;
 pub use grpc::Message;
 pub use hits::Hits;
+pub use matchers::{Dropped, Report};
+pub(crate) use pattern::check_pattern;
+pub use websocket::SocketMessage;
 
-use crate::config::{HttpCapture, RedactPlace};
+use crate::config::{HashKeySource, HttpCapture, RedactMode, RedactPlace};
 use crate::enrich::Process;
 use crate::rules::{Decision, Level};
+use crate::sampling::{Sampling, tracestate};
 use crate::transaction::{Progress, TraceContext, Transaction};
 use head::Places;
+use matchers::BodyRules;
 use names::Rules;
 use regex::bytes::Regex;
 use std::sync::Arc;
@@ -46,17 +63,22 @@ pub enum RedactorError {
         pattern: String,
         reason: String,
     },
+    #[error(
+        "rule `{0}` hashes, and there is no key: set `hash_key` or `hash_key_file` of `redact`"
+    )]
+    NoKey(String),
     #[error("{0} redaction rules are more than the 60000 that one stack can have")]
     TooManyRules(usize),
 }
 
 /// The redaction policy of a stack, compiled.
 pub struct Redactor {
-    places: Places,
+    places: Arc<Places>,
     /// Names that level `headers` keeps; empty: all.
     include: Vec<Regex>,
     exclude: Vec<Regex>,
-    bodies: BodyPolicy,
+    as_sent: bool,
+    limits: limits::Limits,
     /// Names of the matchers: the built-in ones, then the rules'.
     names: Arc<[Box<str>]>,
 }
@@ -71,6 +93,7 @@ pub struct About {
     pub start: SystemTime,
     pub end: SystemTime,
     pub ids: SpanIds,
+    pub sampling: Sampling,
 }
 
 impl Redactor {
@@ -84,38 +107,56 @@ impl Redactor {
             return Err(RedactorError::TooManyRules(rules.len()));
         }
         let first = names::BUILT_IN.len() as hits::MatcherId;
-        let place = |place| Rules::new(rules, place, first);
+        let key = match &capture.hash_key {
+            Some(HashKeySource::Text(key)) => Some(modes::HashKey::new(key.expose().as_bytes())),
+            Some(HashKeySource::File(_)) | None => None,
+        };
+        let hashes = rules.iter().find(|r| r.mode == RedactMode::Hash);
+        if let (Some(rule), None) = (hashes, &key) {
+            return Err(RedactorError::NoKey(rule.name.clone()));
+        }
+        let with = Arc::new(modes::Substitute { key });
+        let place = |place| Rules::new(rules, place, first, &with);
         let own = rules.iter().map(|r| r.name.as_str());
+        let names: Arc<[Box<str>]> = names::BUILT_IN
+            .into_iter()
+            .chain(own)
+            .map(Box::from)
+            .collect();
         Ok(Redactor {
-            places: Places {
+            places: Arc::new(Places {
                 header: place(RedactPlace::Header)?,
                 query: place(RedactPlace::Query)?,
                 cookie: place(RedactPlace::Cookie)?,
-            },
+                body: BodyRules::new(rules, first, &with, &names)?,
+            }),
             include: match capture.headers_include.iter().any(|g| g == "*") {
                 true => Vec::new(),
                 false => globs("headers.include", &capture.headers_include)?,
             },
             exclude: globs("headers.exclude", &capture.headers_exclude)?,
-            bodies: BodyPolicy {
-                max_bytes: capture.body_max_bytes,
-                as_sent: capture.body_as_sent,
-            },
-            names: names::BUILT_IN
-                .into_iter()
-                .chain(own)
-                .map(Box::from)
-                .collect(),
+            as_sent: capture.body_as_sent,
+            limits: limits::Limits::new(capture)?,
+            names,
         })
+    }
+
+    /// Tells `report` what matchers of content touch: that is known when a sink asks for content.
+    pub fn reporting(mut self, report: Report) -> Self {
+        if let Some(places) = Arc::get_mut(&mut self.places) {
+            places.body.report = Some(report);
+        }
+        self
     }
 
     /// Masks the secrets of `raw`, and removes what the level does not keep.
     pub fn redact(&self, raw: Raw<Transaction>, about: About) -> (Redacted, Hits) {
         let Raw(mut transaction) = raw;
         let mut hits = Hits::new(self.names.clone());
-        self.heads(&mut transaction, &mut hits);
+        self.places.heads(&mut transaction, &mut hits);
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level);
+        self.limit_bodies(&mut transaction, &facts, &about.decision);
         (Redacted(self.capture(transaction, facts, about)), hits)
     }
 
@@ -123,7 +164,8 @@ impl Redactor {
     /// transaction's own level is. What was masked is counted at the transaction's end.
     pub fn redact_progress(&self, raw: Raw<Progress>, about: About) -> RedactedProgress {
         let mut transaction = raw.0.into_transaction();
-        self.heads(&mut transaction, &mut Hits::new(self.names.clone()));
+        self.places
+            .heads(&mut transaction, &mut Hits::new(self.names.clone()));
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level.min(Level::Summary));
         RedactedProgress(self.capture(transaction, facts, about))
@@ -131,12 +173,18 @@ impl Redactor {
 
     fn capture(&self, transaction: Transaction, facts: Facts, about: About) -> Capture {
         let mut ids = about.ids;
-        if self.masks_header(b"tracestate") {
-            ids.tracestate.clear();
+        if self.places.masks_header(b"tracestate") {
+            ids.tracestate = tracestate::threshold_alone(&ids.tracestate);
             if let Some(link) = &mut ids.link {
                 link.tracestate.clear();
             }
         }
+        let bodies = BodyPolicy {
+            max_bytes: self.limits.max_bytes(&about.decision),
+            as_sent: self.as_sent,
+            places: Some(self.places.clone()),
+            counted: Arc::default(),
+        };
         Capture {
             id: about.id,
             transaction,
@@ -145,8 +193,9 @@ impl Redactor {
             start: about.start,
             end: about.end,
             ids,
+            sampling: about.sampling,
             facts,
-            bodies: self.bodies,
+            bodies,
         }
     }
 }
@@ -211,6 +260,7 @@ pub struct Capture {
     pub end: SystemTime,
     /// Trace and span id of the span that stands for this transaction.
     pub ids: SpanIds,
+    pub sampling: Sampling,
     /// What the attributes of every level need of the headers, taken before the level's cut.
     pub facts: Facts,
     /// What of bodies leaves: [`Capture::request_content`], [`Capture::response_content`].

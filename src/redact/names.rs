@@ -5,8 +5,10 @@
 
 use super::RedactorError;
 use super::hits::MatcherId;
-use crate::config::{NameMatch, RedactMode, RedactPlace, RedactRule};
+use super::modes::{Action, Substitute};
+use crate::config::{NameMatch, RedactPlace, RedactRule};
 use regex::bytes::{Regex, RegexBuilder};
+use std::sync::Arc;
 
 /// Names longer than this are compared on the heap.
 const STACK: usize = 96;
@@ -16,8 +18,8 @@ const STACK: usize = 96;
 pub(super) enum Verdict {
     /// A rule says that it stays.
     Keep,
-    /// The matcher with this number masks it.
-    Mask(MatcherId),
+    /// The matcher with this number hides it.
+    Hide(MatcherId, Action),
     /// No matcher knows the name.
     Unknown,
 }
@@ -26,7 +28,8 @@ pub(super) enum Verdict {
 struct Rule {
     id: MatcherId,
     matcher: Matcher,
-    mode: RedactMode,
+    /// None: the value stays.
+    action: Option<Action>,
 }
 
 enum Matcher {
@@ -84,7 +87,10 @@ pub(super) fn glob_regex(glob: &str) -> Result<Regex, String> {
 }
 
 /// The rules of the configuration for one place.
-pub(super) struct Rules(Vec<Rule>);
+pub(super) struct Rules {
+    list: Vec<Rule>,
+    with: Arc<Substitute>,
+}
 
 impl Rules {
     /// The rules for `place`. The matcher number of the rule at index `i` of the configuration is `first + i`.
@@ -92,8 +98,9 @@ impl Rules {
         rules: &[RedactRule],
         place: RedactPlace,
         first: MatcherId,
+        with: &Arc<Substitute>,
     ) -> Result<Rules, RedactorError> {
-        rules
+        let list = rules
             .iter()
             .zip(first..)
             .filter(|(rule, _)| rule.place == place)
@@ -101,23 +108,31 @@ impl Rules {
                 Ok(Rule {
                     id,
                     matcher: Matcher::new(rule)?,
-                    mode: rule.mode,
+                    action: Action::of(rule.mode),
                 })
             })
-            .collect::<Result<_, _>>()
-            .map(Rules)
+            .collect::<Result<_, _>>()?;
+        Ok(Rules {
+            list,
+            with: with.clone(),
+        })
+    }
+
+    /// What stands where `secret` was.
+    pub fn instead(&self, action: Action, secret: &[u8]) -> Vec<u8> {
+        self.with.of(action, secret)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// What the first rule that matches says. `lower` is in lower case.
     pub fn decide(&self, lower: &[u8]) -> Verdict {
-        match self.0.iter().find(|r| r.matcher.matches(lower)) {
-            Some(rule) => match rule.mode {
-                RedactMode::Keep => Verdict::Keep,
-                RedactMode::Mask => Verdict::Mask(rule.id),
+        match self.list.iter().find(|r| r.matcher.matches(lower)) {
+            Some(rule) => match rule.action {
+                None => Verdict::Keep,
+                Some(action) => Verdict::Hide(rule.id, action),
             },
             None => Verdict::Unknown,
         }
@@ -147,7 +162,7 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// Built-in matchers, in the order of their numbers. The first ones are those of headers.
-pub(super) const BUILT_IN: [&str; 20] = [
+pub(super) const BUILT_IN: [&str; 26] = [
     "header/authorization",
     "header/proxy-authorization",
     "header/cookie",
@@ -168,6 +183,12 @@ pub(super) const BUILT_IN: [&str; 20] = [
     "nested",
     "userinfo",
     "malformed",
+    "body/bearer-token",
+    "body/jwt",
+    "body/private-key",
+    "body/cloud-key",
+    "body/card-number",
+    "body/unreadable",
 ];
 
 /// Pairs of a `cookie` header, where rules look at each one.
@@ -179,6 +200,10 @@ pub(super) const NESTED: MatcherId = 17;
 pub(super) const USERINFO: MatcherId = 18;
 /// What could be a secret in a head that breaks the grammar.
 pub(super) const MALFORMED: MatcherId = 19;
+/// The first detector; the others follow in their order.
+pub(super) const DETECTOR: MatcherId = 20;
+/// Content that could not be looked into where it had to be.
+pub(super) const UNREADABLE: MatcherId = 25;
 
 /// The built-in matcher of a header name in lower case. `_` counts as `-`.
 pub(super) fn built_in_header(lower: &[u8]) -> Option<MatcherId> {
@@ -325,6 +350,10 @@ mod tests {
             names,
             ["cookie", "query", "nested", "userinfo", "malformed"]
         );
+        for (name, id) in super::super::DETECTORS.iter().zip(DETECTOR..) {
+            assert_eq!(BUILT_IN[usize::from(id)], format!("body/{name}"));
+        }
+        assert_eq!(BUILT_IN[usize::from(UNREADABLE)], "body/unreadable");
     }
 
     #[test]

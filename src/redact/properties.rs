@@ -147,6 +147,263 @@ fn pairs(fields: &[(String, String)]) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// How content carries a secret.
+#[derive(Debug, Clone, Copy)]
+enum Carrier {
+    Json,
+    NestedJson,
+    Text,
+    Form,
+    Binary,
+    Events,
+}
+
+const CARRIERS: [Carrier; 6] = [
+    Carrier::Json,
+    Carrier::NestedJson,
+    Carrier::Text,
+    Carrier::Form,
+    Carrier::Binary,
+    Carrier::Events,
+];
+
+impl Carrier {
+    /// Content type, and content with `secret` between other things.
+    fn content(self, secret: &str, noise: &str) -> (&'static str, String) {
+        let json = serde_json::json!({"a": noise, "private": {"x": [secret]}, "n": [1, true]});
+        match self {
+            Carrier::Json => ("application/json", json.to_string()),
+            Carrier::NestedJson => {
+                let outer = serde_json::json!({"b": json.to_string(), "c": noise});
+                ("application/problem+json", outer.to_string())
+            }
+            Carrier::Text => ("text/plain", format!("{noise} bearer {secret} {noise}")),
+            Carrier::Form => {
+                let value = format!("Bearer {secret}");
+                let value = percent_encoding::utf8_percent_encode(&value, ENCODED);
+                (
+                    "application/x-www-form-urlencoded",
+                    format!("a=1&b={value}&c=2"),
+                )
+            }
+            Carrier::Binary => (
+                "application/x-protobuf",
+                format!("\u{1}{noise}\u{2}key={secret}\u{0}"),
+            ),
+            Carrier::Events => ("text/event-stream", format!("id: 1\ndata: {json}\n\n")),
+        }
+    }
+}
+
+/// Codings of content, and how to apply them.
+fn coded(coding: usize, content: &[u8]) -> (Option<&'static str>, Vec<u8>) {
+    use std::io::Write;
+    let level = flate2::Compression::fast();
+    let all = "a vector takes all";
+    match coding {
+        0 => (None, content.to_vec()),
+        1 => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(content).expect(all);
+            (Some("gzip"), encoder.finish().expect(all))
+        }
+        2 => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(content).expect(all);
+            (Some("deflate"), encoder.finish().expect(all))
+        }
+        3 => {
+            let mut out = Vec::new();
+            let params = brotli::enc::BrotliEncoderParams::default();
+            brotli::BrotliCompress(&mut &content[..], &mut out, &params).expect(all);
+            (Some("br"), out)
+        }
+        4 => (Some("zstd"), zstd::bulk::compress(content, 1).expect(all)),
+        _ => (Some("compress"), content.to_vec()),
+    }
+}
+
+/// Rules for what the carriers hold, in this mode.
+fn content_policy(mode: RedactMode) -> HttpCapture {
+    use crate::config::{NameMatch, Secret};
+    let exact = |name: &str| NameMatch::Exact(name.to_owned());
+    let rule = |place, matcher| super::sample::rule("r", place, matcher, mode);
+    let mut policy = policy();
+    policy.hash_key = Some(HashKeySource::Text(Secret::new(
+        "a key that is long enough",
+    )));
+    policy.body_as_sent = true;
+    policy.redact = vec![
+        rule(RedactPlace::Json, exact("private")),
+        rule(
+            RedactPlace::Body,
+            NameMatch::Regex("key=([!-~]+)".to_owned()),
+        ),
+        rule(RedactPlace::Header, exact("x-private")),
+    ];
+    policy
+}
+
+/// Bytes of a payload, base64 undone.
+fn payload(capture: &Redacted) -> Vec<u8> {
+    use base64::Engine;
+    fn texts(value: &serde_json::Value, out: &mut Vec<u8>) {
+        match value {
+            serde_json::Value::String(text) => {
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'\n');
+                if let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(text) {
+                    out.extend(bytes);
+                    out.push(b'\n');
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|v| texts(v, out)),
+            serde_json::Value::Object(items) => items.values().for_each(|v| texts(v, out)),
+            _ => {}
+        }
+    }
+    let document = crate::sink::payload::encode(capture);
+    let mut out = Vec::new();
+    texts(&serde_json::from_slice(&document).expect("JSON"), &mut out);
+    out.extend(document);
+    out
+}
+
+/// What no output may have: three characters of the secret are enough.
+fn holds(bytes: &[u8], secret: &str) -> bool {
+    let part = secret.get(..3).unwrap_or(secret);
+    memchr::memmem::find(bytes, part.as_bytes()).is_some()
+}
+
+const LEVELS: [Level; 4] = [Level::None, Level::Summary, Level::Headers, Level::Full];
+const MODES: [RedactMode; 3] = [RedactMode::Mask, RedactMode::Hash, RedactMode::Drop];
+
+/// Nothing that is written otherwise in JSON, percent-encoding or base64, and nothing that stands elsewhere.
+fn secret() -> impl Strategy<Value = String> {
+    "ZQ[A-Z0-9]{14,30}"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_secret_in_content_is_nowhere_whatever_coding_level_and_cut(
+        secret in secret(),
+        noise in "[a-z ]{0,12}",
+        carrier in prop::sample::select(CARRIERS.to_vec()),
+        coding in 0..6usize,
+        level in prop::sample::select(LEVELS.to_vec()),
+        mode in prop::sample::select(MODES.to_vec()),
+        marked in any::<bool>(),
+        cut in 0.0..1.0f64,
+    ) {
+        let (content_type, content) = carrier.content(&secret, &noise);
+        let (name, sent) = coded(coding, content.as_bytes());
+        let mut fields = vec![("content-type", content_type), ("x-private", secret.as_str())];
+        fields.extend(name.map(|name| ("content-encoding", name)));
+        for end in [sent.len(), (sent.len() as f64 * cut) as usize] {
+            let mut t = transaction("/", &fields, &fields);
+            let body = || {
+                let limits = crate::transaction::BodyLimits { capture: true, max_bytes: end };
+                let mut body = crate::transaction::Body::default();
+                body.push(if marked { &sent[..end] } else { &sent }, limits);
+                body
+            };
+            t.request.as_mut().unwrap().body = body();
+            t.response.as_mut().unwrap().body = body();
+            if marked && end < sent.len() {
+                t.marks.set(crate::transaction::Mark::RequestCut);
+            }
+            let (capture, hits) = redact(&content_policy(mode), t, level);
+            let mut all = all_bytes(&capture, &hits);
+            all.extend(payload(&capture));
+            prop_assert!(
+                !holds(&all, &secret),
+                "{carrier:?} {name:?} {end} of {}: {}", sent.len(), String::from_utf8_lossy(&all)
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_message_is_nowhere_whatever_its_framing(
+        secret in secret(),
+        coding in 0..2usize,
+        outer in 0..5usize,
+        form in 0..4usize,
+        cut in any::<prop::sample::Index>(),
+        mode in prop::sample::select(MODES.to_vec()),
+    ) {
+        use crate::transaction::grpc::{Grpc, Kind};
+        use base64::Engine;
+        let (kind, content_type) = [
+            (Kind::Grpc, "application/grpc"),
+            (Kind::Web, "application/grpc-web+json"),
+            (Kind::WebText, "application/grpc-web-text"),
+            (Kind::Connect, "application/connect+json"),
+        ][form];
+        let text = format!("{{\"private\":\"{secret}\",\"x\":\"key={secret}\"}}");
+        let (name, message) = coded(coding, text.as_bytes());
+        let mut content = vec![name.is_some() as u8];
+        content.extend((message.len() as u32).to_be_bytes());
+        content.extend(&message);
+        let trailer = format!("x-private: {secret}\r\ngrpc-message: Bearer%20{secret}\r\n");
+        if matches!(kind, Kind::Web | Kind::WebText) {
+            content.push(0x80);
+            content.extend((trailer.len() as u32).to_be_bytes());
+            content.extend(trailer.as_bytes());
+        }
+        if kind == Kind::WebText {
+            content = base64::engine::general_purpose::STANDARD.encode(&content).into_bytes();
+        }
+        let (outer, sent) = coded(outer, &content);
+        let end = cut.index(sent.len() + 1);
+        let coding = if kind == Kind::Connect { "connect-content-encoding" } else { "grpc-encoding" };
+        let said = format!("key%3D{secret}");
+        let mut fields = vec![("content-type", content_type), (coding, "gzip"), ("grpc-message", &said)];
+        fields.extend(outer.map(|outer| ("content-encoding", outer)));
+        let mut t = transaction("/a.B/C", &fields, &fields);
+        t.response.as_mut().unwrap().body = super::sample::body(&sent[..end]);
+        if end < sent.len() {
+            t.marks.set(crate::transaction::Mark::ResponseCut);
+        }
+        t.grpc = Some(Grpc { kind, from_client: None, from_server: None, code: None, inferred: false });
+        let (capture, hits) = redact(&content_policy(mode), t, Level::Full);
+        let mut all = all_bytes(&capture, &hits);
+        all.extend(payload(&capture));
+        prop_assert!(!holds(&all, &secret), "{kind:?} {outer:?}: {}", String::from_utf8_lossy(&all));
+    }
+
+    #[test]
+    fn any_content_is_data(
+        content in prop::collection::vec(any::<u8>(), 0..200),
+        content_type in prop::sample::select(vec!["application/json", "text/plain", "text/event-stream", "application/grpc", "application/x-www-form-urlencoded"]),
+        coding in 0..6usize,
+    ) {
+        let (name, sent) = coded(coding, &content);
+        let mut fields = vec![("content-type", content_type)];
+        fields.extend(name.map(|name| ("content-encoding", name)));
+        let mut t = transaction("/", &[], &fields);
+        t.response.as_mut().unwrap().body = super::sample::body(&sent);
+        let (capture, _) = redact(&content_policy(RedactMode::Mask), t, Level::Full);
+        prop_assert!(!crate::sink::payload::encode(&capture).is_empty());
+    }
+}
+
+#[test]
+fn a_text_cut_at_every_byte_leaves_nothing_of_its_secrets() {
+    let content = "Bearer ZQ1234567890; eyJZQaaaaaaa.ZQbbbbbb.ZQcccccc \
+        -----BEGIN PRIVATE KEY-----\nZQdddddd\n-----END PRIVATE KEY----- key=ZQeeeeee";
+    for end in 0..=content.len() {
+        let fields = [("content-type", "text/plain")];
+        let mut t = transaction("/", &[], &fields);
+        t.response.as_mut().unwrap().body = super::sample::body(&content.as_bytes()[..end]);
+        t.marks.set(crate::transaction::Mark::ResponseCut);
+        let (capture, _) = redact(&content_policy(RedactMode::Mask), t, Level::Full);
+        let out = payload(&capture);
+        assert!(memchr::memmem::find(&out, b"ZQ").is_none(), "cut at {end}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -21,8 +21,10 @@ pub(crate) fn policy() -> HttpCapture {
         headers_include: vec!["*".to_owned()],
         headers_exclude: Vec::new(),
         redact: Vec::new(),
+        hash_key: None,
         body_max_bytes: 1 << 20,
         body_as_sent: false,
+        ..HttpCapture::default()
     }
 }
 
@@ -135,6 +137,7 @@ pub(crate) fn transaction(
 pub(crate) fn about(level: Level) -> About {
     let start = UNIX_EPOCH + Duration::new(1_767_225_600, 5);
     About {
+        sampling: crate::sampling::Sampling::default(),
         id: "0123456789abcdef0123456789abcdef".to_owned(),
         process: Arc::new(process()),
         decision: Decision { level, rule: None },

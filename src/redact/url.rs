@@ -5,6 +5,7 @@
 
 use super::MASK;
 use super::hits::Hits;
+use super::modes::Action;
 use super::names::{self, MALFORMED, NESTED, QUERY, Rules, USERINFO, Verdict, with_lower};
 use memchr::{memchr2, memrchr};
 use percent_encoding::percent_decode;
@@ -200,6 +201,17 @@ impl<'a> Scrubber<'a> {
         }
     }
 
+    /// Takes a parameter out, with the delimiter behind or in front of it.
+    fn drop_piece(&mut self, range: Range<usize>, matcher: super::hits::MatcherId) {
+        let before = range.start.checked_sub(1).filter(|at| *at >= self.done);
+        let range = match (self.text.get(range.end), before) {
+            (Some(b'&'), _) => range.start..range.end + 1,
+            (_, Some(at)) if matches!(self.text.get(at), Some(b'&' | b';' | b'?')) => at..range.end,
+            _ => range,
+        };
+        self.replace(range, b"", matcher);
+    }
+
     /// One piece: `name=value` where `named`, else a path segment.
     fn piece(&mut self, range: Range<usize>, named: bool) {
         let text = self.bytes(range.clone());
@@ -214,7 +226,12 @@ impl<'a> Scrubber<'a> {
         let value_range = range.start + equals + 1..range.end;
         match decide(self.rules, name) {
             Verdict::Keep => {}
-            Verdict::Mask(matcher) => self.replace(value_range, MASK, matcher),
+            Verdict::Hide(matcher, Action::Mask) => self.replace(value_range, MASK, matcher),
+            Verdict::Hide(matcher, Action::Hash) => {
+                let instead = self.rules.instead(Action::Hash, &meaning(value));
+                self.replace(value_range, &instead, matcher);
+            }
+            Verdict::Hide(matcher, Action::Drop) => self.drop_piece(range, matcher),
             Verdict::Unknown if nested(self.rules, name) => self.replace(range, MASK, NESTED),
             Verdict::Unknown if nested(self.rules, value.get(1..).unwrap_or_default()) => {
                 self.replace(value_range, MASK, NESTED);
@@ -224,12 +241,24 @@ impl<'a> Scrubber<'a> {
     }
 }
 
+/// A parameter's value without its `=`, decoded as often as it takes.
+fn meaning(value: &[u8]) -> Vec<u8> {
+    let mut value = value.get(1..).unwrap_or_default().to_vec();
+    for _ in 0..ROUNDS {
+        match decode(&value) {
+            Some(decoded) => value = decoded,
+            None => break,
+        }
+    }
+    value
+}
+
 /// What a parameter's name says, decoded as often as it takes.
 fn decide(rules: &Rules, name: &[u8]) -> Verdict {
     let mut name = Cow::Borrowed(name);
     for _ in 0..ROUNDS {
         let verdict = match with_lower(&name, |lower| rules.decide(lower)) {
-            Verdict::Unknown if names::built_in_query(&name) => Verdict::Mask(QUERY),
+            Verdict::Unknown if names::built_in_query(&name) => Verdict::Hide(QUERY, Action::Mask),
             verdict => verdict,
         };
         if verdict != Verdict::Unknown {
@@ -240,7 +269,7 @@ fn decide(rules: &Rules, name: &[u8]) -> Verdict {
             None => return Verdict::Unknown,
         }
     }
-    Verdict::Mask(QUERY)
+    Verdict::Hide(QUERY, Action::Mask)
 }
 
 /// Whether `text`, decoded as often as it takes, holds parameters or user info that would be masked by themselves:
@@ -268,7 +297,7 @@ fn holds_secret(rules: &Rules, text: &[u8]) -> bool {
             .any(
                 |(name, _)| match with_lower(name, |lower| rules.decide(lower)) {
                     Verdict::Keep => false,
-                    Verdict::Mask(_) => true,
+                    Verdict::Hide(..) => true,
                     Verdict::Unknown => names::built_in_query(name),
                 },
             );

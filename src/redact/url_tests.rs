@@ -1,3 +1,4 @@
+use super::super::modes::{HashKey, Substitute};
 use super::*;
 use crate::config::{NameMatch, RedactMode, RedactPlace, RedactRule};
 use std::sync::Arc;
@@ -12,7 +13,12 @@ fn rules(list: &[(&str, RedactMode)]) -> Rules {
             mode: *mode,
         })
         .collect();
-    Rules::new(&list, RedactPlace::Query, 0).unwrap()
+    Rules::new(&list, RedactPlace::Query, 0, &substitute()).unwrap()
+}
+
+fn substitute() -> Arc<Substitute> {
+    let key = Some(HashKey::new(b"a key of tests"));
+    Arc::new(Substitute { key })
 }
 
 fn hits() -> Hits {
@@ -169,4 +175,27 @@ fn rules_come_before_the_built_in_names() {
     let out = scrub(&rules, Form::Target, b"/a?code=1&us%65r=S&sig=S", &mut hits).unwrap();
     assert_eq!(out, b"/a?code=1&us%65r=REDACTED&sig=REDACTED");
     assert_eq!(hits.total(), 2);
+}
+
+#[test]
+fn a_parameter_is_hashed_as_it_was_meant_or_taken_out() {
+    let rules = rules(&[("user", RedactMode::Hash), ("gone", RedactMode::Drop)]);
+    let scrubbed = |text: &str| {
+        let out = scrub(&rules, Form::Target, text.as_bytes(), &mut hits());
+        String::from_utf8(out.unwrap_or_else(|| text.as_bytes().to_vec())).unwrap()
+    };
+    let tag = substitute().key.as_ref().unwrap().tag(b"ann lee");
+    for (before, after) in [
+        ("/a?user=ann%20lee&b=1", format!("/a?user={tag}&b=1")),
+        ("/a?user=ann+lee", format!("/a?user={tag}")),
+        ("/a?us%65r=ann%2520lee", format!("/a?us%65r={tag}")),
+        ("/a?gone=S&b=1", "/a?b=1".to_owned()),
+        ("/a?b=1&gone=S", "/a?b=1".to_owned()),
+        ("/a?b=1&gone=S&gone=S&c=2", "/a?b=1&c=2".to_owned()),
+        ("/a?gone=S", "/a".to_owned()),
+        ("/a;gone=S/b", "/a/b".to_owned()),
+        ("/a?next=%3Fgone%3DS", "/a?next=REDACTED".to_owned()),
+    ] {
+        assert_eq!(scrubbed(before), after, "{before}");
+    }
 }

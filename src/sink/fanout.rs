@@ -6,7 +6,7 @@ use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
 
 /// The telemetry sinks of one audience. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Fanout {
     sinks: Arc<[Arc<dyn Sink>]>,
 }
@@ -29,6 +29,15 @@ impl Fanout {
             sink.offer_progress(delivery.clone());
         }
         delivery.ticket.taken();
+    }
+
+    /// Whether it is made of the very same sinks.
+    pub fn same(&self, other: &Fanout) -> bool {
+        let address = |sink: &Arc<dyn Sink>| Arc::as_ptr(sink).cast::<()>();
+        self.sinks
+            .iter()
+            .map(address)
+            .eq(other.sinks.iter().map(address))
     }
 
     /// Offers the capture to every sink; the ticket is held until the last of them is done with it.

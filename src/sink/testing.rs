@@ -59,6 +59,7 @@ pub fn process(pid: u32, service: &str) -> Arc<Process> {
 pub fn capture(role: Role) -> Capture {
     let start = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     Capture {
+        sampling: crate::sampling::Sampling::default(),
         id: "0123456789abcdef0123456789abcdef".into(),
         transaction: transaction(role),
         process: process(42, "unknown_service:curl"),
@@ -81,10 +82,7 @@ pub fn capture(role: Role) -> Capture {
             user_agent: Some("curl/8".into()),
             ..Facts::default()
         },
-        bodies: BodyPolicy {
-            max_bytes: 1 << 20,
-            as_sent: false,
-        },
+        bodies: BodyPolicy::plain(1 << 20, false),
     }
 }
 

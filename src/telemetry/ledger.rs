@@ -4,6 +4,7 @@
 //! A [`Ticket`] stands for one transaction between "seen" and its end: a ticket that is dropped counts as
 //! `lost.shutdown`, so nothing can vanish by forgetting it.
 
+use crate::sampling::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,6 +176,23 @@ pub struct Payloads {
     pub lost: PayloadsLost,
 }
 
+/// What became of transactions at sampling: a line of `access_logs` or a summary may still have been written of those
+/// that it left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Sampled {
+    pub asked: u64,
+    /// By a `keep` rule.
+    pub always_kept: u64,
+    pub kept: u64,
+    pub left_out: SampledLeftOut,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SampledLeftOut {
+    pub sampled_out: u64,
+    pub rate_limited: u64,
+}
+
 /// Plaintext bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
@@ -209,6 +227,7 @@ pub struct Snapshot {
     pub signals: BTreeMap<String, Signal>,
     pub connections: Connections,
     pub payloads: Payloads,
+    pub sampling: Sampled,
     pub bytes: Bytes,
     pub capture: Capture,
     pub redacted: RedactedValues,
@@ -429,6 +448,19 @@ impl Ledger {
     /// A record in a ring did not have the shape of an event.
     pub fn event_undecodable(&self) {
         self.lock().capture.events_undecodable += 1;
+    }
+
+    /// What sampling made of a transaction.
+    pub fn sampled(&self, outcome: Outcome) {
+        let mut counts = self.lock();
+        let sampled = &mut counts.sampling;
+        sampled.asked += 1;
+        *match outcome {
+            Outcome::Always => &mut sampled.always_kept,
+            Outcome::Kept(_) => &mut sampled.kept,
+            Outcome::LeftOut(LeftOut::RateLimited) => &mut sampled.left_out.rate_limited,
+            Outcome::LeftOut(_) => &mut sampled.left_out.sampled_out,
+        } += 1;
     }
 
     /// `count` values were redacted by the matcher `name`.

@@ -1,6 +1,6 @@
 //! The ledger as Prometheus text (exposition format 0.0.4).
 
-use super::status::Status;
+use super::status::{ConfigStatus, Status};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -87,8 +87,35 @@ pub fn samples(status: &Status) -> Vec<Sample> {
             counter: false,
         });
     }
+    config(&status.config, &mut out);
     out.sort_by(|a, b| a.metric.cmp(&b.metric));
     out
+}
+
+/// Of the configuration: which one, since when, and how reloads ended.
+fn config(config: &ConfigStatus, out: &mut Vec<Sample>) {
+    let mut push = |metric: &str, labels: Vec<(&'static str, String)>, value, counter| {
+        out.push(Sample {
+            metric: format!("plainspan.config.{metric}"),
+            labels,
+            value,
+            counter,
+        });
+    };
+    let digest = vec![("digest", config.digest.clone())];
+    push("info", digest, 1, false);
+    push(
+        "loaded_seconds",
+        Vec::new(),
+        config.loaded_unix_seconds,
+        false,
+    );
+    for (result, count) in [
+        ("applied", config.reloads.applied),
+        ("refused", config.reloads.refused),
+    ] {
+        push("reloads", vec![("result", result.to_owned())], count, true);
+    }
 }
 
 fn signals(value: &Value, out: &mut Vec<Sample>) {
@@ -155,6 +182,8 @@ mod tests {
         ledger.signal_offered("collector/traces", 2);
         ledger.redacted("a\"b", 3);
         let status = Status {
+            pid: 1,
+            config: ConfigStatus::default(),
             version: "0",
             tier: "session".into(),
             ready: true,

@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub version: &'static str,
+    pub pid: u32,
+    pub config: ConfigStatus,
     /// How the kernel programs are attached: `session`, `multi` or `perf`.
     pub tier: String,
     /// True from the moment that everything present at start has its verdict and its probes.
@@ -30,6 +32,27 @@ pub struct Status {
     pub queues: Queues,
     /// What was found in each library, and whether it is probed.
     pub verdicts: serde_json::Value,
+}
+
+/// The configuration in force, and what became of reloads.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ConfigStatus {
+    /// Path of the file, or what stands for one.
+    pub source: String,
+    /// SHA-256 of its text, in hex.
+    pub digest: String,
+    /// Since when it is in force, RFC 3339.
+    pub loaded: String,
+    pub loaded_unix_seconds: u64,
+    pub reloads: Reloads,
+    /// Why the last reload was refused; none since one was applied.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Reloads {
+    pub applied: u64,
+    pub refused: u64,
 }
 
 /// Fill of what waits inside the agent.

@@ -26,11 +26,15 @@ pub struct Body {
 impl Body {
     /// Adds content. Keeps what the limits allow; nothing after a hole, so that `bytes` is always a true prefix.
     pub fn push(&mut self, content: &[u8], limits: BodyLimits) {
+        let before = self.size;
         self.size += content.len() as u64;
-        if !limits.capture || content.is_empty() {
+        if content.is_empty() || self.truncated {
             return;
         }
-        if self.truncated {
+        // The limits may change in the middle of a body.
+        let whole = self.bytes.len() as u64 == before;
+        if !limits.capture || !whole {
+            self.truncated = limits.capture || !self.bytes.is_empty();
             return;
         }
         let room = limits.max_bytes.saturating_sub(self.bytes.len());
@@ -48,6 +52,12 @@ impl Body {
             self.bytes
                 .reserve_exact(more.max(doubled.saturating_sub(len)));
         }
+    }
+
+    /// Counts content that was not copied because nobody wants it.
+    pub fn push_skipped(&mut self, len: u64, limits: BodyLimits) {
+        self.size += len;
+        self.truncated |= len > 0 && (limits.capture || !self.bytes.is_empty());
     }
 
     /// Counts content that is known to exist and was not seen.
@@ -165,6 +175,25 @@ mod tests {
         b.push_missing(10);
         b.push(b"c", LIMITS);
         assert_eq!((b.bytes(), b.size(), b.missing()), (&b"ab"[..], 13, 10));
+    }
+
+    #[test]
+    fn limits_that_change_in_the_middle_leave_a_true_prefix() {
+        let off = BodyLimits {
+            capture: false,
+            ..LIMITS
+        };
+        let of = |limits: [BodyLimits; 3]| {
+            let mut b = Body::default();
+            for limits in limits {
+                b.push(b"a", limits);
+            }
+            (b.bytes().len(), b.size(), b.truncated())
+        };
+        assert_eq!(of([off, LIMITS, LIMITS]), (0, 3, true));
+        assert_eq!(of([LIMITS, off, LIMITS]), (1, 3, true));
+        assert_eq!(of([LIMITS, LIMITS, off]), (2, 3, true));
+        assert_eq!(of([off, off, off]), (0, 3, false));
     }
 
     #[test]

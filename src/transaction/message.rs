@@ -103,6 +103,17 @@ impl Message {
         }
     }
 
+    /// `len` bytes of content were left out on purpose. Messages of gRPC whose prefix is among them go uncounted, and
+    /// that is said.
+    pub fn skip_content(&mut self, len: u64, limits: BodyLimits) {
+        if let Some(body) = self.body_mut() {
+            body.push_skipped(len, limits);
+        }
+        if let Some(grpc) = &mut self.grpc {
+            grpc.gap(len);
+        }
+    }
+
     /// `len` bytes of content are missing.
     pub fn miss_content(&mut self, len: u64) {
         self.gap = true;

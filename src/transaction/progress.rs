@@ -41,6 +41,12 @@ impl Schedule {
         }
     }
 
+    /// Another period; numbers go on.
+    pub fn set_period(&mut self, period: u64) {
+        self.period = period.max(1);
+        self.next = KernelTime(0);
+    }
+
     /// It is `now`. True: all transactions have to be looked at, by [`Schedule::due`].
     pub fn tick(&mut self, now: KernelTime) -> bool {
         if now < self.next {

@@ -104,12 +104,22 @@ const CASES: &[Case] = &[
     ("http_capture.config.object_store", "from_level", Capture, "object_store: {from_level: full}", "object_from_level: Full", "object_store: {from_level: all}", "cannot be `all`"),
     ("http_capture.config.headers", "include", Capture, "headers: {include: [x-*]}", "headers_include: [\"x-*\"]", "headers: {include: ['[']}", "is not a pattern"),
     ("http_capture.config.headers", "exclude", Capture, "headers: {exclude: [x-*]}", "headers_exclude: [\"x-*\"]", "headers: {exclude: x-*}", "must be a list"),
+    ("http_capture.config.redact", "hash_key", Capture, "redact: {hash_key: {type: text, value: 0123456789abcdef}}", "hash_key: Some(Text(********))", "redact: {hash_key: {type: text, value: short}}", "less than 16 bytes"),
+    ("http_capture.config.redact", "hash_key_file", Capture, "redact: {hash_key_file: /etc/plainspan/key}", "hash_key: Some(File(\"/etc/plainspan/key\"))", "redact: {hash_key_file: key}", "must begin with `/`"),
     ("http_capture.config.redact", "rules", Capture, "redact: {rules: [{in: query, key: k}]}", "place: Query", "redact: {rules: [k]}", "must be a map"),
     ("http_capture.config.redact.rules", "name", Capture, "redact: {rules: [{name: users, in: query, key: k}]}", "name: \"users\"", "redact: {rules: [{name: '', in: query, key: k}]}", "must not be empty"),
-    ("http_capture.config.redact.rules", "in", Capture, "redact: {rules: [{in: cookie, key: k}]}", "place: Cookie", "redact: {rules: [{in: body, key: k}]}", "not in this version"),
+    ("http_capture.config.redact.rules", "in", Capture, "redact: {rules: [{in: cookie, key: k}]}", "place: Cookie", "redact: {rules: [{in: jsn, key: k}]}", "did you mean `json`"),
     ("http_capture.config.redact.rules", "match", Capture, "redact: {rules: [{in: cookie, match: regex, key: '^k'}]}", "Regex(\"^k\")", "redact: {rules: [{in: cookie, match: regexp, key: k}]}", "did you mean `regex`"),
     ("http_capture.config.redact.rules", "key", Capture, "redact: {rules: [{in: header, match: glob, key: 'k*'}]}", "Glob(\"k*\")", "redact: {rules: [{in: header, match: glob, key: '['}]}", "is not a pattern"),
-    ("http_capture.config.redact.rules", "mode", Capture, "redact: {rules: [{in: header, key: k, mode: keep}]}", "mode: Keep", "redact: {rules: [{in: header, key: k, mode: hash}]}", "not in this version"),
+    ("http_capture.config.redact.rules", "mode", Capture, "redact: {rules: [{in: header, key: k, mode: keep}]}", "mode: Keep", "redact: {rules: [{in: header, key: k, mode: hash}]}", "has no key"),
+    ("http_capture.config", "sample", Capture, "sample: {ratio: 0.25}", "ratio: Ratio(54043195528445952)", "sample: 0.25", "must be a map"),
+    ("http_capture.config.sample", "ratio", Capture, "sample: {ratio: 0}", "ratio: Ratio(72057594037927936)", "sample: {ratio: 25%}", "must be a number from 0 to 1"),
+    ("http_capture.config.sample", "per_endpoint", Capture, "sample: {per_endpoint: 100/s}", "per_endpoint: Some(Rate { count: 100, period: 1s })", "sample: {per_endpoint: 100}", "such as `100/s`"),
+    ("http_capture.config.sample", "per_process", Capture, "sample: {per_process: 60/m}", "per_process: Some(Rate { count: 60, period: 60s })", "sample: {per_process: 0/s}", "such as `100/s`"),
+    ("http_capture.config.sample", "keep", Capture, "sample: {keep: ['http.res.status >= 500']}", "keep: [\"http.res.status >= 500\"]", "sample: {keep: ['http.res.stats >= 500']}", "did you mean `http.res.status`"),
+    ("http_capture.config.rules", "ratio", Capture, "rules: [{name: r, expr: 'true', level: full, ratio: 0.5}]", "ratio: Some(Ratio(36028797018963968))", "rules: [{expr: 'true', level: full, ratio: 2}]", "must be a number from 0 to 1"),
+    ("http_capture.config.rules", "max_bytes", Capture, "rules: [{name: r, expr: 'true', level: full, max_bytes: 4KiB}]", "max_bytes: Some(4096)", "rules: [{expr: 'true', level: full, max_bytes: 4}]", "`4B`"),
+    ("http_capture.config.bodies", "content_types", Capture, "bodies: {content_types: ['text/*']}", "body_content_types: [\"text/*\"]", "bodies: {content_types: ['[']}", "is not a pattern"),
     ("http_capture.config.bodies", "max_bytes", Capture, "bodies: {max_bytes: 0B}", "body_max_bytes: 0", "bodies: {max_bytes: 2TiB}", "from 0B to 1GiB"),
     ("http_capture.config.bodies", "as_sent", Capture, "bodies: {as_sent: true}", "body_as_sent: true", "bodies: {as_sent: 1}", "true or false"),
     ("access_logs.config", "mode", AccessLogs, "mode: details", "mode: Headers", "mode: detail", "did you mean `details`"),
@@ -204,6 +214,72 @@ fn file(at: &At, yaml: &str) -> String {
     } else {
         format!("version: 2\n{body}")
     }
+}
+
+#[test]
+fn rules_of_content_are_read_and_refused_with_a_place() {
+    let key = "hash_key: {type: text, value: 0123456789abcdef}";
+    for (rule, shows) in [
+        ("{in: json, key: '$.user.mail', mode: drop}", "place: Json"),
+        ("{in: json, key: '*pass*', match: glob}", "Glob(\"*pass*\")"),
+        (
+            "{in: body, key: 'id=([0-9]+)', match: regex, mode: hash}",
+            "mode: Hash",
+        ),
+        (
+            "{in: body, match: detector, key: jwt, mode: keep}",
+            "place: Detector",
+        ),
+        (
+            "{in: body, match: detector, key: '*', mode: drop}",
+            "mode: Drop",
+        ),
+    ] {
+        let text = file(&Capture, &format!("redact: {{{key}, rules: [{rule}]}}"));
+        let debug = format!("{:?}", loaded(&text, &[]).config);
+        assert!(debug.contains(shows), "{rule}: no {shows} in {debug}");
+    }
+    for (rule, says) in [
+        ("{in: json, key: 'items[3].id'}", "picks elements"),
+        ("{in: json, key: 'a..b'}", "is not a path"),
+        ("{in: json, key: '$a'}", "is not a path"),
+        (
+            "{in: json, key: '(', match: regex}",
+            "is not a regular expression",
+        ),
+        (
+            "{in: body, key: '(', match: regex}",
+            "is not a regular expression",
+        ),
+        (
+            "{in: body, key: '\\p{Greek}', match: regex}",
+            "is not a pattern over bytes",
+        ),
+        (
+            "{in: body, match: detector, key: jtw}",
+            "did you mean `jwt`",
+        ),
+        (
+            "{in: body, match: detector, key: passport}",
+            "one of bearer-token",
+        ),
+        (
+            "{in: header, match: detector, key: jwt}",
+            "looks into bodies alone",
+        ),
+        (
+            "{in: body, match: detectr, key: jwt}",
+            "did you mean `detector`",
+        ),
+    ] {
+        let text = file(&Capture, &format!("redact: {{{key}, rules: [{rule}]}}"));
+        let shown = read(&text, &[]).expect_err(rule);
+        assert!(shown.contains(says), "{rule}: no {says} in {shown}");
+        assert!(shown.starts_with("test.yaml:"), "{shown}");
+    }
+    let both = format!("redact: {{{key}, hash_key_file: /k}}");
+    let shown = read(&file(&Capture, &both), &[]).expect_err("both");
+    assert!(shown.contains("are both there"), "{shown}");
 }
 
 #[test]

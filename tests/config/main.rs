@@ -3,6 +3,7 @@
 mod broken;
 mod damage;
 mod environment;
+mod from_qtap;
 mod guide;
 mod keys;
 

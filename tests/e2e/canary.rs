@@ -182,6 +182,150 @@ fn no_output_has_the_canary(format: &str) {
 }
 
 #[test]
+fn secrets_of_content_are_in_no_output_at_level_full() {
+    no_output_has_secrets_of_content("full", "mask");
+}
+
+#[test]
+fn secrets_of_content_are_in_no_output_at_lower_levels() {
+    for level in ["headers", "summary"] {
+        no_output_has_secrets_of_content(level, "mask");
+    }
+}
+
+#[test]
+fn a_hashed_secret_is_the_same_wherever_it_stands() {
+    let all = no_output_has_secrets_of_content("full", "hash");
+    let tags: std::collections::BTreeMap<&str, usize> =
+        all.match_indices("hmac:")
+            .fold(Default::default(), |mut tags, (at, _)| {
+                let tag = all.get(at..at + "hmac:01234567:0123456789abcdef".len());
+                *tags.entry(tag.expect("a tag")).or_default() += 1;
+                tags
+            });
+    // Cut ones differ; whole ones came often.
+    let most = tags.values().max().copied().unwrap_or_default();
+    assert!(most >= 5, "{tags:?}");
+}
+
+/// Bodies, messages and metadata of every kind hold the canary, whole requests and such as are cut at each byte.
+/// Returns all text that left.
+fn no_output_has_secrets_of_content(level: &str, mode: &str) -> String {
+    use crate::harness::process::{Running, run_well};
+    use std::process::Command;
+    use std::time::Duration;
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let http = servers::python_plain(&work);
+    let grpc = servers::grpc(&work);
+    let python = crate::harness::venv("bin/python");
+    let (socket, socket_port) = {
+        let port = crate::harness::free_port();
+        let mut command = Command::new(&python);
+        command
+            .arg(servers::program("websocket_server.py"))
+            .args(["127.0.0.1", &port.to_string()])
+            .arg(work.path("cert.pem"))
+            .arg(work.path("key.pem"))
+            .env("TEST_COMPRESSION", "deflate");
+        let mut running = Running::start(&mut command, work.dir(), "compressed-sockets");
+        running.wait_for_output("ready", Duration::from_secs(20));
+        (running, port)
+    };
+    let payloads = work.folder("payloads");
+    let yaml = Config::new(level)
+        .grpc(&sink.grpc_endpoint())
+        .stdout()
+        .disk(&payloads)
+        .access_logs("full", "json")
+        .yaml();
+    let mut config: serde_json::Value = serde_yaml::from_str(&yaml).expect("own configuration");
+    config["stacks"]["all"]["plugins"][0]["config"]["bodies"] =
+        serde_json::json!({"as_sent": true});
+    config["stacks"]["all"]["plugins"][0]["config"]["redact"] = serde_json::json!({
+        "hash_key": {"type": "text", "value": "a key that is long enough"},
+        "rules": [
+            {"in": "json", "key": "private.name", "mode": mode},
+            {"in": "body", "match": "regex", "key": "pin=([^\\s&]+)", "mode": mode},
+        ],
+    });
+    let agent = Agent::start(&work, &serde_yaml::to_string(&config).expect("YAML"));
+    let limit = Duration::from_secs(90);
+
+    let message = format!("Bearer {CANARY}-of-a-message");
+    let mut client = Command::new(servers::PYTHON);
+    client
+        .arg(servers::program("grpc_client.py"))
+        .arg(format!("localhost:{}", grpc.port))
+        .arg(work.path("cert.pem"))
+        .env("TEST_MESSAGE", &message);
+    run_well(&mut client, work.dir(), "grpc_client", limit);
+    let mut client = Command::new(&python);
+    client
+        .arg(servers::program("websocket_client.py"))
+        .arg(format!(
+            "wss://localhost:{socket_port}{}",
+            work.url_path("socket")
+        ))
+        .arg(work.path("cert.pem"))
+        .env("TEST_MESSAGE", &message);
+    run_well(&mut client, work.dir(), "websocket_client", limit);
+    let mut client = Command::new(servers::PYTHON);
+    client
+        .arg(servers::program("secrets_client.py"))
+        .args(["127.0.0.1", &http.port.to_string()])
+        .arg(work.url_path(""))
+        .arg(format!("{CANARY}-of-a-body"));
+    run_well(&mut client, work.dir(), "secrets_client", limit);
+    let last = Call::post(work.url_path("last/x"), b"done".to_vec());
+    wait_for_targets(&agent, &sink, std::slice::from_ref(&last), 2);
+
+    let status = agent.page("/status");
+    for page in ["/status", "/metrics"] {
+        assert_clean(page, agent.page(page).as_bytes());
+    }
+    drop(socket);
+    let outputs = agent.stop();
+    assert_clean("stdout", outputs.stdout.as_bytes());
+    assert_clean("the debug log", outputs.stderr.as_bytes());
+    assert_clean("OTLP", &sink.all_bytes());
+    let mut all = outputs.stdout.clone();
+    for file in files(&payloads) {
+        let bytes = std::fs::read(&file).expect("read a payload");
+        assert_clean(&file.display().to_string(), &bytes);
+        let document: serde_json::Value = match serde_json::from_slice(&bytes) {
+            Ok(document) => document,
+            Err(_) => continue,
+        };
+        all.push_str(&String::from_utf8_lossy(&bytes));
+        for message in ["request", "response"] {
+            if document[message].get("body").is_some() {
+                let body = body_of(&document[message]);
+                assert_clean("a stored body", &body);
+                all.push_str(&String::from_utf8_lossy(&body));
+            }
+        }
+    }
+    if level == "full" {
+        // They were there to be leaked, and what was done is counted.
+        for matcher in [
+            "body/bearer-token",
+            "body/card-number",
+            "body/unreadable",
+            "private.name",
+        ] {
+            assert!(
+                status.contains(&format!("\"{matcher}\"")),
+                "{matcher}: {status}"
+            );
+        }
+        assert!(all.contains("Bearer REDACTED"), "no message is masked");
+    }
+    all
+}
+
+#[test]
 fn a_rule_that_keeps_a_header_keeps_that_one_and_no_other() {
     let _turn = turn();
     let work = Work::new();

@@ -1,8 +1,11 @@
 """Calls every method of grpc_server.py on one channel, one after another.
 
     grpc_client.py HOST:PORT CERT      exits with 0 if every call ended as it must
+
+With TEST_MESSAGE it only sends that, in a message, a compressed message and metadata.
 """
 
+import os
 import sys
 
 import grpc
@@ -25,6 +28,15 @@ def main(target, cert):
     with grpc.secure_channel(target, credentials) as channel:
         path = lambda name: f"/{SERVICE}/{name}"
         metadata = (("x-call", "7"), ("authorization", "Bearer secret-of-the-call"))
+
+        given = os.environ.get("TEST_MESSAGE")
+        if given:
+            metadata = (("x-my-token", given), ("x-note-bin", given.encode()))
+            for compression in [None, grpc.Compression.Gzip]:
+                call = channel.unary_unary(path("Unary"))
+                answer = call(given.encode(), timeout=20, metadata=metadata, compression=compression)
+                assert answer == given.encode(), answer
+            return
 
         answer = channel.unary_unary(path("Unary"))(b"hello", timeout=20, metadata=metadata)
         assert answer == b"hello", answer

@@ -7,19 +7,53 @@ The plan: a list of base64 texts, each sent by one write; a number is a pause of
 
 import base64
 import json
+import select
 import socket
 import ssl
 import sys
-import threading
 import time
 
 
-def receive(tls):
-    try:
-        while piece := tls.recv(65536):
-            sys.stdout.buffer.write(piece)
-    except (ConnectionError, ssl.SSLError) as error:
-        print("ended:", error, file=sys.stderr)
+class Talk:
+    """One thread, since a TLS connection of CPython must not be read and written at once. Answers are read while
+    requests are still written, or both sides could wait for each other."""
+
+    def __init__(self, tls):
+        self.tls = tls
+        self.tls.setblocking(False)
+        self.closed = False
+
+    def read(self):
+        """Takes what is there."""
+        try:
+            while piece := self.tls.recv(65536):
+                sys.stdout.buffer.write(piece)
+            self.closed = True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except (ConnectionError, ssl.SSLError) as error:
+            print("ended:", error, file=sys.stderr)
+            self.closed = True
+
+    def wait(self, seconds, write=False):
+        if not select.select([self.tls], [self.tls] if write else [], [], seconds)[0]:
+            return
+        self.read()
+
+    def send(self, piece):
+        while piece and not self.closed:
+            try:
+                piece = piece[self.tls.send(piece) :]
+            except ssl.SSLWantReadError:
+                self.wait(20)
+            except ssl.SSLWantWriteError:
+                self.wait(20, write=True)
+            self.read()
+
+    def pause(self, seconds):
+        end = time.monotonic() + seconds
+        while not self.closed and (left := end - time.monotonic()) > 0:
+            self.wait(left)
 
 
 def main():
@@ -29,17 +63,14 @@ def main():
     context = ssl.create_default_context(cafile=ca)
     plain = socket.create_connection(("127.0.0.1", port), timeout=20)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    tls = context.wrap_socket(plain, server_hostname="localhost")
-    # Answers are read while requests are still written, or both sides could wait for each other.
-    receiver = threading.Thread(target=receive, args=(tls,))
-    receiver.start()
+    talk = Talk(context.wrap_socket(plain, server_hostname="localhost"))
     for step in steps:
         if isinstance(step, str):
-            tls.sendall(base64.b64decode(step))
+            talk.send(base64.b64decode(step))
         else:
-            time.sleep(step)
-    receiver.join()
-    tls.close()
+            talk.pause(step)
+    talk.pause(20)
+    talk.tls.close()
     sys.stdout.flush()
 
 

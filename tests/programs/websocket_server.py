@@ -1,9 +1,12 @@
 """WebSocket server over TLS that answers each message with its length, then itself.
 
     websocket_server.py ADDRESS PORT CERT KEY      prints "ready" when it listens
+
+With TEST_COMPRESSION it agrees on compression.
 """
 
 import asyncio
+import os
 import ssl
 import sys
 
@@ -19,7 +22,8 @@ async def answer(connection):
 async def main(address, port, cert, key):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    async with serve(answer, address, int(port), ssl=context, compression=None) as server:
+    compression = os.environ.get("TEST_COMPRESSION")
+    async with serve(answer, address, int(port), ssl=context, compression=compression) as server:
         print("ready", flush=True)
         await server.serve_forever()
 

@@ -4,6 +4,7 @@
 //! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
 
 mod otlp;
+mod redact;
 mod rules;
 mod stack;
 mod stores;

@@ -2,13 +2,15 @@
 
 use super::Builder;
 use crate::config::inside::locate;
-use crate::config::model::{Macro, Rule};
+use crate::config::model::{Macro, Ratio, Rule, RuleLimits, Sample};
 use crate::config::problem::quote;
 use crate::config::schema::LEVELS;
 use crate::config::settings::{Fields, Setting};
+use crate::config::text;
 use crate::config::tree::Mark;
 use crate::rules::expr::{Fault, Program, Span, lint, parse};
 use crate::rules::{Level, Ruleset};
+use std::collections::BTreeMap;
 
 impl Builder<'_> {
     /// Takes the macros in, for the rules that come after.
@@ -79,6 +81,66 @@ impl Builder<'_> {
         }
         self.shadowed(&programs);
         rules
+    }
+
+    /// What rules decide beside the level, by name.
+    pub(super) fn by_rule(&mut self, config: &Fields) -> BTreeMap<String, RuleLimits> {
+        let rules: Vec<(String, &Fields)> = config
+            .sections("rules")
+            .enumerate()
+            .map(|(index, fields)| {
+                let name = fields.text("name").filter(|name| !name.is_empty());
+                let called = name.map_or_else(|| format!("rule {}", index + 1), str::to_owned);
+                (called, fields)
+            })
+            .collect();
+        let mut limits = BTreeMap::new();
+        for (name, fields) in &rules {
+            let own = RuleLimits {
+                ratio: fields.text("ratio").and_then(|t| text::share(t).ok()),
+                max_bytes: fields
+                    .size("max_bytes")
+                    .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            };
+            if own == RuleLimits::default() {
+                continue;
+            }
+            if rules.iter().filter(|(other, _)| other == name).count() > 1 {
+                let message = format!(
+                    "{} has `ratio` or `max_bytes`, and is not the only rule of its name",
+                    quote(name)
+                );
+                self.problems
+                    .error(fields.mark("name"), message)
+                    .hint("give each rule a name of its own");
+            }
+            limits.insert(name.clone(), own);
+        }
+        limits
+    }
+
+    /// `sample`, its expressions checked.
+    pub(super) fn sample(&mut self, fields: &Fields) -> Sample {
+        let keep = fields.list("keep");
+        for setting in keep {
+            if let Some(expr) = setting.value.text() {
+                self.rule(Some(setting), expr);
+            }
+        }
+        let rate = |key| fields.text(key).and_then(|t| text::rate(t).ok()).flatten();
+        Sample {
+            ratio: fields
+                .text("ratio")
+                .and_then(|t| text::share(t).ok())
+                .unwrap_or(Ratio::ALL),
+            per_endpoint: rate("per_endpoint"),
+            per_process: rate("per_process"),
+            keep: keep
+                .iter()
+                .filter_map(|setting| setting.value.text())
+                .map(str::to_owned)
+                .collect(),
+        }
     }
 
     fn rule(&mut self, setting: Option<&Setting>, expr: &str) -> Option<Program> {

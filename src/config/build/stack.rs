@@ -1,12 +1,10 @@
 //! Stacks and their plugins.
 
 use super::Builder;
-use crate::config::model::{
-    AccessLogs, HttpCapture, NameMatch, ObjectStore, ObjectStoreKind, RedactRule, Stack,
-};
-use crate::config::schema::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES};
+use crate::config::model::{AccessLogs, HttpCapture, ObjectStore, ObjectStoreKind, Stack};
+use crate::config::schema::{LEVELS, LINE_FORMATS};
 use crate::config::settings::Fields;
-use crate::config::{text, tree::Mark};
+use crate::config::tree::Mark;
 use crate::rules::Level;
 use std::collections::BTreeMap;
 
@@ -52,7 +50,12 @@ impl Builder<'_> {
                 }
                 ("access_logs", Some(config)) => stack.access_logs = Some(self.access_logs(config)),
                 ("report_usage", _) => stack.report_usage = true,
-                ("http_metrics", _) => stack.http_metrics = true,
+                ("http_metrics", _) => {
+                    stack.http_metrics = true;
+                    self.problems
+                        .warn(plugin.mark, "`http_metrics` has no effect: metrics of transactions are not made by this version")
+                        .hint("a collector's spanmetrics connector makes them of the spans");
+                }
                 _ => {}
             }
         }
@@ -70,6 +73,7 @@ impl Builder<'_> {
         let rules = self.rules(config, "level");
         let none = Fields::default();
         let headers = config.section("headers").unwrap_or(&none);
+        let redact = config.section("redact").unwrap_or(&none);
         let choice = config.section("object_store").unwrap_or(&none);
         let object_store = self.object_store_in_effect(choice, stores);
         if object_store.is_none()
@@ -90,7 +94,8 @@ impl Builder<'_> {
                 .unwrap_or(Level::Summary),
             headers_include: texts(headers, "include"),
             headers_exclude: texts(headers, "exclude"),
-            redact: self.redaction(config.section("redact").unwrap_or(&none)),
+            hash_key: self.hash_key(redact),
+            redact: self.redaction(redact),
             body_max_bytes: config
                 .section("bodies")
                 .and_then(|b| b.size("max_bytes"))
@@ -99,6 +104,9 @@ impl Builder<'_> {
                 .section("bodies")
                 .and_then(|b| b.bool("as_sent"))
                 .unwrap_or(false),
+            body_content_types: texts(config.section("bodies").unwrap_or(&none), "content_types"),
+            sample: self.sample(config.section("sample").unwrap_or(&none)),
+            by_rule: self.by_rule(config),
         }
     }
 
@@ -123,29 +131,6 @@ impl Builder<'_> {
         chosen
             .filter(|s| !disabled && s.kind != ObjectStoreKind::Disabled)
             .map(|s| s.id.clone())
-    }
-
-    fn redaction(&mut self, fields: &Fields) -> Vec<RedactRule> {
-        fields
-            .sections("rules")
-            .filter_map(|rule| self.redact_rule(rule))
-            .collect()
-    }
-
-    fn redact_rule(&mut self, rule: &Fields) -> Option<RedactRule> {
-        let key = rule.text("key")?;
-        let (matcher, checked) = match rule.choice("match", &MATCHES)? {
-            MatchWord::Exact => (NameMatch::Exact(key.to_owned()), Ok(())),
-            MatchWord::Glob => (NameMatch::Glob(key.to_owned()), text::glob(key)),
-            MatchWord::Regex => (NameMatch::Regex(key.to_owned()), text::regex(key)),
-        };
-        self.checked(rule.mark("key"), "`key`", checked);
-        Some(RedactRule {
-            name: rule.text("name").unwrap_or(key).to_owned(),
-            place: rule.choice("in", &PLACES)?,
-            matcher,
-            mode: rule.choice("mode", &MODES)?,
-        })
     }
 
     fn access_logs(&mut self, config: &Fields) -> AccessLogs {

@@ -3,7 +3,7 @@
 use super::GIB;
 use crate::config::model::{RedactMode, RedactPlace};
 use crate::config::table::{Choices, Kind, Section, State, Tagged, key, variant};
-use crate::config::text::{glob, not_empty};
+use crate::config::text::{absolute, glob, is_rate, is_share, not_empty};
 use crate::rules::Level;
 use Kind::{Any, Bool, Checked, Choice, Credential, List, Size, Tagged as Typed, Text};
 
@@ -24,14 +24,25 @@ static PLUGIN: Tagged = Tagged {
             )),
         variant("report_usage", &BARE_PLUGIN),
         variant("http_metrics", &BARE_PLUGIN),
-        variant("detect_errors", &OTHER_PLUGIN).state(NOT_RUN),
-        variant("qscan", &OTHER_PLUGIN).state(NOT_RUN),
-        variant("dlp", &DLP_PLUGIN).state(NOT_RUN),
-        variant("llm", &OTHER_PLUGIN).state(NOT_RUN),
+        variant("detect_errors", &OTHER_PLUGIN).state(State::Ignored(
+            "say it with rules of http_capture: spans of failures have `error.type`, and a rule gives them a level",
+        )),
+        variant("qscan", &OTHER_PLUGIN).state(State::Ignored(
+            "nothing is sent to Qscan: `redact` of http_capture keeps what is private from leaving",
+        )),
+        variant("dlp", &DLP_PLUGIN)
+            .state(State::Ignored("nothing is reported: `redact` of http_capture masks it")),
+        variant("llm", &OTHER_PLUGIN).state(State::Ignored(
+            "conversations are not put together: level full keeps their requests and responses",
+        )),
+        variant("logger", &OTHER_PLUGIN)
+            .state(State::Ignored("the agent's own log has --log-level and --log-format")),
+        variant("devtools", &OTHER_PLUGIN).state(State::Ignored(
+            "there is no such view: access_logs, or an event store of type stdout, shows what goes by",
+        )),
     ],
 };
 
-const NOT_RUN: State = State::Ignored("this plugin of QTap is not run by this version");
 const NO_SETTINGS: &str = "this plugin has no settings here";
 
 static BARE_PLUGIN: Section = Section {
@@ -95,7 +106,7 @@ static HTTP_CAPTURE: Section = Section {
         key("object_store", Kind::Section(&STORE_CHOICE)),
         key("headers", Kind::Section(&HEADERS)),
         key("redact", Kind::Section(&REDACT)),
-        key("sample", Any).later(),
+        key("sample", Kind::Section(&SAMPLE)),
         key("bodies", Kind::Section(&BODIES)),
     ],
 };
@@ -117,6 +128,19 @@ static RULE: Section = Section {
         key("expr", Checked(not_empty)).required(),
         key("level", Choice(&LEVELS)).required(),
         key("format", Choice(&FORMATS)),
+        // Ours: what is left of `sample` and `bodies` for what the rule decides.
+        key("ratio", Checked(is_share)),
+        key("max_bytes", Size(0, GIB)),
+    ],
+};
+
+static SAMPLE: Section = Section {
+    name: "http_capture.config.sample",
+    keys: &[
+        key("ratio", Checked(is_share)).default("1"),
+        key("per_endpoint", Checked(is_rate)).default("0"),
+        key("per_process", Checked(is_rate)).default("0"),
+        key("keep", List(&Checked(not_empty))).default("[]"),
     ],
 };
 
@@ -140,7 +164,8 @@ static HEADERS: Section = Section {
 static REDACT: Section = Section {
     name: "http_capture.config.redact",
     keys: &[
-        key("hash_key", Credential).later(),
+        key("hash_key", Credential),
+        key("hash_key_file", Checked(absolute)),
         key("rules", List(&Kind::Section(&REDACT_RULE))).default("[]"),
     ],
 };
@@ -161,8 +186,10 @@ pub(in crate::config) static PLACES: Choices<RedactPlace> = Choices {
         ("header", RedactPlace::Header),
         ("query", RedactPlace::Query),
         ("cookie", RedactPlace::Cookie),
+        ("json", RedactPlace::Json),
+        ("body", RedactPlace::Body),
     ],
-    later: &["json", "body"],
+    later: &[],
 };
 
 #[derive(Clone, Copy)]
@@ -170,24 +197,31 @@ pub(in crate::config) enum MatchWord {
     Exact,
     Glob,
     Regex,
+    Detector,
 }
 
 pub(in crate::config) static MATCHES: Choices<MatchWord> = Choices::new(&[
     ("exact", MatchWord::Exact),
     ("glob", MatchWord::Glob),
     ("regex", MatchWord::Regex),
+    ("detector", MatchWord::Detector),
 ]);
 
 pub(in crate::config) static MODES: Choices<RedactMode> = Choices {
-    words: &[("mask", RedactMode::Mask), ("keep", RedactMode::Keep)],
-    later: &["hash", "drop"],
+    words: &[
+        ("mask", RedactMode::Mask),
+        ("hash", RedactMode::Hash),
+        ("drop", RedactMode::Drop),
+        ("keep", RedactMode::Keep),
+    ],
+    later: &[],
 };
 
 static BODIES: Section = Section {
     name: "http_capture.config.bodies",
     keys: &[
         key("max_bytes", Size(0, GIB)).default("1MiB"),
-        key("content_types", List(&Text)).later().idle("[]"),
+        key("content_types", List(&Checked(glob))).default("[]"),
         key("as_sent", Bool).default("false"),
     ],
 };

@@ -10,7 +10,7 @@ use crate::config::{PrivateRanges, TagRule, TagSource};
 use crate::enrich::identity::{Container, Lookups};
 use crate::event::{Exec, KernelTime};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,7 @@ pub struct Processes {
 }
 
 /// What is made of processes beyond what `/proc` says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Attributes that every resource gets.
     pub resource: BTreeMap<String, String>,
@@ -66,6 +66,22 @@ struct Entry {
     exited: Option<KernelTime>,
     /// When `/proc` was asked last whether this is still the process of the number.
     confirmed: KernelTime,
+    /// It was made of what is not wanted any more.
+    outdated: bool,
+}
+
+impl Entry {
+    /// Reads anew what was read when other variables were wanted, where the process is still there.
+    fn refresh(&mut self, proc: &Path, pid: u32, variables: &[String]) {
+        if !std::mem::take(&mut self.outdated) {
+            return;
+        }
+        let facts = procfs::read(proc, pid, variables);
+        let same = |facts: &Facts| facts.start_boottime_ns == self.start_boottime_ns;
+        if let Some(facts) = facts.filter(same) {
+            self.facts = facts;
+        }
+    }
 }
 
 impl Processes {
@@ -86,7 +102,7 @@ impl Processes {
     /// Processes of another `/proc`.
     #[cfg(test)]
     pub(crate) fn at_root(
-        proc: &std::path::Path,
+        proc: &Path,
         wanted: Wanted,
         lookups: Option<Lookups>,
     ) -> Self {
@@ -102,6 +118,50 @@ impl Processes {
             proc,
             etc,
             pruned: KernelTime::default(),
+        }
+    }
+
+    /// Other things to be made of processes. Each is made anew when it is asked for next, one that is gone of what was
+    /// read of it before.
+    pub fn set_wanted(&mut self, wanted: Wanted) {
+        let wanted = wanted.complete();
+        if self.wanted != wanted {
+            self.wanted = wanted;
+            self.outdate();
+        }
+    }
+
+    /// Others whom containers are asked of: for each container anew, when a process of it is asked for next. Gives back
+    /// what was known of containers.
+    pub fn set_lookups(&mut self, lookups: Option<Lookups>) -> Directory {
+        self.outdate();
+        std::mem::replace(&mut self.containers, Directory::new(lookups))
+    }
+
+    fn outdate(&mut self) {
+        for entry in self.known.values_mut() {
+            entry.outdated = true;
+        }
+    }
+
+    /// Makes a process anew that was made of what is not wanted any more.
+    fn update(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
+        let Some(mut entry) = self.known.remove(&pid) else {
+            return self.get(pid, at);
+        };
+        entry.refresh(&self.proc, pid, &self.wanted.variables);
+        let (lookup, container) = self.container(&entry.facts, at);
+        entry.process = Arc::new(self.process(pid, &entry.facts, lookup, container));
+        let process = entry.process.clone();
+        self.known.insert(pid, entry);
+        process
+    }
+
+    /// What is known of the container of a process; asks where nothing is.
+    fn container(&mut self, facts: &Facts, at: KernelTime) -> (Lookup, Option<Arc<Container>>) {
+        match facts.cgroups.container() {
+            Some(id) => self.containers.get(&id, at),
+            None => (Lookup::None, None),
         }
     }
 
@@ -166,6 +226,9 @@ impl Processes {
                     .is_some_and(|start| Some(start) != entry.start_boottime_ns);
             if !reused {
                 entry.confirmed = entry.confirmed.max(at);
+                if entry.outdated {
+                    return self.update(pid, at);
+                }
                 if let Some(id) = &entry.process.container_id {
                     // Asks again where that is due; the answer comes by itself.
                     self.containers.get(id, at);
@@ -201,6 +264,7 @@ impl Processes {
         let mut known = std::mem::take(&mut self.known);
         for (pid, entry) in &mut known {
             if entry.process.container_id.as_deref() == Some(container) {
+                entry.refresh(&self.proc, *pid, &self.wanted.variables);
                 let (lookup, found) = self.containers.get(container, entry.confirmed);
                 entry.process = Arc::new(self.process(*pid, &entry.facts, lookup, found));
                 if entry.exited.is_none() {
@@ -212,10 +276,7 @@ impl Processes {
     }
 
     fn insert(&mut self, pid: u32, facts: Facts, at: KernelTime) -> Arc<Process> {
-        let (lookup, container) = match facts.cgroups.container() {
-            Some(id) => self.containers.get(&id, at),
-            None => (Lookup::None, None),
-        };
+        let (lookup, container) = self.container(&facts, at);
         let process = Arc::new(self.process(pid, &facts, lookup, container));
         self.known.insert(
             pid,
@@ -225,6 +286,7 @@ impl Processes {
                 facts,
                 exited: None,
                 confirmed: at,
+                outdated: false,
             },
         );
         process
@@ -336,7 +398,6 @@ impl Processes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -450,6 +511,115 @@ mod tests {
         // The oldest went.
         assert!(!processes.known.contains_key(&0));
         assert!(processes.known.contains_key(&(MAX as u32 - 1)));
+    }
+
+    /// Process 9 in a container, with a variable.
+    fn put_in_container(proc: &Path) -> String {
+        let id = "0123456789abcdef".repeat(4);
+        put(proc, 9, "/bin/web", 100);
+        let dir = proc.join("9");
+        std::fs::write(dir.join("cgroup"), format!("0::/docker/{id}\n")).expect("written");
+        std::fs::write(dir.join("environ"), "STAGE=prod\0").expect("written");
+        id
+    }
+
+    fn stage_tag() -> Wanted {
+        Wanted {
+            resource: [("team".to_owned(), "shop".to_owned())].into(),
+            tags: vec![TagRule {
+                key: "stage".into(),
+                source: TagSource::Env,
+                location: "STAGE".into(),
+            }],
+            private: PrivateRanges::new(crate::rules::expr::Net::parse("100.64.0.0/10")),
+            variables: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_of_processes_can_change() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put_in_container(proc.path());
+        let mut processes = at(proc.path());
+        let before = processes.get(9, KernelTime(1));
+        processes.set_wanted(Wanted::default());
+        assert!(Arc::ptr_eq(&before, &processes.get(9, KernelTime(2))));
+        assert!(before.identity.tags.is_empty());
+
+        processes.set_wanted(stage_tag());
+        let after = processes.get(9, KernelTime(3));
+        assert!(processes.lives(&after) && !processes.lives(&before));
+        let tags: Vec<&str> = after.identity.tags.iter().map(|tag| tag.text()).collect();
+        assert_eq!(tags, ["stage:prod"]);
+        let shared = "100.64.0.1".parse().expect("an address");
+        assert!(after.identity.private.contain(shared));
+        assert!(!before.identity.private.contain(shared));
+        assert!(after.resource.iter().any(|(name, _)| name == "team"));
+        assert!(Arc::ptr_eq(&after, &processes.get(9, KernelTime(4))));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_made_anew_of_what_was_read_of_it() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put_in_container(proc.path());
+        let mut processes = at(proc.path());
+        processes.get(9, KernelTime(1));
+        processes.exit(9, KernelTime(5));
+        std::fs::remove_dir_all(proc.path().join("9")).expect("removed");
+        processes.set_wanted(stage_tag());
+        let process = processes.get(9, KernelTime(2));
+        assert_eq!((&*process.name, process.parent_pid), ("web", Some(1)));
+        assert!(process.resource.iter().any(|(name, _)| name == "team"));
+    }
+
+    #[test]
+    fn others_are_asked_for_containers_anew_and_of_a_question_to_nobody_nothing_is_pending() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let id = put_in_container(proc.path());
+        let root = proc.path();
+        let (first, mut asked_first) = Lookups::pair();
+        let mut processes = Processes::at_root(root, Wanted::default(), Some(first));
+        let lookup = |processes: &mut Processes, at| processes.get(9, KernelTime(at)).identity.lookup;
+        assert_eq!(lookup(&mut processes, 1), Lookup::Pending);
+        assert!(asked_first.questions.try_recv().is_ok());
+
+        let (second, mut asked) = Lookups::pair();
+        drop(processes.set_lookups(Some(second)));
+        assert_eq!(lookup(&mut processes, 2), Lookup::Pending);
+        assert_eq!(asked.questions.try_recv().as_ref(), Ok(&id));
+        let named = Container {
+            name: Some("web".into()),
+            ..Container::default()
+        };
+        let answer = crate::enrich::identity::Answer::Known(Arc::new(named));
+        asked.answers.send((id, answer)).expect("sent");
+        assert_eq!(processes.news().len(), 1);
+        assert_eq!(lookup(&mut processes, 3), Lookup::Known);
+
+        // Gone, and nobody to ask.
+        processes.exit(9, KernelTime(5));
+        std::fs::remove_dir_all(root.join("9")).expect("removed");
+        drop(processes.set_lookups(None));
+        assert_eq!(lookup(&mut processes, 4), Lookup::None);
+    }
+
+    #[test]
+    fn news_of_a_container_come_with_the_variables_that_are_wanted_now() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let id = put_in_container(proc.path());
+        let (lookups, asked) = Lookups::pair();
+        let mut processes = Processes::at_root(proc.path(), Wanted::default(), Some(lookups));
+        processes.get(9, KernelTime(1));
+        processes.set_wanted(Wanted {
+            variables: vec!["STAGE".into()],
+            ..Wanted::default()
+        });
+        let answer = crate::enrich::identity::Answer::NotFound;
+        asked.answers.send((id, answer)).expect("sent");
+        let changed = processes.news();
+        let stage = |process: &Arc<Process>| process.identity.env.get("STAGE").map(str::to_owned);
+        let stages: Vec<_> = changed.iter().map(stage).collect();
+        assert_eq!(stages, [Some("prod".to_owned())]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const GIVEN_UP: Duration = Duration::from_secs(1);
 
 /// Containers by id.
 #[derive(Default)]
-pub(super) struct Directory {
+pub struct Directory {
     /// None: nobody can be asked.
     lookups: Option<Lookups>,
     known: HashMap<String, Slot>,

@@ -17,6 +17,7 @@ mod strategy;
 mod workload;
 
 pub use cache::{Processes, Wanted};
+pub use directory::Directory;
 pub use identity::{Identity, Lookup, Tag, Variables};
 pub use strategy::Strategy;
 

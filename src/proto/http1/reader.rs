@@ -70,6 +70,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Other limits of bodies, from the next byte on.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+    }
+
     /// A reader at the beginning of a stream, or, with `late`, somewhere in it.
     pub fn new(limits: BodyLimits, late: bool) -> Self {
         Reader {
@@ -165,7 +170,11 @@ impl Reader {
         self.state = State::Seek;
         if !self.proven {
             *piece = entry;
-            return self.seek(piece);
+            // The other direction speaks HTTP: what stands here may have held messages.
+            return match self.expect {
+                Some(_) => Step::Lost(None),
+                None => self.seek(piece),
+            };
         }
         piece.take_all();
         Step::Lost(self.first.map(|first| Message {

@@ -79,6 +79,14 @@ pub struct Session {
 }
 
 impl Session {
+    /// Other limits of bodies, from the next byte on; a WebSocket keeps those that it began with.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+        for lane in &mut self.lanes {
+            lane.reader.set_limits(limits);
+        }
+    }
+
     /// `late`: the stream was not seen from its beginning.
     pub fn new(limits: BodyLimits, late: bool) -> Self {
         Session {

@@ -62,6 +62,46 @@ fn a_response_whose_status_line_is_cut_ends_the_guessed_content_of_the_one_befor
     );
 }
 
+#[test]
+fn what_is_no_response_in_the_direction_of_responses_marks_the_next_one_however_it_is_cut() {
+    // A status line that breaks off: what follows it is the rest of its line, or a response.
+    let steps: [(Dir, &[u8]); 4] = [
+        (Dir::Write, b"GET /1 HTTP/1.1\r\n\r\n"),
+        (Dir::Read, b"HTTP/1.0 2\0\0"),
+        (Dir::Read, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        (Dir::Read, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let limits = BodyLimits {
+        capture: true,
+        max_bytes: 1000,
+    };
+    for size in [1000, 6, 1] {
+        let (mut session, mut seen) = (Session::new(limits, false), Seen::default());
+        for (turn, (dir, bytes)) in (0..).zip(steps) {
+            for (number, bytes) in bytes.chunks(size).enumerate() {
+                let stamp = Stamp {
+                    time: KernelTime(u64::from(turn) + 1),
+                    pid: 1,
+                    tid: 1,
+                    turn,
+                };
+                let piece = Piece {
+                    bytes,
+                    offset: None,
+                    op_start: number == 0,
+                    stamp,
+                };
+                session.bytes(dir, piece, &mut seen);
+            }
+        }
+        session.end(Ending::Closed, &mut seen);
+        assert!(
+            seen.0.iter().all(|e| !e.marks.is_empty()),
+            "pieces of {size}"
+        );
+    }
+}
+
 fn target(exchange: &Exchange) -> Option<String> {
     match exchange.request.as_ref()?.content.as_ref()? {
         Content::Request(request) => Some(String::from_utf8_lossy(&request.target).into_owned()),

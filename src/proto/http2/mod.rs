@@ -25,5 +25,8 @@ const FRAME_MAX: usize = 16 << 10;
 const BLOCK_MAX: usize = 80 << 10;
 /// Streams that were ended by a reset, whose last frames may still come.
 const RESET_KEPT: usize = 256;
+/// Memory that streams gain at the most before the caller can see to its own bound, in bytes: a few bytes of an indexed
+/// field stand for a long header, so one event may hold many times its size. More gives up the oldest streams.
+const GAIN_MAX: usize = 8 << 20;
 /// How long a stream that may have ended in lost bytes is kept without news, in nanoseconds of event time.
 const LOST_NS: u64 = 10_000_000_000;

@@ -7,7 +7,7 @@ use super::block::{Block, Blocks};
 use super::frame::{Gap, Header, Reader, Step, flag, kind};
 use super::head::Head;
 use super::stream::{Reset, Stream};
-use super::{LOST_NS, RESET_KEPT, STREAMS_MAX};
+use super::{GAIN_MAX, LOST_NS, RESET_KEPT, STREAMS_MAX};
 use crate::event::{Dir, KernelTime};
 use crate::telemetry::ledger::Lost;
 use crate::transaction::{BodyLimits, Content, Message, Protocol, Schedule, Stamp};
@@ -51,10 +51,18 @@ pub struct Session {
     /// Streams of the client above this one were refused.
     last_accepted: u32,
     ordinal: u64,
+    /// Of streams.
     memory: usize,
+    /// The same, when the caller came last.
+    memory_before: usize,
 }
 
 impl Session {
+    /// Other limits of bodies, from the next byte on.
+    pub fn set_limits(&mut self, limits: BodyLimits) {
+        self.limits = limits;
+    }
+
     /// `late`: the stream was not seen from its beginning.
     pub fn new(limits: BodyLimits, late: bool) -> Self {
         let lane = || Lane {
@@ -76,6 +84,7 @@ impl Session {
             last_accepted: u32::MAX,
             ordinal: 0,
             memory: 0,
+            memory_before: 0,
         }
     }
 
@@ -104,12 +113,14 @@ impl Session {
 
     /// Bytes came.
     pub fn bytes(&mut self, dir: Dir, piece: Piece<'_>, sink: &mut impl Sink) {
+        self.memory_before = self.memory;
         self.run(dir, piece, sink);
         self.settle(sink);
     }
 
     /// Bytes and gaps came that were held.
     pub fn held(&mut self, dir: Dir, held: &Backlog, sink: &mut impl Sink) {
+        self.memory_before = self.memory;
         self.replay(dir, held, sink);
         self.settle(sink);
     }
@@ -117,6 +128,28 @@ impl Session {
     /// `len` bytes are missing here. `stamp`: the last operation before them.
     pub fn gap(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
         self.step_over(dir, len, stamp, sink);
+        self.settle(sink);
+    }
+
+    /// `len` bytes of content were left out on purpose.
+    pub fn skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        self.lane(dir).now = stamp.time;
+        match self.lane(dir).frames.gap(len) {
+            Gap::Inside(header, content) if header.kind == kind::DATA => {
+                self.content(dir, header, stamp, sink, |s, kind, limits| {
+                    s.skipped(kind, content, stamp, limits);
+                });
+                let nothing = Piece {
+                    bytes: &[],
+                    offset: None,
+                    op_start: false,
+                    stamp,
+                };
+                self.run(dir, nothing, sink);
+            }
+            // Something before it was lost.
+            Gap::Inside(..) | Gap::Lost => self.lose(dir, stamp, sink),
+        }
         self.settle(sink);
     }
 
@@ -256,6 +289,19 @@ impl Session {
     }
 
     fn data(&mut self, dir: Dir, header: Header, bytes: &[u8], stamp: Stamp, sink: &mut impl Sink) {
+        self.content(dir, header, stamp, sink, |s, kind, limits| {
+            s.data(kind, bytes, stamp, limits);
+        });
+    }
+
+    fn content(
+        &mut self,
+        dir: Dir,
+        header: Header,
+        stamp: Stamp,
+        sink: &mut impl Sink,
+        take: impl FnOnce(&mut Stream, Kind, BodyLimits),
+    ) {
         let Some(kind) = self.kind(dir) else { return };
         self.meet_late(header.stream, kind, stamp, sink);
         let limits = self.limits;
@@ -266,7 +312,7 @@ impl Session {
             if s.side(kind).lost {
                 s.deadline = s.deadline.map(|_| after(stamp.time, LOST_NS));
             }
-            s.data(kind, bytes, stamp, limits);
+            take(s, kind, limits);
         });
     }
 
@@ -338,7 +384,8 @@ impl Session {
             return;
         };
         if let Some(promised) = block.promised {
-            return self.promise(promised, block, stamp);
+            self.promise(promised, block, stamp, sink);
+            return self.limit_gain(sink);
         }
         let id = block.stream;
         let begun = |s: &Stream| kind == Kind::Response || s.request.message.is_some();
@@ -366,6 +413,15 @@ impl Session {
             self.broken_off(other(dir), id, REFUSED, stamp, sink);
         }
         self.check(id, stamp, sink);
+        self.limit_gain(sink);
+    }
+
+    /// Gives up the oldest streams where the bytes of one event have become too much.
+    fn limit_gain(&mut self, sink: &mut impl Sink) {
+        while self.memory.saturating_sub(self.memory_before) > GAIN_MAX && !self.streams.is_empty()
+        {
+            self.evict(Lost::Evicted, sink);
+        }
     }
 
     /// Learns from a block which direction carries requests.
@@ -452,13 +508,13 @@ impl Session {
     }
 
     /// A server push (RFC 9113 §8.4): the request comes from the server.
-    fn promise(&mut self, id: u32, block: Block, stamp: Stamp) {
+    fn promise(&mut self, id: u32, block: Block, stamp: Stamp, sink: &mut impl Sink) {
         let block = Block {
             promised: None,
             end_stream: true,
             ..block
         };
-        self.streams.entry(id).or_default();
+        self.open(id, Kind::Response, sink);
         self.touch(id, |s| s.block(id, Kind::Request, block, stamp));
     }
 
@@ -613,3 +669,7 @@ fn max_frame_size(payload: &[u8]) -> Option<u32> {
     };
     settings.iter().rev().find_map(of)
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

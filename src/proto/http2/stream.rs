@@ -198,6 +198,16 @@ impl Stream {
         }
     }
 
+    /// `len` bytes of content were left out on purpose.
+    pub fn skipped(&mut self, kind: Kind, len: u64, last: Stamp, limits: BodyLimits) {
+        let limits = if self.is_tunnel(kind) { TUNNEL } else { limits };
+        let side = self.side(kind);
+        if let Some(message) = side.message.as_mut().filter(|_| !side.done) {
+            message.last = last;
+            message.skip_content(len, limits);
+        }
+    }
+
     /// `len` bytes of content are missing.
     pub fn missing(&mut self, kind: Kind, len: u64) {
         let side = self.side(kind);

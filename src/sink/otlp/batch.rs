@@ -105,6 +105,12 @@ impl Batch {
         self.items
     }
 
+    /// Bytes of the messages, without what is around them.
+    pub fn message_bytes(&self) -> usize {
+        let items = self.groups.iter().flat_map(|g| &g.items);
+        items.map(|item| item.message.len()).sum()
+    }
+
     /// The request.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.bytes);

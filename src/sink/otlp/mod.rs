@@ -52,10 +52,10 @@ impl Default for OtlpOptions {
     fn default() -> Self {
         OtlpOptions {
             known_methods: KnownMethods::default(),
-            queue_items: 16_384,
+            queue_items: 262_144,
             queue_bytes: 32 << 20,
             batch: BatchLimits {
-                items: 512,
+                items: 2048,
                 // Collectors refuse 4 MiB, and refuse for good.
                 bytes: 3 << 20,
             },

@@ -7,7 +7,7 @@ use crate::sink::claim::Claim;
 use crate::sink::{Delivery, PayloadLink, ProgressDelivery};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
-use prost::Message;
+use prost::Message as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -42,10 +42,8 @@ impl Signal {
         options: &EncodeOptions,
     ) -> Vec<u8> {
         match self {
-            Signal::Traces => encode::span(capture, link, options).encode_to_vec(),
-            Signal::Logs => {
-                encode::log_record(capture, link, SystemTime::now(), options).encode_to_vec()
-            }
+            Signal::Traces => encode::span_bytes(capture, link, options),
+            Signal::Logs => encode::log_record_bytes(capture, link, SystemTime::now(), options),
         }
     }
 }

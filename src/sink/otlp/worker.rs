@@ -58,7 +58,7 @@ impl Pending {
 
     fn take(&mut self, limits: BatchLimits) -> Batch {
         let batch = Batch::take(&mut self.items, limits);
-        self.bytes = self.items.iter().map(|i| i.message.len()).sum();
+        self.bytes = self.bytes.saturating_sub(batch.message_bytes());
         batch
     }
 

@@ -5,6 +5,8 @@
 //! pseudo-headers of HTTP/2 for every version, sorted. The full truth is `header_list`: pairs in wire order, names as
 //! sent. A value there that is not UTF-8 is `{"base64": "…"}`; in `headers` its odd bytes are U+FFFD.
 //!
+//! Where redaction changed a body, `body_redacted` says so, and `body_dropped` why some or all of it was left out.
+//!
 //! Level `summary` has neither headers nor bodies, `headers` no bodies; sizes are always there.
 
 use super::target::Target;
@@ -298,6 +300,12 @@ fn body(j: &mut Json, body: &Body, content: Option<Content<'_>>, level: Level) {
     match content.stop() {
         Some(stop) => j.key("body_decode_stop").string(stop.name()),
         None => j.key("body_decode_stop").null(),
+    }
+    if content.redacted() {
+        j.key("body_redacted").bool(true);
+    }
+    if let Some(dropped) = content.dropped() {
+        j.key("body_dropped").string(dropped.name());
     }
     if let Some(as_sent) = content.as_sent() {
         j.key("body_as_sent").base64(as_sent);

@@ -373,6 +373,7 @@ fn the_messages_of_a_websocket_stand_in_the_order_of_time_at_level_full_alone() 
         text,
         compressed: false,
         whole: true,
+        follows: true,
         time: KernelTime(t.timing.start.0 + after),
         size: 5,
         bytes: bytes.to_vec(),
@@ -439,7 +440,7 @@ fn the_messages_of_a_call_are_split_at_level_full_alone() {
             "messages": [
                 {"from": "server", "size": 2, "truncated": false, "compressed": false, "text": "{}"},
                 {"from": "server", "size": 1, "truncated": false, "compressed": true,
-                 "encoding": null, "base64": "Pw=="},
+                 "encoding": null, "redacted": true, "dropped": "coded", "base64": ""},
                 {"from": "server", "size": 9, "truncated": true, "compressed": false, "text": "{\"cut"},
             ],
         })

@@ -1,6 +1,7 @@
 //! The part of a payload document about a call of gRPC, gRPC-Web or Connect: counts of both directions, how it ended,
 //! and at level full its messages, those of the client first.
 
+use super::websocket;
 use crate::redact::{Capture, Message};
 use crate::rules::Level;
 use crate::sink::json::Json;
@@ -85,6 +86,7 @@ fn message(j: &mut Json, from: &str, message: &Message<'_>) {
         if let Some(stop) = message.stop {
             j.key("decoding_ended").string(stop.name());
         }
+        websocket::redaction(j, message.changed, message.dropped);
         match message.text() {
             Some(text) => j.key("text").string(text),
             None => j.key("base64").base64(&message.bytes),

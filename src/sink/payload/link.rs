@@ -18,7 +18,7 @@ const DEFAULT: &str = "{{SCHEME}}://{{ENDPOINT}}/{{BUCKET}}/{{KEY}}";
 
 /// The template with everything filled in that is the same for all objects of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LinkTemplate {
+pub struct LinkTemplate {
     /// Id of the store.
     store: String,
     /// None: the store's objects have no URL.

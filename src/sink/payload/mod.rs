@@ -19,18 +19,17 @@ mod store;
 mod target;
 pub(super) mod websocket;
 
-pub use document::{VERSION, encode};
-pub use explain::StoreError;
-pub use folder::FolderError;
-
-use crate::config::{ObjectStore, ObjectStoreKind};
+pub use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::redact::Redacted;
 use crate::rules::Level;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
+pub use document::{VERSION, encode};
+pub use explain::StoreError;
+pub use folder::FolderError;
 use job::{Budget, Job, Waiting};
-use link::LinkTemplate;
+pub use link::LinkTemplate;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,10 +1,11 @@
-//! The WebSocket part of a payload document: counts of both directions, and at level full the messages as they came.
+//! The WebSocket part of a payload document: counts of both directions, and at level full the messages, as they came where nothing
+//! had to be hidden in them.
 
 use crate::event::KernelTime;
-use crate::redact::Capture;
+use crate::redact::{Capture, Dropped, SocketMessage};
 use crate::rules::Level;
 use crate::sink::json::Json;
-use crate::transaction::websocket::{Frames, WebSocket, WebSocketMessage};
+use crate::transaction::websocket::{Frames, WebSocket};
 
 /// Writes the value of `websocket`.
 pub(super) fn write(j: &mut Json, capture: &Capture, websocket: &WebSocket) {
@@ -19,8 +20,8 @@ pub(super) fn write(j: &mut Json, capture: &Capture, websocket: &WebSocket) {
         j.key("permessage_deflate").bool(websocket.deflate);
         if capture.decision.level >= Level::Full {
             j.key("messages").array(|j| {
-                for (from, m) in in_time(websocket) {
-                    message(j, from, m, start);
+                for (from, m) in in_time(capture) {
+                    message(j, from, &m, start);
                 }
             });
         }
@@ -52,15 +53,17 @@ pub(in crate::sink) fn counts(frames: &Frames) -> [(&'static str, u64); 9] {
 }
 
 /// Messages of both directions by the time of their first byte; of one time, the client's come first.
-fn in_time(websocket: &WebSocket) -> Vec<(&'static str, &WebSocketMessage)> {
-    let client = websocket.from_client.kept.iter().map(|m| ("client", m));
-    let server = websocket.from_server.kept.iter().map(|m| ("server", m));
+fn in_time(capture: &Capture) -> Vec<(&'static str, SocketMessage<'_>)> {
+    let [client, server] = capture.websocket_messages();
+    let client = client.into_iter().map(|m| ("client", m));
+    let server = server.into_iter().map(|m| ("server", m));
     let mut all: Vec<_> = client.chain(server).collect();
-    all.sort_by_key(|(_, m)| m.time);
+    all.sort_by_key(|(_, m)| m.message.time);
     all
 }
 
-fn message(j: &mut Json, from: &str, message: &WebSocketMessage, start: KernelTime) {
+fn message(j: &mut Json, from: &str, shown: &SocketMessage<'_>, start: KernelTime) {
+    let message = shown.message;
     j.object(|j| {
         j.key("from").string(from);
         let kind = if message.text { "text" } else { "binary" };
@@ -68,10 +71,24 @@ fn message(j: &mut Json, from: &str, message: &WebSocketMessage, start: KernelTi
         j.key("time_ns").number(message.time.since(start));
         j.key("size").number(message.size);
         j.key("truncated").bool(message.truncated());
-        j.key("compressed").bool(message.compressed);
-        match std::str::from_utf8(&message.bytes) {
-            Ok(text) if message.text && !message.compressed => j.key("text").string(text),
-            _ => j.key("base64").base64(&message.bytes),
+        j.key("compressed").bool(shown.compressed);
+        if message.compressed && !shown.compressed {
+            j.key("inflated").bool(true);
+        }
+        redaction(j, shown.redacted, shown.dropped);
+        match std::str::from_utf8(&shown.bytes) {
+            Ok(text) if message.text && !shown.compressed => j.key("text").string(text),
+            _ => j.key("base64").base64(&shown.bytes),
         }
     });
+}
+
+/// Says what redaction did to the content beside it, where it did something.
+pub(super) fn redaction(j: &mut Json, redacted: bool, dropped: Option<Dropped>) {
+    if redacted {
+        j.key("redacted").bool(true);
+    }
+    if let Some(dropped) = dropped {
+        j.key("dropped").string(dropped.name());
+    }
 }

@@ -231,6 +231,12 @@ fn content(
     if body.size() == 0 {
         return;
     }
+    if let Some(dropped) = content.dropped() {
+        add(
+            out,
+            format_args!("    <redaction left out content: {}>\n", dropped.name()),
+        );
+    }
     let Some(text) = content.text() else {
         add(out, format_args!("    <{} bytes of ", body.size()));
         let content_type = content_type.unwrap_or("unknown type");
@@ -254,7 +260,7 @@ fn content(
     let cut = body.truncated() || content.stop().is_some();
     // Of coded content nobody knows how much there is behind the cut.
     let size = match content.encoding().as_str() {
-        "" => body.size(),
+        "" if !content.redacted() => body.size(),
         _ => text.len() as u64,
     };
     let shown = shown.len() as u64;

@@ -46,6 +46,13 @@ impl Form {
         }
     }
 
+    /// Bytes that the lines of a capture have.
+    pub fn measure(&self, capture: &Capture, link: Option<&PayloadLink>) -> usize {
+        let mut lines = Vec::new();
+        self.push(&mut lines, capture, link);
+        lines.len()
+    }
+
     /// Appends the lines of a capture, the last with its line break.
     pub(super) fn push(&self, out: &mut Vec<u8>, capture: &Capture, link: Option<&PayloadLink>) {
         match self {

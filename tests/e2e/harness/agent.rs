@@ -20,6 +20,7 @@ pub struct Agent {
 pub struct Launch {
     command: Command,
     status: SocketAddr,
+    log_level: &'static str,
 }
 
 impl Launch {
@@ -52,13 +53,25 @@ impl Launch {
                 command.env_remove(&name);
             }
         }
-        command.args(["run", "-c"]).arg(config).args([
-            "--status-listen",
-            &status.to_string(),
-            "--log-level",
-            "debug",
-        ]);
-        Launch { command, status }
+        command.args(["run", "-c"]).arg(config);
+        command.args(["--status-listen", &status.to_string()]);
+        Launch {
+            command,
+            status,
+            log_level: "debug",
+        }
+    }
+
+    /// The log level that users have: for tests that look at the agent's speed.
+    pub fn quiet(mut self) -> Launch {
+        self.log_level = "info";
+        self
+    }
+
+    /// More of the command line.
+    pub fn arg(mut self, argument: &str) -> Launch {
+        self.command.arg(argument);
+        self
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Launch {
@@ -71,6 +84,7 @@ impl Launch {
     /// # Panics
     /// When it is not ready in 30 s; the message holds its output.
     pub fn start(mut self, work: &Work) -> Agent {
+        self.command.args(["--log-level", self.log_level]);
         let mut agent = Agent {
             running: Running::start(&mut self.command, work.dir(), "agent"),
             status: self.status,
@@ -157,6 +171,30 @@ impl Agent {
 
     pub fn stdout(&self) -> String {
         self.running.stdout()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        self.running.signal(signal);
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it takes longer than `limit` or does not exit with 0.
+    pub fn wait(mut self, limit: Duration) -> Output {
+        let status = self.running.wait(limit);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "{status}\n{}",
+            self.running.outputs()
+        );
+        Output {
+            code: status.code(),
+            stdout: self.running.stdout(),
+            stderr: self.running.stderr(),
+        }
     }
 
     /// Stops it by SIGTERM.

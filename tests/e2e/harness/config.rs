@@ -12,6 +12,7 @@ pub struct Config {
     limits: Value,
     stacks: Value,
     root: Value,
+    resource: Value,
 }
 
 impl Config {
@@ -27,6 +28,7 @@ impl Config {
             limits: json!({}),
             stacks: json!({}),
             root: json!({}),
+            resource: json!({}),
         }
     }
 
@@ -34,6 +36,14 @@ impl Config {
     pub fn grpc(mut self, endpoint: &str) -> Config {
         self.event_stores.push(
             json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "grpc"}),
+        );
+        self
+    }
+
+    /// Traces alone over gRPC.
+    pub fn grpc_traces(mut self, endpoint: &str) -> Config {
+        self.event_stores.push(
+            json!({"id": "collector", "type": "otel", "endpoint": endpoint, "protocol": "grpc", "signals": ["traces"]}),
         );
         self
     }
@@ -84,6 +94,18 @@ impl Config {
         self
     }
 
+    /// A key beside `level` of http_capture.
+    pub fn capture(mut self, key: &str, value: Value) -> Config {
+        self.plugins[0]["config"][key] = value;
+        self
+    }
+
+    /// An attribute on every resource.
+    pub fn resource(mut self, name: &str, value: &str) -> Config {
+        self.resource[name] = json!(value);
+        self
+    }
+
     pub fn tap(mut self, key: &str, value: Value) -> Config {
         self.tap[key] = value;
         self
@@ -114,6 +136,7 @@ impl Config {
             "services": {"event_stores": self.event_stores},
             "stacks": {"all": {"plugins": self.plugins}},
             "tap": self.tap,
+            "resource": {"attributes": self.resource},
         });
         for (name, stack) in self.stacks.as_object().into_iter().flatten() {
             all["stacks"][name] = stack.clone();

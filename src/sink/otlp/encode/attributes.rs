@@ -1,28 +1,59 @@
-//! A list of attributes under construction.
+//! A list of attributes, written straight as protobuf: most of what is exported is attributes.
 
 use super::names;
 use crate::transaction::Headers;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use prost::encoding::{encode_varint, encoded_len_varint};
 use std::borrow::Cow;
 
+/// Number of the field `attributes` of a span.
+pub const OF_SPAN: u8 = 9;
+/// Number of the field `attributes` of a log record.
+pub const OF_LOG_RECORD: u8 = 6;
+/// Bytes of one attribute as they are on the average.
+const USUAL: usize = 48;
+
+/// Key byte of a field with a length (protobuf wire type 2).
+const fn with_length(number: u8) -> u8 {
+    number << 3 | 2
+}
+
+/// Fields of `KeyValue`.
+const KEY: u8 = with_length(1);
+const VALUE: u8 = with_length(2);
+/// Fields of `AnyValue`.
+const STRING: u8 = with_length(1);
+const BOOL: u8 = 2 << 3;
+const INT: u8 = 3 << 3;
+const DOUBLE: u8 = 4 << 3 | 1;
+const ARRAY: u8 = with_length(5);
+/// Field of `ArrayValue`.
+const ELEMENT: u8 = with_length(1);
+
 /// Attributes in the order they were added. Values longer than [`names::MAX_VALUE`] are cut, and named.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Attributes {
-    list: Vec<KeyValue>,
+    /// The field `attributes` of the message, once for each.
+    out: Vec<u8>,
+    field: u8,
     truncated: Vec<String>,
 }
 
 impl Attributes {
-    pub fn with_capacity(attributes: usize) -> Self {
+    /// Attributes of a message that has them in the field of number `field`, below 16; room for so many.
+    pub fn with_capacity(field: u8, attributes: usize) -> Self {
         Attributes {
-            list: Vec::with_capacity(attributes),
+            out: Vec::with_capacity(attributes * USUAL),
+            field: with_length(field),
             truncated: Vec::new(),
         }
     }
 
     pub fn text<'a>(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
-        let value = self.capped(name, value.into());
-        self.push(name, Value::StringValue(value));
+        let value = value.into();
+        let value = self.capped(name, &value);
+        self.begin(name, field_len(value.len()));
+        self.bytes(STRING, value.as_bytes());
     }
 
     /// Adds it where there is one.
@@ -34,86 +65,129 @@ impl Attributes {
 
     /// An integer of OTLP is signed: what does not fit is its greatest.
     pub fn int(&mut self, name: &str, value: u64) {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        self.push(name, Value::IntValue(value));
+        let value = value.min(i64::MAX as u64);
+        self.begin(name, 1 + encoded_len_varint(value));
+        self.out.push(INT);
+        encode_varint(value, &mut self.out);
     }
 
     pub fn double(&mut self, name: &str, value: f64) {
-        self.push(name, Value::DoubleValue(value));
+        self.begin(name, 1 + size_of::<f64>());
+        self.out.push(DOUBLE);
+        self.out.extend_from_slice(&value.to_le_bytes());
     }
 
     pub fn bool(&mut self, name: &str, value: bool) {
-        self.push(name, Value::BoolValue(value));
+        self.begin(name, 2);
+        self.out.extend_from_slice(&[BOOL, value.into()]);
     }
 
     pub fn texts(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
-        let values = values.into_iter().map(text_value).collect();
-        self.push(name, Value::ArrayValue(ArrayValue { values }));
+        let values: Vec<String> = values.into_iter().collect();
+        self.array(name, || values.iter().map(|v| Cow::Borrowed(v.as_str())));
     }
 
     /// One attribute for each name of a header field, `prefix` and the name in lower case, with one element for each
     /// field line. Pseudo-headers (`:path`) are none.
     pub fn headers(&mut self, prefix: &str, headers: &Headers) {
-        let first = self.list.len();
-        for (name, value) in headers.iter() {
-            if name.first().is_none_or(|b| *b == b':') {
+        let mut key = String::new();
+        for (index, (name, _)) in headers.iter().enumerate() {
+            let pseudo = name.first().is_none_or(|b| *b == b':');
+            let before = || headers.iter().take(index);
+            if pseudo || before().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
                 continue;
             }
-            let key = format!(
-                "{prefix}{}",
-                String::from_utf8_lossy(name).to_ascii_lowercase()
-            );
-            let value = self.capped(&key, String::from_utf8_lossy(value));
-            let element = text_value(value);
-            let known = self.list[first..].iter_mut().find(|kv| kv.key == key);
-            match known.and_then(elements) {
-                Some(elements) => elements.push(element),
-                None => self.push(
-                    &key,
-                    Value::ArrayValue(ArrayValue {
-                        values: vec![element],
-                    }),
-                ),
+            key.clear();
+            key.push_str(prefix);
+            key.push_str(&String::from_utf8_lossy(name));
+            key.make_ascii_lowercase();
+            let long = |value: &[u8]| String::from_utf8_lossy(value).len() > names::MAX_VALUE;
+            let cut = headers.get_all(name).filter(|v| long(v)).count();
+            let again = self.truncated.last() == Some(&key);
+            if cut > 0 && !again {
+                self.truncated.push(key.clone());
             }
+            self.array(&key, || headers.get_all(name).map(lossy_capped));
         }
     }
 
-    /// The list, with the names of those that were cut.
-    pub fn finish(mut self) -> Vec<KeyValue> {
+    /// The attributes as fields of their message, with the names of those that were cut.
+    pub fn into_bytes(mut self) -> Vec<u8> {
         if !self.truncated.is_empty() {
             self.truncated.dedup();
             let truncated = std::mem::take(&mut self.truncated);
             self.texts(names::TRUNCATED, truncated);
         }
-        self.list
+        self.out
     }
 
-    fn push(&mut self, name: &str, value: Value) {
-        self.list.push(KeyValue {
-            key: name.to_owned(),
-            value: Some(AnyValue { value: Some(value) }),
-            ..KeyValue::default()
-        });
-    }
-
-    fn capped(&mut self, name: &str, value: Cow<'_, str>) -> String {
-        if value.len() <= names::MAX_VALUE {
-            return value.into_owned();
+    /// The attributes as a list, with the names of those that were cut.
+    pub fn finish(self) -> Vec<KeyValue> {
+        let field = self.field;
+        let out = self.into_bytes();
+        let mut rest = &out[..];
+        let mut list = Vec::new();
+        while let Some((first, mut body)) = rest.split_first() {
+            debug_assert_eq!(*first, field);
+            let value = <KeyValue as prost::Message>::decode_length_delimited(&mut body);
+            list.push(value.expect("what was written here reads back"));
+            rest = body;
         }
-        self.truncated.push(name.to_owned());
-        value[..value.floor_char_boundary(names::MAX_VALUE)].to_owned()
+        list
+    }
+
+    /// An attribute up to its value, whose message has `value` bytes.
+    fn begin(&mut self, name: &str, value: usize) {
+        self.out.push(self.field);
+        let len = field_len(name.len()) + field_len(value);
+        encode_varint(len as u64, &mut self.out);
+        self.bytes(KEY, name.as_bytes());
+        self.length(VALUE, value);
+    }
+
+    fn array<'a, I>(&mut self, name: &str, values: impl Fn() -> I)
+    where
+        I: Iterator<Item = Cow<'a, str>>,
+    {
+        let elements: usize = values().map(|v| field_len(field_len(v.len()))).sum();
+        self.begin(name, field_len(elements));
+        self.length(ARRAY, elements);
+        for value in values() {
+            self.length(ELEMENT, field_len(value.len()));
+            self.bytes(STRING, value.as_bytes());
+        }
+    }
+
+    fn length(&mut self, key: u8, len: usize) {
+        self.out.push(key);
+        encode_varint(len as u64, &mut self.out);
+    }
+
+    fn bytes(&mut self, key: u8, bytes: &[u8]) {
+        self.length(key, bytes.len());
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn capped<'v>(&mut self, name: &str, value: &'v str) -> &'v str {
+        if value.len() > names::MAX_VALUE {
+            self.truncated.push(name.to_owned());
+        }
+        cut(value)
     }
 }
 
-fn text_value(text: String) -> AnyValue {
-    AnyValue {
-        value: Some(Value::StringValue(text)),
+fn cut(value: &str) -> &str {
+    &value[..value.floor_char_boundary(names::MAX_VALUE)]
+}
+
+fn lossy_capped(value: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(value) {
+        Cow::Borrowed(text) => Cow::Borrowed(cut(text)),
+        Cow::Owned(text) => Cow::Owned(cut(&text).to_owned()),
     }
 }
 
-fn elements(attribute: &mut KeyValue) -> Option<&mut Vec<AnyValue>> {
-    match attribute.value.as_mut()?.value.as_mut()? {
-        Value::ArrayValue(array) => Some(&mut array.values),
-        _ => None,
-    }
+/// Bytes of a field with a length and a number below 16.
+fn field_len(content: usize) -> usize {
+    1 + encoded_len_varint(content as u64) + content
 }

@@ -8,6 +8,7 @@ use crate::sink::PayloadLink;
 use crate::transaction::Transaction;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message;
 use std::borrow::Cow;
 use std::time::SystemTime;
 
@@ -21,6 +22,29 @@ pub fn log_record(
     observed: SystemTime,
     options: &EncodeOptions,
 ) -> LogRecord {
+    LogRecord {
+        attributes: log_attributes(capture, link, options).finish(),
+        ..frame(capture, observed)
+    }
+}
+
+/// The log record of a capture as a message of protobuf.
+pub fn log_record_bytes(
+    capture: &Capture,
+    link: Option<&PayloadLink>,
+    observed: SystemTime,
+    options: &EncodeOptions,
+) -> Vec<u8> {
+    let mut out = log_attributes(capture, link, options).into_bytes();
+    // Fields may stand in any order.
+    frame(capture, observed)
+        .encode(&mut out)
+        .expect("a Vec takes all");
+    out
+}
+
+/// The log record without its attributes.
+fn frame(capture: &Capture, observed: SystemTime) -> LogRecord {
     let outcome = http::outcome(&capture.transaction);
     LogRecord {
         time_unix_nano: unix_nanos(capture.end),
@@ -29,7 +53,6 @@ pub fn log_record(
         body: Some(AnyValue {
             value: Some(Value::StringValue(line(capture))),
         }),
-        attributes: log_attributes(capture, link, options),
         flags: u32::from(capture.ids.flags),
         trace_id: capture.ids.trace_id.to_vec(),
         span_id: capture.ids.span_id.to_vec(),

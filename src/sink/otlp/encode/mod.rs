@@ -18,10 +18,10 @@ mod tests;
 
 pub use attributes::Attributes;
 pub use http::{KnownMethods, Outcome, Severity, Web, outcome, web};
-pub use log::{REQUEST_NOT_SEEN, line, log_record, status, url};
+pub use log::{REQUEST_NOT_SEEN, line, log_record, log_record_bytes, status, url};
 pub use progress::{progress_line, progress_record};
 pub use resource::{resource, scope};
-pub use span::{attributes, span};
+pub use span::{attributes, span, span_bytes};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -49,6 +49,10 @@ pub const TRANSACTION_ID: &str = "plainspan.transaction.id";
 pub const CAPTURE_LEVEL: &str = "plainspan.capture.level";
 /// Name of the rule that decided the level; absent where the default did.
 pub const CAPTURE_RULE: &str = "plainspan.capture.rule";
+/// The level that its rules give, where it was lowered to save cost.
+pub const WANTED_LEVEL: &str = "plainspan.capture.wanted_level";
+/// Transactions that this one stands for where sampling leaves some out; absent: itself alone.
+pub const STANDS_FOR: &str = "plainspan.sampling.adjusted_count";
 /// False where bytes are missing or something is in doubt.
 pub const COMPLETE: &str = "plainspan.capture.complete";
 /// What is missing or in doubt: names of marks.

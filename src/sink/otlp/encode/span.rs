@@ -1,6 +1,6 @@
 //! A capture as a span.
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, OF_LOG_RECORD, OF_SPAN};
 use super::grpc;
 use super::http::{self, Outcome, Web};
 use super::{EncodeOptions, names, unix_nanos};
@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{
     span::{Link, SpanKind},
     status::StatusCode,
 };
+use prost::Message;
 use std::borrow::Cow;
 
 /// OTLP span flags: whether the parent is remote is known.
@@ -25,6 +26,28 @@ const FLAG_REMOTE: u32 = 0x200;
 
 /// The span of a capture.
 pub fn span(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOptions) -> Span {
+    Span {
+        attributes: attributes(capture, link, capture.decision.level, options).finish(),
+        ..frame(capture, options)
+    }
+}
+
+/// The span of a capture as a message of protobuf.
+pub fn span_bytes(
+    capture: &Capture,
+    link: Option<&PayloadLink>,
+    options: &EncodeOptions,
+) -> Vec<u8> {
+    let mut out = attributes(capture, link, capture.decision.level, options).into_bytes();
+    // Fields may stand in any order.
+    frame(capture, options)
+        .encode(&mut out)
+        .expect("a Vec takes all");
+    out
+}
+
+/// The span without its attributes.
+fn frame(capture: &Capture, options: &EncodeOptions) -> Span {
     let ids = &capture.ids;
     let outcome = http::outcome(&capture.transaction);
     Span {
@@ -37,7 +60,6 @@ pub fn span(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOptio
         kind: kind(capture) as i32,
         start_time_unix_nano: unix_nanos(capture.start),
         end_time_unix_nano: unix_nanos(capture.end),
-        attributes: attributes(capture, link, capture.decision.level, options).finish(),
         links: links(capture),
         // Unset is the absence of a status.
         status: outcome.error.is_some().then(|| Status {
@@ -98,7 +120,7 @@ pub fn attributes(
 ) -> Attributes {
     let web = http::web(capture);
     let outcome = http::outcome(&capture.transaction);
-    let mut list = Attributes::with_capacity(48);
+    let mut list = Attributes::with_capacity(OF_SPAN, 48);
     method(&mut list, capture, options);
     url(&mut list, capture, &web);
     peers(&mut list, capture, &web);
@@ -119,10 +141,10 @@ pub(super) fn log_attributes(
     capture: &Capture,
     link: Option<&PayloadLink>,
     options: &EncodeOptions,
-) -> Vec<KeyValue> {
+) -> Attributes {
     let web = http::web(capture);
     let outcome = http::outcome(&capture.transaction);
-    let mut list = Attributes::with_capacity(32);
+    let mut list = Attributes::with_capacity(OF_LOG_RECORD, 32);
     method(&mut list, capture, options);
     url(&mut list, capture, &web);
     list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
@@ -132,14 +154,14 @@ pub(super) fn log_attributes(
     websocket(&mut list, capture);
     grpc::attributes(&mut list, capture, capture.decision.level);
     payload(&mut list, link);
-    list.finish()
+    list
 }
 
 /// Attributes of a report of a transaction that goes on: what it is, and how far it has come.
 pub(super) fn progress_attributes(capture: &Capture, options: &EncodeOptions) -> Vec<KeyValue> {
     let transaction = &capture.transaction;
     let web = http::web(capture);
-    let mut list = Attributes::with_capacity(24);
+    let mut list = Attributes::with_capacity(OF_LOG_RECORD, 24);
     method(&mut list, capture, options);
     url(&mut list, capture, &web);
     list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
@@ -281,6 +303,11 @@ fn own(list: &mut Attributes, capture: &Capture) {
     list.text(names::TRANSACTION_ID, capture.id.as_str());
     list.text(names::CAPTURE_LEVEL, capture.decision.level.name());
     list.maybe_text(names::CAPTURE_RULE, capture.decision.rule.as_deref());
+    let wanted = capture.sampling.wanted_level.map(Level::name);
+    list.maybe_text(names::WANTED_LEVEL, wanted);
+    if capture.sampling.stands_for != 1.0 {
+        list.double(names::STANDS_FOR, capture.sampling.stands_for);
+    }
     list.bool(names::COMPLETE, transaction.complete());
     marks(list, transaction);
     tags(list, capture);
