@@ -6,17 +6,19 @@
 #   scripts/fuzz.sh coverage               line coverage of the parsers by fuzz/corpus
 #
 # The work folder is target/fuzz-corpus. A finding stops the run; its input lies in fuzz/artifacts/TARGET.
-# SANITIZER=address looks for errors of unsafe code too, at half the speed.
+# MAX_LEN: bytes of an input, 512. SANITIZER=address looks for errors of unsafe code too, at half the speed; COMPARES=1
+# builds with debug assertions, and with what shows libFuzzer the operands of comparisons, at a fifth of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export PLAINSPAN_FUZZ_WORK="$PWD/target/fuzz-corpus"
 LIBBPF_SYS_LIBRARY_PATH="$(pkg-config --variable=libdir libelf)"
 export LIBBPF_SYS_LIBRARY_PATH
-targets=(content events grpc hpack http1 http2 redact replay websocket)
+targets=(content context events grpc hpack http1 http2 redact replay rules websocket)
 options=(--sanitizer "${SANITIZER:-none}" --target-dir target/fuzz)
+[ -n "${COMPARES:-}" ] || options+=(--release --no-trace-compares)
 # Bytes of an input, MiB of memory, seconds for one input.
-limits=(-max_len=4096 -rss_limit_mb=1024 -timeout=10)
+limits=(-max_len="${MAX_LEN:-512}" -rss_limit_mb=1024 -timeout=10)
 
 need_cargo_fuzz() {
     cargo fuzz --version >/dev/null 2>&1 && return
@@ -27,6 +29,15 @@ need_cargo_fuzz() {
 # The compiler that builds the targets: cargo-fuzz needs a nightly one.
 fuzz() {
     cargo "+${PLAINSPAN_NIGHTLY:-nightly}" fuzz "$@"
+}
+
+# The words of what a target reads, where it has a file of them.
+words() {
+    case $1 in
+    rules) echo "-dict=$PWD/fuzz/rules.dict" ;;
+    http1 | http2 | replay) echo "-dict=$PWD/fuzz/http.dict" ;;
+    *) echo "-dict=/dev/null" ;;
+    esac
 }
 
 tool() {
@@ -42,14 +53,14 @@ run() {
         fuzz build "${options[@]}" "$target"
         echo "== $target: $runs runs"
         fuzz run "${options[@]}" "$target" "$PLAINSPAN_FUZZ_WORK/$target" -- \
-            "${limits[@]}" -runs="$runs" -print_final_stats=1
+            "${limits[@]}" -entropic=0 "$(words "$target")" -runs="$runs" -print_final_stats=1
     done
 }
 
 pack() {
     need_cargo_fuzz
     for target in "${targets[@]}"; do
-        fuzz cmin "${options[@]}" "$target" "$PLAINSPAN_FUZZ_WORK/$target" -- "${limits[@]}"
+        fuzz cmin "${options[@]}" "$target" "$PLAINSPAN_FUZZ_WORK/$target" -- "${limits[@]}" -max_len=4096
     done
     tool pack_the_corpus
 }

@@ -67,11 +67,8 @@ impl Session for http1::Session {
             b"\x81\x02hi",
         ];
         let choices = [input.byte(), input.byte(), input.byte()];
-        let chosen = choices.iter().flat_map(|c| [c >> 4, c & 15]);
-        chosen
-            .flat_map(|c| words[usize::from(c)])
-            .copied()
-            .collect()
+        let chosen = choices.map(|c| [words[usize::from(c >> 4)], words[usize::from(c & 15)]]);
+        chosen.concat().concat()
     }
 }
 

@@ -34,6 +34,7 @@ pub fn pieces(bytes: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
 
 /// Whether the costly half of the promises is looked at: of each input of the corpus; while fuzzing of one in four,
 /// which the input itself chooses.
+#[allow(unexpected_cfgs, reason = "cargo-fuzz sets it")]
 pub fn chosen(data: &[u8]) -> bool {
     let sum = data
         .iter()

@@ -94,7 +94,7 @@ pub fn run(data: &[u8]) {
         check(&text, &transaction);
         // A near one: the same but for a word. For one in four.
         let place = input.0.len() / 2;
-        if text.len() % 4 == 0 && place > 0 {
+        if text.len().is_multiple_of(4) && place > 0 {
             let mut near = input.0.to_vec();
             near[place] = near[place].wrapping_add(1);
             let near = words(&near);

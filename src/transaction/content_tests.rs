@@ -194,6 +194,35 @@ fn members_and_frames_in_a_row_are_one_content() {
 }
 
 #[test]
+fn what_comes_before_damage_in_zstandard_is_kept() {
+    let damaged = |mut coded: Vec<u8>, place: usize| {
+        coded[place..place + 3].fill(0xff);
+        coded
+    };
+    // The second of two frames.
+    let frames = [zstd(b"whole"), damaged(zstd(&text(2000)), 6)].concat();
+    let decoded = one("zstd", &frames, LIMIT);
+    let kept = (&decoded.bytes[..], decoded.stop);
+    assert_eq!(kept, (&b"whole"[..], Some(Stop::Damaged)));
+    // The second of two blocks, which hold what can't be coded shorter; its header follows the first one's 128 KiB.
+    let mut state = 1u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(200_000)
+    .collect();
+    let coded = zstd(&noise);
+    let place = coded.len() - (noise.len() - (128 << 10)) - 3;
+    let blocks = damaged(coded, place);
+    let decoded = one("zstd", &blocks, LIMIT);
+    assert_eq!(decoded.stop, Some(Stop::Damaged));
+    assert!(*decoded.bytes == noise[..128 << 10]);
+}
+
+#[test]
 fn a_gzip_header_may_have_all_fields() {
     let mut encoder = flate2::GzBuilder::new()
         .filename("a.txt")

@@ -116,16 +116,19 @@ impl Builder<'_> {
     }
 
     fn nothing_leaves(&mut self, config: &Config, mark: Mark) {
-        let Some(stack) = config.http_stack() else {
+        if config.http_stack().is_none() {
             return;
-        };
+        }
         // An error above may be all that keeps a store away.
         if self.problems.has_errors() {
             return;
         }
         if config.event_stores.is_empty()
             && config.object_stores.is_empty()
-            && stack.access_logs.is_none()
+            && config
+                .stacks
+                .values()
+                .all(|stack| stack.access_logs.is_none())
         {
             self.problems.warn(
                 mark,

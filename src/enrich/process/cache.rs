@@ -101,11 +101,7 @@ impl Processes {
 
     /// Processes of another `/proc`.
     #[cfg(test)]
-    pub(crate) fn at_root(
-        proc: &Path,
-        wanted: Wanted,
-        lookups: Option<Lookups>,
-    ) -> Self {
+    pub(crate) fn at_root(proc: &Path, wanted: Wanted, lookups: Option<Lookups>) -> Self {
         Processes::at(proc.to_owned(), proc.to_owned(), wanted, lookups)
     }
 
@@ -579,7 +575,8 @@ mod tests {
         let root = proc.path();
         let (first, mut asked_first) = Lookups::pair();
         let mut processes = Processes::at_root(root, Wanted::default(), Some(first));
-        let lookup = |processes: &mut Processes, at| processes.get(9, KernelTime(at)).identity.lookup;
+        let lookup =
+            |processes: &mut Processes, at| processes.get(9, KernelTime(at)).identity.lookup;
         assert_eq!(lookup(&mut processes, 1), Lookup::Pending);
         assert!(asked_first.questions.try_recv().is_ok());
 

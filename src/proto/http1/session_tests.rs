@@ -102,6 +102,36 @@ fn what_is_no_response_in_the_direction_of_responses_marks_the_next_one_however_
     }
 }
 
+#[test]
+fn a_tunnel_whose_server_sends_the_requests_ends_too() {
+    let limits = BodyLimits {
+        capture: true,
+        max_bytes: 1000,
+    };
+    let (mut session, mut seen) = (Session::new(limits, false), Seen::default());
+    // Behind a switch that nobody was seen to ask for, a request that asks to switch comes the other way.
+    let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    for bytes in [&answer[..], request, b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let stamp = Stamp {
+            time: KernelTime(1),
+            pid: 1,
+            tid: 1,
+            turn: 0,
+        };
+        let piece = Piece {
+            bytes,
+            offset: None,
+            op_start: true,
+            stamp,
+        };
+        session.bytes(Dir::Read, piece, &mut seen);
+    }
+    session.end(Ending::Closed, &mut seen);
+    assert_eq!(session.in_progress(), 0);
+    assert!(seen.0.iter().filter_map(target).eq(["/", "/2"]));
+}
+
 fn target(exchange: &Exchange) -> Option<String> {
     match exchange.request.as_ref()?.content.as_ref()? {
         Content::Request(request) => Some(String::from_utf8_lossy(&request.target).into_owned()),

@@ -259,6 +259,10 @@ fn quoted(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
 
 /// Between slashes, with a backslash in front of each slash in it.
 fn delimited(f: &mut Formatter<'_>, pattern: &str) -> fmt::Result {
+    if pattern.starts_with('*') {
+        // `/*` begins a comment, so it was written between bars, and every bar in it has its backslash.
+        return write!(f, "|{pattern}|");
+    }
     f.write_str("/")?;
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {

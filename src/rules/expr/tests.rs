@@ -451,3 +451,15 @@ fn the_part_that_decided_is_named() {
         }
     }
 }
+
+#[test]
+fn a_pattern_that_begins_like_a_comment_is_printed_between_bars() {
+    for text in [
+        r"http.req.path matches |*a\|b/c|",
+        "http.req.path matches |*|",
+    ] {
+        let expr = parse(text).expect("it can be read");
+        assert_eq!(expr.to_string(), text);
+        exercise(text);
+    }
+}

@@ -8,6 +8,9 @@ use zstd::zstd_safe::DParameter;
 /// The largest window of a content coding is 8 MiB (RFC 9659 §3).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// Bytes of a block's header (RFC 8878 §3.1.1.2).
+const ZSTD_BLOCK_HEADER: usize = 3;
+
 /// Undoes brotli.
 pub(super) fn brotli(bytes: &[u8], out: &mut Output) -> Option<Stop> {
     let alloc = StandardAlloc::default;
@@ -44,6 +47,8 @@ pub(super) fn brotli(bytes: &[u8], out: &mut Output) -> Option<Stop> {
 }
 
 /// Undoes Zstandard: one frame or several in a row.
+///
+/// The decoder gets one block at a time: where a call finds damage, what it wrote before is lost.
 pub(super) fn zstd(bytes: &[u8], out: &mut Output) -> Option<Stop> {
     let Ok(mut decoder) = Decoder::new() else {
         return Some(Stop::Damaged);
@@ -54,23 +59,38 @@ pub(super) fn zstd(bytes: &[u8], out: &mut Output) -> Option<Stop> {
     {
         return Some(Stop::Damaged);
     }
-    let mut input = InBuffer::around(bytes);
+    let (mut rest, mut want) = (bytes, 1);
     loop {
-        let used = input.pos();
-        let (wrote, hint) = out.write(|room| {
+        let part = rest.get(..want).unwrap_or(rest);
+        let mut input = InBuffer::around(part);
+        let (written, full, hint) = out.write(|room| {
+            let size = room.len();
             let mut output = OutBuffer::around(room);
             let hint = decoder.run(&mut input, &mut output);
-            (output.pos(), (output.pos() > 0, hint))
+            let written = output.pos();
+            (written, (written, written == size, hint))
         });
         if out.overflows() {
             return Some(Stop::Limit);
         }
-        match hint {
-            Err(_) => return Some(Stop::Damaged),
-            // A frame ended; another may follow.
-            Ok(0) if input.pos() == bytes.len() => return None,
-            Ok(_) if !wrote && input.pos() == used => return Some(Stop::InputEnds),
-            Ok(_) => {}
+        let Ok(hint) = hint else {
+            return Some(Stop::Damaged);
+        };
+        let taken = input.pos();
+        rest = rest.get(taken..).unwrap_or_default();
+        // A frame ended; another may follow.
+        if hint == 0 && rest.is_empty() {
+            return None;
         }
+        if rest.is_empty() && taken == 0 && written == 0 {
+            return Some(Stop::InputEnds);
+        }
+        want = match hint {
+            // What it holds back comes out before the next block goes in.
+            _ if full => 0,
+            // It asks for the block and the next one's header.
+            4.. => hint - ZSTD_BLOCK_HEADER,
+            _ => hint.max(1),
+        };
     }
 }

@@ -14,10 +14,11 @@ impl Session {
 
     /// The connection ends, or the agent does.
     pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
-        if let Some(requests) = self.requests {
-            self.end_requests(requests, ending, sink);
+        let requests = self.requests.unwrap_or(Dir::Write);
+        // What is read here may be a tunnel's beginning, after which the directions have other parts: then twice.
+        for dir in [requests, other(requests), requests, other(requests)] {
+            self.end_direction(dir, ending, sink);
             self.settle(sink);
-            self.end_responses(other(requests), ending, sink);
         }
         let (unfinished, reset) = (ending == Ending::Unfinished, ending == Ending::Reset);
         while let Some(exchange) = self.pairing.pop_rest(unfinished, reset) {
@@ -26,42 +27,41 @@ impl Session {
         self.end_websocket(ending, sink);
     }
 
-    fn end_requests(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
+    fn end_direction(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
         while self.lane(dir).waiting != Waiting::No {
-            if self.pairing.asked().connect {
-                // What was sent into a tunnel that nobody opened.
-                self.lane(dir).backlog = Backlog::default();
+            if self.lane(dir).waiting == Waiting::Request {
+                self.match_response(dir, true);
+            } else {
+                if self.pairing.asked().connect {
+                    // What was sent into a tunnel that nobody opened.
+                    self.lane(dir).backlog = Backlog::default();
+                }
+                self.pairing.stay();
             }
-            self.pairing.stay();
             self.lane(dir).waiting = Waiting::No;
             self.drain(dir, sink);
         }
-        if let Some(message) = self.end_reader(dir, ending) {
-            self.pairing.request_ends(message);
-        }
+        self.end_message(dir, ending, sink);
     }
 
-    fn end_responses(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
-        while self.lane(dir).waiting != Waiting::No {
-            self.match_response(dir, true);
-            self.drain(dir, sink);
-        }
-        if let Some(message) = self.end_reader(dir, ending) {
-            self.response_ends(message, sink);
+    /// What is left of the message that is being read.
+    fn end_message(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
+        let Some(requests) = self.requests else {
+            return;
+        };
+        match self.end_reader(dir, ending) {
+            Some(message) if requests == dir => self.pairing.request_ends(message),
+            Some(message) => self.response_ends(message, sink),
+            None => {}
         }
     }
 
     /// Ends a direction, once its backlog is empty.
     pub(super) fn end_lane(&mut self, dir: Dir, sink: &mut impl Sink) {
-        let requests = self.requests == Some(dir);
         let lane = self.lane(dir);
-        let Some(ending) = lane.ending.filter(|_| lane.waiting == Waiting::No) else {
-            return;
-        };
-        match self.end_reader(dir, ending) {
-            Some(message) if requests => self.pairing.request_ends(message),
-            Some(message) => self.response_ends(message, sink),
-            None => {}
+        let ending = lane.ending.filter(|_| lane.waiting == Waiting::No);
+        if let Some(ending) = ending {
+            self.end_message(dir, ending, sink);
         }
     }
 }

@@ -41,7 +41,11 @@ impl Session {
         }
         match self.refusal() {
             Some(true) => {
-                if let Some(message) = self.lane(dir).reader.end_unsent() {
+                if let Some(mut message) = self.lane(dir).reader.end_unsent() {
+                    if detect::start(piece.bytes) == Start::Partial {
+                        // A body may begin like the part of a request line that is there.
+                        message.lose();
+                    }
                     self.pairing.request_ends(message);
                 }
                 false

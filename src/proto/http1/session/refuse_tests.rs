@@ -111,6 +111,8 @@ fn a_request_behind_a_refused_body_is_one_of_its_own() {
 fn a_request_behind_a_refused_body_may_come_in_two_operations() {
     for cut in 1..NEXT.len() {
         let (first, rest) = NEXT.split_at(cut);
+        // Of a part of the request line nobody can say for sure that it is no body.
+        let sure = first.contains(&b'\n');
         let steps: [(Dir, &[u8]); 5] = [
             (Dir::Write, ASK),
             (Dir::Read, REFUSED),
@@ -121,7 +123,7 @@ fn a_request_behind_a_refused_body_may_come_in_two_operations() {
         for order in orders(&steps) {
             let told = see(&steps, &order, Ending::Closed).told();
             let want = [
-                ("/1".to_owned(), Some(417), 0, true),
+                ("/1".to_owned(), Some(417), 0, sure),
                 ("/2".to_owned(), Some(204), 0, true),
             ];
             assert_eq!(told, want, "{cut} {order:?}");
