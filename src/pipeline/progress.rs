@@ -1,6 +1,7 @@
 //! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has a book of its own in the ledger.
 
 use super::{Audience, Stage, most};
+use crate::enrich::Lookup;
 use crate::redact::{About, Raw};
 use crate::rules::expr::Known;
 use crate::rules::facts::{TransactionFacts, UpTo};
@@ -28,6 +29,10 @@ impl Stage {
         let process = self.processes.get(so_far.pid, so_far.timing.end);
         if process.is_agent || !self.filter.admits(so_far, &process) {
             return ticket.left_out(LeftOut::Filtered);
+        }
+        if process.identity.lookup == Lookup::Pending {
+            // The pod's label may yet choose a stack that wants less.
+            return ticket.left_out(LeftOut::LevelNone);
         }
         let facts = TransactionFacts {
             transaction: so_far,

@@ -154,3 +154,28 @@ fn what_the_end_may_still_lower_to_none_is_not_told() {
     assert_eq!(counts("http.duration < 1h"), (1, 0));
     assert_eq!(counts("http.req.path == \"/health\""), (0, 1));
 }
+
+#[test]
+fn while_the_container_is_asked_for_nothing_is_told() {
+    use crate::enrich::identity::{Answer, Lookups};
+    let proc = tempfile::tempdir().expect("a folder");
+    let id = "0123456789abcdef".repeat(4);
+    let mut line = Line::new(Level::Full, Direction::All, true);
+    let dir = proc.path().join(line.transaction.pid.to_string());
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let stat = "7 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0";
+    std::fs::write(dir.join("stat"), stat).expect("written");
+    std::fs::write(dir.join("cgroup"), format!("0::/docker/{id}\n")).expect("written");
+    let (lookups, asked) = Lookups::pair();
+    line.stage.processes = Processes::at_root(proc.path(), Default::default(), Some(lookups));
+    let start = line.transaction.timing.start.0;
+    line.report(start + 1_000);
+    let p = line.stage.ledger.snapshot().progress;
+    assert_eq!((p.left_out.level_none, p.exported), (1, 0));
+    asked.answers.send((id, Answer::NotFound)).expect("sent");
+    line.stage.news();
+    line.report(start + 2_000);
+    let p = line.stage.ledger.snapshot().progress;
+    assert_eq!((p.left_out.level_none, p.exported), (1, 1));
+    assert_eq!(p.imbalance(), 0);
+}
