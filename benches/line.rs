@@ -10,7 +10,7 @@ mod http_support;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use http_support::frames::{self, END_STREAM, Encoder, PREFACE, settings};
-use plainspan::config::{Direction, HttpCapture, Tap, TraceContextPolicy};
+use plainspan::config::{HttpCapture, Tap, TraceContextPolicy};
 use plainspan::conn::{ConnectionFate, Limits, Output, Table};
 use plainspan::enrich::{Clock, Ids, Process, Processes};
 use plainspan::event::build::EventBuilder;
@@ -256,13 +256,8 @@ impl Sink for Nowhere {
 
 fn stage(ledger: &Ledger) -> Stage {
     let tap = Tap {
-        direction: Direction::All,
-        ignore_loopback: false,
-        http_stack: None,
-        exclude: Vec::new(),
-        include: Vec::new(),
-        trace_context: TraceContextPolicy::Auto,
         progress: Duration::from_secs(60),
+        ..Tap::default()
     };
     Stage {
         ledger: ledger.clone(),
@@ -279,6 +274,8 @@ fn stage(ledger: &Ledger) -> Stage {
             sinks: Fanout::new(vec![Arc::new(Nowhere), Arc::new(Nowhere)]),
         }),
         access: None,
+        stacks: Default::default(),
+        held: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }

@@ -1,28 +1,26 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
 mod dry_run;
+mod identity;
 mod reload;
+mod sinks;
+mod stacks;
 
 pub use reload::Reader;
 
 use crate::capture::{self, Capture, Shared};
-use crate::config::{
-    AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, ObjectStore, OtelStore,
-};
+use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
-use crate::pipeline::{Audience, Pipeline, Policies, Settings, Stage, Witness};
+use crate::pipeline::{
+    Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage, Witness,
+};
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
-use crate::redact::Redactor;
 use crate::rules::expr::Buffers;
-use crate::rules::{Filter, Level, Ruleset};
-use crate::sampling::Sampler;
-use crate::sink::otlp::{KnownMethods, OtlpOptions, OtlpSink};
-use crate::sink::payload::{PayloadOptions, PayloadStage};
-use crate::sink::stdout::{Form, StdoutSink};
-use crate::sink::{Fanout, Sink};
+use crate::rules::{Filter, Level};
+use crate::sink::otlp::{KnownMethods, OtlpOptions};
 use crate::telemetry::Ledger;
 use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
@@ -30,6 +28,8 @@ use crate::transaction::BodyLimits;
 use anyhow::Context;
 use dry_run::DryRun;
 use reload::{InForce, Retiring};
+use sinks::Sinks;
+use stacks::Payloads;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -102,7 +102,7 @@ struct Agent {
     ledger: Ledger,
     finder: FinderHandle,
     capture: Capture,
-    payloads: Option<Payloads>,
+    payloads: Payloads,
     sinks: Sinks,
     config: Config,
     in_force: InForce,
@@ -121,14 +121,19 @@ impl Agent {
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let (sinks, payloads) = match &dry_run {
-            Some(dry_run) => (dry_run.sinks(&config), None),
+            Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
             None => {
                 let sinks = Sinks::start(&config, &ledger, runtime, None)?;
-                let payloads = payload_stage(&config, &sinks.telemetry, &ledger, runtime, None)?;
+                let payloads = Payloads::start(&config, &sinks.telemetry, &ledger, runtime, None)?;
                 (sinks, payloads)
             }
         };
-        let settings = settings(&config, &sinks, payloads.as_ref(), &ledger)?;
+        let parts = Parts {
+            sinks: &sinks,
+            payloads: &payloads,
+            ledger: &ledger,
+        };
+        let settings = settings(&config, None, &parts, runtime)?;
         let table = Table::new(settings.limits).with_progress(settings.progress);
         let stage = stage(settings, &ledger);
 
@@ -238,24 +243,18 @@ fn telemetry_stores(config: &Config) -> Vec<&EventStore> {
     stores
 }
 
+/// As much as any of the stacks wants: which one a transaction goes through shows when it is over.
 fn limits(config: &Config) -> conn::Limits {
-    let capture = config
-        .http_stack()
-        .and_then(|stack| stack.http_capture.as_ref());
-    let access = config
-        .http_stack()
-        .and_then(|stack| stack.access_logs.as_ref());
-    let levels = [
-        capture.map(HttpCapture::highest),
-        access.map(AccessLogs::highest),
-    ];
+    let captures = || config.stacks.values().flat_map(|stack| &stack.http_capture);
+    let access = config.stacks.values().flat_map(|stack| &stack.access_logs);
+    let mut levels = captures()
+        .map(HttpCapture::highest)
+        .chain(access.map(AccessLogs::highest));
+    let most = captures().map(HttpCapture::most_body_bytes).max();
     conn::Limits {
         body: BodyLimits {
-            capture: levels.contains(&Some(Level::Full)),
-            max_bytes: capture.map_or(
-                HttpCapture::default().body_max_bytes,
-                HttpCapture::most_body_bytes,
-            ),
+            capture: levels.any(|level| level == Level::Full),
+            max_bytes: most.unwrap_or(HttpCapture::default().body_max_bytes),
         },
         connection_memory: config.limits.connection_memory,
         // The rest of the budget is for what waits in the sinks.
@@ -263,198 +262,68 @@ fn limits(config: &Config) -> conn::Limits {
     }
 }
 
-/// A sink, and what it was made of.
-struct Running<M, S> {
-    made_of: M,
-    sink: Arc<S>,
+/// What stacks deliver to.
+struct Parts<'a> {
+    sinks: &'a Sinks,
+    payloads: &'a Payloads,
+    ledger: &'a Ledger,
 }
 
-/// Everything that captures go to, as started.
-#[derive(Default)]
-struct Sinks {
-    telemetry: Fanout,
-    access: Option<Fanout>,
-    /// With `limits.memory`.
-    otlp: Vec<Running<(EventStore, u64), OtlpSink>>,
-    stdout: Vec<Running<(String, Form), StdoutSink>>,
-}
-
-impl Sinks {
-    /// What is the same as `before` is taken from there.
-    fn start(
-        config: &Config,
-        ledger: &Ledger,
-        runtime: &Handle,
-        before: Option<&Sinks>,
-    ) -> anyhow::Result<Sinks> {
-        let mut sinks = Sinks::default();
-        let mut telemetry: Vec<Arc<dyn Sink>> = Vec::new();
-        for store in telemetry_stores(config) {
-            match &store.kind {
-                EventStoreKind::Otel(otel) => {
-                    let made_of = (store.clone(), config.limits.memory);
-                    let sink = same(before.map(|b| &*b.otlp), &made_of).map_or_else(
-                        || {
-                            let options = otlp_options(config);
-                            OtlpSink::start(&store.id, otel, options, ledger.clone(), runtime)
-                                .map(Arc::new)
-                                .with_context(|| format!("event store `{}`", store.id))
-                        },
-                        Ok,
-                    )?;
-                    telemetry.push(sink.clone());
-                    sinks.otlp.push(Running { made_of, sink });
-                }
-                EventStoreKind::Stdout => {
-                    let form = Form::of_event_store();
-                    telemetry.push(sinks.lines(&store.id, form, ledger, before)?);
-                }
-                EventStoreKind::Disabled => {}
-            }
-        }
-        sinks.telemetry = Fanout::new(telemetry);
-        let access_logs = config
-            .http_stack()
-            .and_then(|stack| stack.access_logs.as_ref());
-        if let Some(access) = access_logs.filter(|access| access.highest() > Level::None) {
-            let form = Form::of_access_logs(access);
-            let sink = sinks.lines("access_logs", form, ledger, before)?;
-            sinks.access = Some(Fanout::new(vec![sink]));
-        }
-        Ok(sinks)
-    }
-
-    fn lines(
-        &mut self,
-        id: &str,
-        form: Form,
-        ledger: &Ledger,
-        before: Option<&Sinks>,
-    ) -> anyhow::Result<Arc<StdoutSink>> {
-        let made_of = (id.to_owned(), form);
-        let sink = match same(before.map(|b| &*b.stdout), &made_of) {
-            Some(sink) => sink,
-            None => Arc::new(StdoutSink::start(id, made_of.1.clone(), ledger.clone())?),
-        };
-        self.stdout.push(Running {
-            made_of,
-            sink: sink.clone(),
-        });
-        Ok(sink)
-    }
-}
-
-fn same<M: PartialEq, S>(before: Option<&[Running<M, S>]>, made_of: &M) -> Option<Arc<S>> {
-    let running = before?.iter().find(|running| running.made_of == *made_of)?;
-    Some(running.sink.clone())
-}
-
-/// The payload stage, and what it was made of.
-struct Payloads {
-    store: ObjectStore,
-    options: PayloadOptions,
-    stage: Arc<PayloadStage>,
-}
-
-/// Starts the store that payloads go to, where the configuration has one in effect; `before` goes on where it is the
-/// same, with the same telemetry behind it.
-fn payload_stage(
-    config: &Config,
-    telemetry: &Fanout,
-    ledger: &Ledger,
-    runtime: &Handle,
-    before: Option<&Payloads>,
-) -> anyhow::Result<Option<Payloads>> {
-    let Some((store, capture)) = payload_store(config) else {
-        return Ok(None);
-    };
-    let options = PayloadOptions {
-        from_level: capture.object_from_level,
-        max_queued_bytes: usize::try_from(config.limits.memory / 4)?,
-        ..PayloadOptions::default()
-    };
-    let running = before.filter(|before| before.store == *store && before.options == options);
-    let stage = match running {
-        Some(running) => running.stage.clone(),
-        None => {
-            let telemetry = telemetry.clone();
-            let next =
-                Arc::new(move |capture, link, ticket| telemetry.deliver(capture, link, ticket));
-            let stage = PayloadStage::start(store, options, ledger.clone(), runtime, next)?;
-            Arc::new(stage)
-        }
-    };
-    Ok(Some(Payloads {
-        store: store.clone(),
-        options,
-        stage,
-    }))
-}
-
-fn payload_store(config: &Config) -> Option<(&ObjectStore, &HttpCapture)> {
-    let capture = config.http_stack()?.http_capture.as_ref()?;
-    let id = capture.object_store.as_ref()?;
-    let store = config.object_stores.iter().find(|store| store.id == *id)?;
-    Some((store, capture))
-}
-
-/// Who gets transactions, and at which level.
+/// Who gets transactions, and at which level; `before`: the configuration in force.
 fn settings(
     config: &Config,
-    sinks: &Sinks,
-    payloads: Option<&Payloads>,
-    ledger: &Ledger,
+    before: Option<&Config>,
+    parts: &Parts<'_>,
+    runtime: &Handle,
 ) -> anyhow::Result<Settings> {
-    let stack = config.http_stack();
-    let capture = stack.and_then(|stack| stack.http_capture.clone());
-    let usage = stack.is_some_and(|stack| stack.report_usage);
-    let capture = capture.unwrap_or_default();
-    let redactor = || {
-        let ledger = ledger.clone();
-        let report = move |matcher: &str, count| ledger.redacted(matcher, count);
-        Redactor::new(&capture).map(|redactor| redactor.reporting(Arc::new(report)))
-    };
-    let telemetry = Audience {
-        rules: Ruleset::compile(capture.level, &capture.rules, &config.macros)?,
-        // `report_usage` asks for a summary of everything.
-        least: if usage { Level::Summary } else { Level::None },
-        sampler: Sampler::new(&capture, &config.macros)?,
-        redactor: redactor()?,
-        payloads: payloads.map(|payloads| payloads.stage.clone()),
-        sinks: sinks.telemetry.clone(),
-    };
-    let access_logs = stack.and_then(|stack| stack.access_logs.as_ref());
-    let access = match (&sinks.access, access_logs) {
-        (Some(sinks), Some(access)) => Some(Audience {
-            rules: Ruleset::compile(access.mode, &access.rules, &config.macros)?,
-            least: Level::None,
-            sampler: Sampler::new(&HttpCapture::default(), &[])?,
-            redactor: redactor()?,
-            payloads: None,
-            sinks: sinks.clone(),
-        }),
-        _ => None,
-    };
+    let mut general = Plugins::default();
+    let mut others = Vec::new();
+    for (name, stack) in &config.stacks {
+        let plugins = Plugins {
+            telemetry: Some(stacks::telemetry(config, (name, stack), parts)?),
+            access: stacks::access(config, (name, stack), parts)?,
+        };
+        match config.tap.http_stack.as_ref() == Some(name) {
+            true => general = plugins,
+            false => others.push((name.clone(), plugins)),
+        }
+    }
+    let all = others.iter().map(|(_, plugins)| plugins).chain([&general]);
+    let audiences = all
+        .flat_map(|plugins| [&plugins.telemetry, &plugins.access])
+        .flatten();
+    let variables = audiences.flat_map(|audience| {
+        let rules = audience.rules.variables();
+        rules.chain(audience.sampler.variables())
+    });
     Ok(Settings {
         limits: limits(config),
         progress: config.tap.progress,
         trace_context: config.tap.trace_context,
-        resource: config.resource.clone(),
+        wanted: identity::wanted(config, variables.collect()),
+        lookups: identity::lookups(config, before, runtime)?,
         filter: Filter::new(&config.tap)?,
-        telemetry: Some(telemetry),
-        access,
+        telemetry: general.telemetry,
+        access: general.access,
+        stacks: Stacks::new(&config.tap, others),
     })
 }
 
 fn stage(settings: Settings, ledger: &Ledger) -> Stage {
+    let lookups = match settings.lookups {
+        LookupsChange::Keep => None,
+        LookupsChange::Take(lookups) => lookups,
+    };
     Stage {
         ledger: ledger.clone(),
-        processes: Processes::new(&settings.resource),
+        processes: Processes::with(settings.wanted, lookups),
         clock: time::clock(),
         ids: Ids::new(settings.trace_context),
         filter: settings.filter,
         telemetry: settings.telemetry,
         access: settings.access,
+        stacks: settings.stacks,
+        held: Held::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }

@@ -5,12 +5,16 @@
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
 mod exchange;
+mod held;
 mod progress;
+mod stacks;
 
-pub use exchange::{Retired, Settings};
+pub use exchange::{LookupsChange, Retired, Settings};
+pub use held::Held;
+pub use stacks::{Choice, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
-use crate::enrich::{Clock, Ids, Process, Processes};
+use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::redact::{About, Raw, Redactor, SpanIds};
@@ -20,7 +24,7 @@ use crate::sampling::{Outcome, Sampler, Sampling};
 use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
-use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket};
+use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket, Ticket};
 use crate::transaction::{Mark, Progress, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -48,6 +52,10 @@ pub struct Stage {
     pub telemetry: Option<Audience>,
     /// Lines of `access_logs`.
     pub access: Option<Audience>,
+    /// The stacks beside the general one, which `telemetry` and `access` are of.
+    pub stacks: Stacks,
+    /// Transactions that wait for their process's identity.
+    pub held: Held,
     /// Processes whose verdict by the filters is new, for the kernel programs.
     pub policies: Policies,
     /// Memory of the evaluation of rules.
@@ -118,7 +126,7 @@ impl Pipeline {
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
                 self.table.handle(&event, &mut self.stage);
-                self.stage.judge(exec.pid, exec.time);
+                self.stage.judge_anew(exec.pid, exec.time);
             }
             other => self.table.handle(&other, &mut self.stage),
         }
@@ -166,6 +174,7 @@ impl Pipeline {
         }
         ends.clear();
         self.ends = ends;
+        self.stage.news();
     }
 
     /// What the kernel programs have to know, since the last call.
@@ -177,12 +186,14 @@ impl Pipeline {
     pub fn tick(&mut self, now: KernelTime, clock: Clock) {
         self.stage.clock = clock;
         self.table.tick(now, &mut self.stage);
+        self.stage.give_up(now);
     }
 
     /// The agent stops: what is unfinished leaves, marked.
     pub fn finish(&mut self, now: KernelTime) {
         self.apply_ends();
         self.table.finish(now, &mut self.stage);
+        self.stage.release(true);
     }
 
     /// Connections and sessions followed now.
@@ -192,7 +203,7 @@ impl Pipeline {
 
     /// Bytes held for them.
     pub fn memory(&self) -> u64 {
-        self.table.memory()
+        self.table.memory() + self.stage.held.memory()
     }
 
     fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {
@@ -211,7 +222,26 @@ impl Stage {
     /// Decides by what is known of a process alone whether anything of it can be wanted.
     fn judge(&mut self, pid: u32, time: KernelTime) {
         let process = self.processes.get(pid, time);
-        if !self.filter.may_admit(&process) || self.upper_bound(&process) == Level::None {
+        self.judge_process(&process);
+    }
+
+    /// As [`Stage::judge`], for a process with a new program: the kernel programs forgot their policy with its exec. A
+    /// policy for the program before may still be on its way, so it is taken back too.
+    fn judge_anew(&mut self, pid: u32, time: KernelTime) {
+        let was_ignored = self.policies.ignored.remove(&pid);
+        self.judge(pid, time);
+        if was_ignored && !self.policies.ignored.contains(&pid) {
+            self.policies.changes.push(Policy::Forget(pid));
+        }
+    }
+
+    fn judge_process(&mut self, process: &Arc<Process>) {
+        let pid = process.pid;
+        // Of one that is gone nothing is copied; its number may be another's soon.
+        if !self.processes.lives(process) {
+            return;
+        }
+        if !self.filter.may_admit(process) || self.upper_bound(process) == Level::None {
             if self.policies.ignored.insert(pid) {
                 self.policies.changes.push(Policy::Ignore(pid));
             }
@@ -228,37 +258,45 @@ impl Stage {
             process,
             connection: None,
         };
-        let audiences = [&self.telemetry, &self.access];
-        let bounds = audiences
-            .into_iter()
-            .flatten()
+        // A pod's label or a domain may choose any of the stacks.
+        let general = [&self.telemetry, &self.access].into_iter().flatten();
+        let bounds = general
+            .chain(self.stacks.others())
             .map(|audience| audience.upper_bound(&facts, &mut self.buffers));
         bounds.max().unwrap_or(Level::None)
     }
 
     /// What each audience gets.
-    fn decide(&mut self, transaction: &Transaction, process: &Process) -> [Option<Decision>; 2] {
+    fn decide(
+        &mut self,
+        choice: Choice,
+        transaction: &Transaction,
+        process: &Process,
+    ) -> [Option<Decision>; 2] {
         let facts = TransactionFacts {
             transaction,
             process,
         };
-        [&self.telemetry, &self.access].map(|audience| {
-            let decision = audience.as_ref()?.decide(&facts, &mut self.buffers);
+        let most = most(process);
+        let general = [&self.telemetry, &self.access];
+        self.stacks.audiences(choice, general).map(|audience| {
+            let mut decision = audience?.decide(&facts, &mut self.buffers);
+            decision.level = decision.level.min(most);
             (decision.level > Level::None).then_some(decision)
         })
     }
-}
 
-impl Stage {
-    /// Leaves out what sampling does not keep of what telemetry wants, down to the least level that it has to give.
+    /// Leaves out what the stack's sampling does not keep of what its telemetry wants, down to the least level that it
+    /// has to give.
     fn sample(
         &mut self,
-        transaction: &Transaction,
-        process: &Process,
+        choice: Choice,
+        (transaction, process): (&Transaction, &Process),
         decision: &mut Option<Decision>,
         ids: &mut SpanIds,
     ) -> Result<Sampling, LeftOut> {
-        let (Some(audience), Some(decided)) = (&mut self.telemetry, decision.as_mut()) else {
+        let audience = self.stacks.telemetry(choice, &mut self.telemetry);
+        let (Some(audience), Some(decided)) = (audience, decision.as_mut()) else {
             return Ok(Sampling::default());
         };
         if !audience.sampler.is_on() {
@@ -289,23 +327,49 @@ impl Stage {
             }
         }
     }
-}
 
-impl Output for Stage {
-    fn transaction(&mut self, raw: Raw<Transaction>) {
-        let ticket = self.ledger.transaction_seen();
-        if raw.0.marks.has(Mark::HeadersCut) {
-            self.ledger.headers_cut();
+    /// Takes what runtimes said of containers: verdicts on processes may change, and who waited goes on.
+    fn news(&mut self) {
+        for process in self.processes.news() {
+            self.judge_process(&process);
         }
-        let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+        self.release(false);
+    }
+
+    /// Who has waited too long goes on without an answer.
+    fn give_up(&mut self, now: KernelTime) {
+        for process in self.processes.give_up(now) {
+            self.judge_process(&process);
+        }
+        self.release(false);
+    }
+
+    /// Lets those go on whose process is known now, or all.
+    fn release(&mut self, all: bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        for (raw, ticket) in self.held.take() {
+            let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+            if !all && process.identity.lookup == Lookup::Pending {
+                self.held.push(raw, ticket);
+            } else {
+                self.go(raw, ticket, process);
+            }
+        }
+    }
+
+    /// The way of a transaction whose process is known.
+    fn go(&mut self, raw: Raw<Transaction>, ticket: Ticket, process: Arc<Process>) {
         if process.is_agent || !self.filter.admits(&raw.0, &process) {
             // One that was there before the agent made no exec.
-            self.judge(raw.0.pid, raw.0.timing.end);
+            self.judge_process(&process);
             return ticket.left_out(LeftOut::Filtered);
         }
-        let mut decisions = self.decide(&raw.0, &process);
+        let choice = self.stacks.choose(&raw.0, &process);
+        let mut decisions = self.decide(choice, &raw.0, &process);
         if decisions.iter().all(Option::is_none) {
-            self.judge(raw.0.pid, raw.0.timing.end);
+            self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
         }
         let start = self.clock.wall(raw.0.timing.start);
@@ -315,7 +379,8 @@ impl Output for Stage {
             Some(lasting) => self.ids.lasting(lasting.number, context),
             None => (self.ids.transaction(), self.ids.span(context)),
         };
-        let sampling = match self.sample(&raw.0, &process, &mut decisions[0], &mut ids) {
+        let asked = (&raw.0, &*process);
+        let sampling = match self.sample(choice, asked, &mut decisions[0], &mut ids) {
             Err(reason) if decisions[1].is_none() => return ticket.left_out(reason),
             Err(_) => Sampling::default(),
             Ok(sampling) => sampling,
@@ -323,7 +388,8 @@ impl Output for Stage {
         // Lines of `access_logs` are not sampled: each stands for itself.
         let samplings = [sampling, Sampling::default()];
         let ticket = ticket.shared();
-        let audiences = [self.telemetry.as_ref(), self.access.as_ref()];
+        let general = [&self.telemetry, &self.access];
+        let audiences = self.stacks.audiences(choice, general);
         let wanted = |((audience, decision), sampling): ((Option<_>, Option<_>), _)| {
             Some((audience?, decision?, sampling))
         };
@@ -353,6 +419,29 @@ impl Output for Stage {
             Audience::deliver(audience, copy, about, ticket.clone(), &self.ledger);
         }
         ticket.taken();
+    }
+}
+
+/// The highest level that the process itself lets anybody have.
+fn most(process: &Process) -> Level {
+    match process.identity.strategy {
+        Strategy::Observe => Level::Full,
+        Strategy::Audit => Level::Summary,
+        Strategy::Ignore => Level::None,
+    }
+}
+
+impl Output for Stage {
+    fn transaction(&mut self, raw: Raw<Transaction>) {
+        let ticket = self.ledger.transaction_seen();
+        if raw.0.marks.has(Mark::HeadersCut) {
+            self.ledger.headers_cut();
+        }
+        let process = self.processes.get(raw.0.pid, raw.0.timing.end);
+        if process.identity.lookup == Lookup::Pending && self.held.has_room(&raw.0) {
+            return self.held.push(raw, ticket);
+        }
+        self.go(raw, ticket, process);
     }
 
     fn progress(&mut self, progress: Raw<Progress>) {

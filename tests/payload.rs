@@ -4,7 +4,7 @@
 mod seaweedfs;
 
 use plainspan::config::{HttpCapture, ObjectStore, ObjectStoreKind, S3Store, Secret};
-use plainspan::enrich::Process;
+use plainspan::enrich::{Identity, Process};
 use plainspan::event::{KernelTime, Role};
 use plainspan::redact::{About, Raw, Redacted, Redactor, SpanIds};
 use plainspan::rules::{Decision, Level};
@@ -166,6 +166,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         started: None,
         netns: None,
         container_id: None,
+        identity: Identity::default(),
         is_agent: false,
         resource: Vec::new(),
     };

@@ -5,10 +5,14 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(ps_process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	struct ps_exec *e;
+	__u32 tgid = task->tgid;
 
 	(void)old_pid;
-	if (ps_ignored(task->tgid))
+	if (tgid == ps_cfg.agent_tgid)
 		return 0;
+	/* What was decided was decided of another program: user space decides anew. */
+	if (ps_policy_on)
+		bpf_map_delete_elem(&ps_pid_policy, &tgid);
 	e = ps_control_reserve(struct ps_exec);
 	if (!e)
 		return 0;

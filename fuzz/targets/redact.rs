@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use plainspan::config::{
     HashKeySource, HttpCapture, NameMatch, RedactMode, RedactPlace, RedactRule, Secret,
 };
-use plainspan::enrich::Process;
+use plainspan::enrich::{Identity, Process};
 use plainspan::event::{KernelTime, Role};
 use plainspan::redact::{About, Raw, Redacted, Redactor, SpanIds};
 use plainspan::rules::{Decision, Level};
@@ -241,6 +241,7 @@ fn redact(redactor: &Redactor, transaction: Transaction) -> Redacted {
         started: None,
         netns: None,
         container_id: None,
+        identity: Identity::default(),
         is_agent: false,
         resource: Vec::new(),
     };

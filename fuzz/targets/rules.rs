@@ -2,7 +2,7 @@
 //! expression before its transaction is known holds for every transaction.
 
 use super::input::Input;
-use plainspan::enrich::Process;
+use plainspan::enrich::{Identity, Process};
 use plainspan::event::{KernelTime, Role, TlsId};
 use plainspan::rules::TransactionFacts;
 use plainspan::rules::expr::{
@@ -317,6 +317,7 @@ fn process(transaction: &Transaction) -> Process {
         started: None,
         netns: Some(7),
         container_id: known.then(|| "0123456789abcdef".repeat(4)),
+        identity: Identity::default(),
         is_agent: false,
         resource: Vec::new(),
     }

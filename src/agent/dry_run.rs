@@ -7,8 +7,10 @@
 //! OTLP is measured as protobuf before compression, without the resource that the items of a batch share; payloads as
 //! documents, before the store finds that it has one already.
 
-use super::{Sinks, payload_store, telemetry_stores};
-use crate::config::{Config, EventStoreKind};
+use super::sinks::Sinks;
+use super::stacks::store;
+use super::telemetry_stores;
+use crate::config::{AccessLogs, Config, EventStoreKind, OtelStore, Stack};
 use crate::redact::Capture;
 use crate::rules::Level;
 use crate::sink::otlp::{EncodeOptions, KnownMethods, encode};
@@ -108,41 +110,17 @@ impl DryRun {
 
     /// In the place of the sinks that `config` asks for.
     pub fn sinks(&self, config: &Config) -> Sinks {
-        let stack = config.tap.http_stack.clone().unwrap_or_default();
-        let kinds = || {
-            telemetry_stores(config)
-                .into_iter()
-                .map(|store| &store.kind)
-        };
-        let otel = |wants: fn(&crate::config::OtelStore) -> bool| {
-            kinds().any(|kind| matches!(kind, EventStoreKind::Otel(otel) if wants(otel)))
-        };
-        let telemetry = Measure {
-            stack: stack.clone(),
-            traces: otel(|otel| otel.traces.is_some()),
-            logs: otel(|otel| otel.logs.is_some()),
-            lines: kinds()
-                .any(|kind| *kind == EventStoreKind::Stdout)
-                .then(Form::of_event_store),
-            payloads: payload_store(config)
-                .map(|(store, capture)| (LinkTemplate::new(store), capture.object_from_level)),
-        };
-        let access = config
-            .http_stack()
-            .and_then(|stack| stack.access_logs.as_ref())
-            .filter(|access| access.highest() > Level::None)
-            .map(|access| Measure {
-                stack: format!("{stack} (access_logs)"),
-                traces: false,
-                logs: false,
-                lines: Some(Form::of_access_logs(access)),
-                payloads: None,
-            });
-        Sinks {
-            telemetry: self.fanout(telemetry),
-            access: access.map(|access| self.fanout(access)),
-            ..Sinks::default()
+        let mut sinks = Sinks::default();
+        for (name, stack) in &config.stacks {
+            let telemetry = self.fanout(Measure::telemetry(config, name, stack));
+            sinks.measured.insert(name.clone(), telemetry);
+            let logs = stack.access_logs.as_ref();
+            if let Some(logs) = logs.filter(|logs| logs.highest() > Level::None) {
+                let access = self.fanout(Measure::access(name, logs));
+                sinks.access.insert(name.clone(), access);
+            }
         }
+        sinks
     }
 
     fn fanout(&self, measure: Measure) -> Fanout {
@@ -209,6 +187,39 @@ impl Sink for Scale {
 }
 
 impl Measure {
+    /// Of the spans, log records and payloads of a stack.
+    fn telemetry(config: &Config, name: &str, stack: &Stack) -> Measure {
+        let kinds = || {
+            telemetry_stores(config)
+                .into_iter()
+                .map(|store| &store.kind)
+        };
+        let otel = |wants: fn(&OtelStore) -> bool| {
+            kinds().any(|kind| matches!(kind, EventStoreKind::Otel(otel) if wants(otel)))
+        };
+        Measure {
+            stack: name.to_owned(),
+            traces: otel(|otel| otel.traces.is_some()),
+            logs: otel(|otel| otel.logs.is_some()),
+            lines: kinds()
+                .any(|kind| *kind == EventStoreKind::Stdout)
+                .then(Form::of_event_store),
+            payloads: store(config, stack)
+                .map(|(store, capture)| (LinkTemplate::new(store), capture.object_from_level)),
+        }
+    }
+
+    /// Of the lines of a stack.
+    fn access(name: &str, logs: &AccessLogs) -> Measure {
+        Measure {
+            stack: format!("{name} (access_logs)"),
+            traces: false,
+            logs: false,
+            lines: Some(Form::of_access_logs(logs)),
+            payloads: None,
+        }
+    }
+
     fn take(&self, table: &mut Table, capture: &Capture) {
         let level = capture.decision.level;
         let row = table.entry((self.stack.clone(), level)).or_default();

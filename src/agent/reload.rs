@@ -4,7 +4,9 @@
 //! Holds: all that can fail comes before the exchange; a store that stays as it is keeps its queue and its connections;
 //! one that goes gets nothing new and sends what it has, payloads before the telemetry that links to them.
 
-use super::{Agent, Payloads, Running, Sinks, own_store, payload_stage, settings};
+use super::sinks::{Running, Sinks};
+use super::stacks::Payloads;
+use super::{Agent, Parts, own_store, settings};
 use crate::config::{Config, Loaded};
 use crate::enrich::rfc3339;
 use crate::telemetry::status::ConfigStatus;
@@ -99,9 +101,14 @@ impl Agent {
         }
         let sinks = Sinks::start(&config, &self.ledger, runtime, Some(&self.sinks))?;
         let same = sinks.telemetry.same(&self.sinks.telemetry);
-        let before = self.payloads.as_ref().filter(|_| same);
-        let payloads = payload_stage(&config, &sinks.telemetry, &self.ledger, runtime, before)?;
-        let settings = settings(&config, &sinks, payloads.as_ref(), &self.ledger)?;
+        let before = same.then_some(&self.payloads);
+        let payloads = Payloads::start(&config, &sinks.telemetry, &self.ledger, runtime, before)?;
+        let parts = Parts {
+            sinks: &sinks,
+            payloads: &payloads,
+            ledger: &self.ledger,
+        };
+        let settings = settings(&config, Some(&self.config), &parts, runtime)?;
         drop(self.capture.exchange(settings)?);
 
         say_what_needs_a_restart(&self.config, &config);
@@ -110,7 +117,7 @@ impl Agent {
             sinks: std::mem::replace(&mut self.sinks, sinks),
         };
         self.config = config;
-        let unused = before.unused(self.payloads.as_ref(), &self.sinks);
+        let unused = before.unused(&self.payloads, &self.sinks);
         self.retiring.retain(|task| !task.is_finished());
         self.retiring.push(runtime.spawn(unused.drain(RETIRE)));
         Ok(digest)
@@ -131,15 +138,14 @@ fn say_what_needs_a_restart(before: &Config, now: &Config) {
 
 /// Parts of a line that gets nothing new.
 pub(super) struct Retiring {
-    pub payloads: Option<Payloads>,
+    pub payloads: Payloads,
     pub sinks: Sinks,
 }
 
 impl Retiring {
     /// Without what is used on.
-    fn unused(mut self, payloads: Option<&Payloads>, sinks: &Sinks) -> Retiring {
-        let used = |one: &Payloads| payloads.is_some_and(|p| Arc::ptr_eq(&p.stage, &one.stage));
-        self.payloads = self.payloads.filter(|one| !used(one));
+    fn unused(mut self, payloads: &Payloads, sinks: &Sinks) -> Retiring {
+        retain_unused(&mut self.payloads.stages, &payloads.stages);
         retain_unused(&mut self.sinks.otlp, &sinks.otlp);
         retain_unused(&mut self.sinks.stdout, &sinks.stdout);
         self
@@ -147,19 +153,20 @@ impl Retiring {
 
     /// Lets it send what it has: payloads for `patience` at the most, then telemetry.
     pub async fn drain(self, patience: Duration) {
-        if let Some(payloads) = &self.payloads {
-            payloads.stage.drain(Instant::now() + patience).await;
+        let deadline = Instant::now() + patience;
+        for running in &self.payloads.stages {
+            running.part.drain(deadline).await;
         }
         let deadline = Instant::now() + patience;
         for running in &self.sinks.otlp {
-            running.sink.drain(deadline).await;
+            running.part.drain(deadline).await;
         }
         for running in &self.sinks.stdout {
-            running.sink.drain(deadline).await;
+            running.part.drain(deadline).await;
         }
     }
 }
 
 fn retain_unused<M, S>(before: &mut Vec<Running<M, S>>, now: &[Running<M, S>]) {
-    before.retain(|old| !now.iter().any(|new| Arc::ptr_eq(&old.sink, &new.sink)));
+    before.retain(|old| !now.iter().any(|new| Arc::ptr_eq(&old.part, &new.part)));
 }

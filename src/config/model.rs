@@ -1,5 +1,6 @@
 //! The configuration that runs: validated, with every default filled in.
 
+use super::private::PrivateRanges;
 use crate::rules::Level;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub struct Config {
     /// Attributes put on the resource of every observed service.
     pub resource: BTreeMap<String, String>,
     pub limits: Limits,
+    pub tags: Vec<TagRule>,
     /// Named expressions that rules may call.
     pub macros: Vec<Macro>,
 }
@@ -377,11 +379,37 @@ pub struct Tap {
     pub http_stack: Option<String>,
     /// Processes left out: predefined groups and custom ones, as patterns of the executable's path.
     pub exclude: Vec<ExeMatch>,
+    /// Processes of which only what goes over TLS is left out.
+    pub exclude_tls: Vec<ExeMatch>,
     /// When not empty, only these.
     pub include: Vec<Include>,
+    /// Stacks of single domains, in the order of the file.
+    pub endpoints: Vec<EndpointStack>,
+    /// Networks that are internal beside the usual.
+    pub private_ranges: PrivateRanges,
+    pub identity: IdentitySources,
     pub trace_context: TraceContextPolicy,
     /// A transaction that lasts longer reports once in each such time.
     pub progress: Duration,
+}
+
+impl Default for Tap {
+    /// Everything is looked at, and no stack takes it.
+    fn default() -> Self {
+        Tap {
+            direction: Direction::All,
+            ignore_loopback: false,
+            http_stack: None,
+            exclude: Vec::new(),
+            exclude_tls: Vec::new(),
+            include: Vec::new(),
+            endpoints: Vec::new(),
+            private_ranges: PrivateRanges::default(),
+            identity: IdentitySources::default(),
+            trace_context: TraceContextPolicy::Auto,
+            progress: Duration::from_secs(60),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -421,6 +449,61 @@ pub struct Include {
     pub port: Option<u16>,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
+    /// Path of a control group: the process is in it, or below it.
+    pub cgroup: Option<String>,
+    /// Pattern of the container's name; or the first 12 digits of its id at least.
+    pub container: Option<String>,
+    /// Patterns of the pod's name and namespace.
+    pub pod: Option<String>,
+    pub k8s_namespace: Option<String>,
+}
+
+/// A stack for one domain, or for all below one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStack {
+    /// Lower-case; `*.example.com`: every name below, not `example.com` itself.
+    pub domain: String,
+    /// None: nothing of it is captured.
+    pub stack: Option<String>,
+}
+
+/// Whom containers and pods are asked of. Sockets that are not there are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdentitySources {
+    /// Docker's socket, or Podman's.
+    pub docker: Vec<PathBuf>,
+    pub containerd: Vec<PathBuf>,
+    pub cri: Vec<PathBuf>,
+    pub kubelet: Option<Kubelet>,
+}
+
+/// The kubelet's own server, for its list of pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubelet {
+    /// `https://host:10250`, without path.
+    pub url: String,
+    /// Of a service account; read anew for each request.
+    pub token_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub insecure_skip_verify: bool,
+}
+
+/// A tag and where its values come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRule {
+    pub key: String,
+    pub source: TagSource,
+    /// Name of the variable, label or annotation.
+    pub location: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagSource {
+    /// The process's environment.
+    Env,
+    PodLabel,
+    PodAnnotation,
+    ContainerLabel,
 }
 
 /// What a trace context in the request does to our span.

@@ -98,13 +98,7 @@ fn every_key_that_is_acted_on_stands_in_the_reference_file() {
     collect(&settings, &mut written);
     // What is accepted for the sake of QTap's files alone is no advice to anyone.
     let for_qtap = |section: &str, key: &str| {
-        section == "tap.endpoints"
-            || matches!(
-                (section, key),
-                ("tap", "endpoints")
-                    | ("tap.filters.custom", "only")
-                    | ("http_capture.config.rules", "format")
-            )
+        (section, key) == ("http_capture.config.rules", "format")
             // Not beside `hash_key`, which is there.
             || (section, key) == ("http_capture.config.redact", "hash_key_file")
     };

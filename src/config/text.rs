@@ -137,6 +137,7 @@ pub(super) fn not_empty(text: &str) -> Result<(), String> {
     }
 }
 
+/// A path from the root.
 pub(super) fn absolute(text: &str) -> Result<(), String> {
     match text.starts_with('/') {
         true => Ok(()),
@@ -151,6 +152,26 @@ pub(super) fn identifier(text: &str) -> Result<(), String> {
         return Err("must be 1 to 64 letters, digits, `-`, `_`, `.`".to_owned());
     }
     Ok(())
+}
+
+/// An address, or a network as `address/bits`.
+pub(super) fn network(text: &str) -> Result<(), String> {
+    match crate::rules::expr::Net::parse(text) {
+        Some(_) => Ok(()),
+        None => Err("must be a network, as `100.64.0.0/10` or `2001:db8::/32`".to_owned()),
+    }
+}
+
+/// A host name or an address; `*.` in front means every name below.
+pub(super) fn domain(text: &str) -> Result<(), String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.chars().all(plain);
+    let address = name.parse::<std::net::IpAddr>().is_ok();
+    if address || (name.len() <= 253 && name.split('.').all(label)) {
+        return Ok(());
+    }
+    Err("must be a host name, as `api.example.com` or `*.example.com`".to_owned())
 }
 
 pub(super) fn glob(text: &str) -> Result<(), String> {

@@ -5,9 +5,13 @@
 //! after it is gone.
 
 mod clock;
+pub mod identity;
 mod ids;
 mod process;
 
 pub use clock::{Clock, rfc3339, rfc3339_millis};
 pub use ids::Ids;
-pub use process::{Process, Processes, ResourceValue};
+pub use process::{
+    Directory, Identity, Lookup, Process, Processes, ResourceValue, Strategy, Tag, Variables,
+    Wanted,
+};

@@ -1,14 +1,17 @@
 //! The exchange of what a configuration decides: whole, between two records.
 //!
-//! Connections, sessions and processes stay as they are. What of a transaction is decided when it ends is decided by
-//! the settings of that moment alone; of a body that was on its way, what the limits before it did not keep is not there.
+//! Connections, sessions and processes stay; what is made of a process (tags, attributes, internal networks, container)
+//! is made anew when it is asked for next. What of a transaction is decided when it ends is decided by the settings of
+//! that moment alone, for those that wait for their container too; of a body that was on its way, what the limits before
+//! it did not keep is not there.
 
-use super::{Audience, Pipeline, Stage};
+use super::{Audience, Pipeline, Stacks, Stage};
 use crate::config::TraceContextPolicy;
 use crate::conn::Limits;
+use crate::enrich::identity::Lookups;
+use crate::enrich::{Directory, Wanted};
 use crate::event::KernelTime;
 use crate::rules::Filter;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// All that a configuration decides in the line.
@@ -17,11 +20,21 @@ pub struct Settings {
     /// Between two reports of one transaction.
     pub progress: Duration,
     pub trace_context: TraceContextPolicy,
-    /// Attributes that every resource gets.
-    pub resource: BTreeMap<String, String>,
+    /// What is made of processes.
+    pub wanted: Wanted,
+    pub lookups: LookupsChange,
     pub filter: Filter,
     pub telemetry: Option<Audience>,
     pub access: Option<Audience>,
+    pub stacks: Stacks,
+}
+
+/// Whom containers are asked of from now on.
+pub enum LookupsChange {
+    /// Those who were asked before, with all that they said.
+    Keep,
+    /// Others, who are asked for every container anew; None: nobody.
+    Take(Option<Lookups>),
 }
 
 /// What the settings before were made of, to be let go by another thread than that of the line.
@@ -29,6 +42,9 @@ pub struct Retired {
     pub filter: Filter,
     pub telemetry: Option<Audience>,
     pub access: Option<Audience>,
+    pub stacks: Stacks,
+    /// Where others are asked now.
+    pub containers: Option<Directory>,
 }
 
 impl Pipeline {
@@ -38,11 +54,17 @@ impl Pipeline {
         self.table.set_progress(settings.progress);
         let stage = &mut self.stage;
         stage.ids.set_policy(settings.trace_context);
-        stage.processes.set_configured(&settings.resource);
+        stage.processes.set_wanted(settings.wanted);
+        let containers = match settings.lookups {
+            LookupsChange::Keep => None,
+            LookupsChange::Take(lookups) => Some(stage.processes.set_lookups(lookups)),
+        };
         let retired = Retired {
             filter: std::mem::replace(&mut stage.filter, settings.filter),
             telemetry: std::mem::replace(&mut stage.telemetry, settings.telemetry),
             access: std::mem::replace(&mut stage.access, settings.access),
+            stacks: std::mem::replace(&mut stage.stacks, settings.stacks),
+            containers,
         };
         stage.judge_again(now);
         retired

@@ -1,6 +1,7 @@
 //! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has a book of its own in the ledger.
 
-use super::{Audience, Stage};
+use super::{Audience, Stage, most};
+use crate::enrich::Lookup;
 use crate::redact::{About, Raw};
 use crate::rules::expr::Known;
 use crate::rules::facts::{TransactionFacts, UpTo};
@@ -19,14 +20,19 @@ impl Stage {
             return;
         };
         let listens = |audience: &&Audience| audience.sinks.takes_progress();
-        let audiences = || [&self.telemetry, &self.access].into_iter().flatten();
-        if !audiences().any(|audience| listens(&audience)) {
+        let general = [&self.telemetry, &self.access].into_iter().flatten();
+        let mut audiences = general.chain(self.stacks.others());
+        if !audiences.any(|audience| listens(&audience)) {
             return;
         }
         let ticket = self.ledger.progress_seen();
         let process = self.processes.get(so_far.pid, so_far.timing.end);
         if process.is_agent || !self.filter.admits(so_far, &process) {
             return ticket.left_out(LeftOut::Filtered);
+        }
+        if process.identity.lookup == Lookup::Pending {
+            // The pod's label may yet choose a stack that wants less.
+            return ticket.left_out(LeftOut::LevelNone);
         }
         let facts = TransactionFacts {
             transaction: so_far,
@@ -37,11 +43,19 @@ impl Stage {
             known: known(so_far),
         };
         // What the end may still lower to a level is not shown above it now.
-        let wanted: Vec<(&Audience, Level)> = [&self.telemetry, &self.access]
+        let most = most(&process);
+        let choice = self.stacks.choose(so_far, &process);
+        let general = [&self.telemetry, &self.access];
+        let wanted: Vec<(&Audience, Level)> = self
+            .stacks
+            .audiences(choice, general)
             .into_iter()
             .flatten()
             .filter(listens)
-            .map(|audience| (audience, audience.lower_bound(&facts, &mut self.buffers)))
+            .map(|audience| {
+                let bound = audience.lower_bound(&facts, &mut self.buffers);
+                (audience, bound.min(most))
+            })
             .filter(|(_, level)| *level > Level::None)
             .collect();
         if wanted.is_empty() {

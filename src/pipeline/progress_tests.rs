@@ -1,6 +1,5 @@
 use super::*;
-use crate::config::HttpCapture;
-use crate::config::{Direction, Rule, Tap, TraceContextPolicy};
+use crate::config::{Direction, HttpCapture, Rule, Tap};
 use crate::conn::Output;
 use crate::enrich::{Clock, Ids, Processes};
 use crate::event::KernelTime;
@@ -14,7 +13,7 @@ use crate::sink::{Delivery, Fanout, Sink};
 use crate::telemetry::Ledger;
 use crate::transaction::{Schedule, Transaction};
 use std::sync::Mutex;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// What a sink was given: whether it was a report, the transaction's id, and the ids of its span.
 type Told = (bool, String, [u8; 16], [u8; 8]);
@@ -63,12 +62,7 @@ impl Line {
         });
         let tap = Tap {
             direction,
-            ignore_loopback: false,
-            http_stack: None,
-            exclude: Vec::new(),
-            include: Vec::new(),
-            trace_context: TraceContextPolicy::Auto,
-            progress: Duration::from_secs(60),
+            ..Tap::default()
         };
         let stage = Stage {
             ledger: Ledger::new(),
@@ -85,6 +79,8 @@ impl Line {
                 sinks: Fanout::new(vec![listener.clone()]),
             }),
             access: None,
+            stacks: Default::default(),
+            held: Default::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
         };
@@ -157,4 +153,29 @@ fn what_the_end_may_still_lower_to_none_is_not_told() {
     // The duration is known at the end; the path is not the one asked for.
     assert_eq!(counts("http.duration < 1h"), (1, 0));
     assert_eq!(counts("http.req.path == \"/health\""), (0, 1));
+}
+
+#[test]
+fn while_the_container_is_asked_for_nothing_is_told() {
+    use crate::enrich::identity::{Answer, Lookups};
+    let proc = tempfile::tempdir().expect("a folder");
+    let id = "0123456789abcdef".repeat(4);
+    let mut line = Line::new(Level::Full, Direction::All, true);
+    let dir = proc.path().join(line.transaction.pid.to_string());
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let stat = "7 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0";
+    std::fs::write(dir.join("stat"), stat).expect("written");
+    std::fs::write(dir.join("cgroup"), format!("0::/docker/{id}\n")).expect("written");
+    let (lookups, asked) = Lookups::pair();
+    line.stage.processes = Processes::at_root(proc.path(), Default::default(), Some(lookups));
+    let start = line.transaction.timing.start.0;
+    line.report(start + 1_000);
+    let p = line.stage.ledger.snapshot().progress;
+    assert_eq!((p.left_out.level_none, p.exported), (1, 0));
+    asked.answers.send((id, Answer::NotFound)).expect("sent");
+    line.stage.news();
+    line.report(start + 2_000);
+    let p = line.stage.ledger.snapshot().progress;
+    assert_eq!((p.left_out.level_none, p.exported), (1, 1));
+    assert_eq!(p.imbalance(), 0);
 }

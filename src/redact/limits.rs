@@ -75,10 +75,11 @@ impl Redactor {
         if let Some(response) = &mut transaction.response {
             cut(&mut response.body, facts.response_content_type.as_deref());
         }
-        if let Some(websocket) = &mut transaction.websocket
-            && !self.limits.wants(None)
-        {
-            websocket.discard();
+        if let Some(websocket) = &mut transaction.websocket {
+            match self.limits.wants(None) {
+                true => websocket.keep(self.limits.max_bytes(decision)),
+                false => websocket.discard(),
+            }
         }
     }
 }

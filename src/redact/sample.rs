@@ -2,7 +2,7 @@
 
 use super::{About, Hits, Raw, Redacted, Redactor, SpanIds};
 use crate::config::{HttpCapture, NameMatch, RedactMode, RedactPlace, RedactRule};
-use crate::enrich::Process;
+use crate::enrich::{Identity, Process};
 use crate::event::{ConnId, KernelTime, Role, TlsId};
 use crate::rules::{Decision, Level};
 use crate::transaction::{
@@ -71,6 +71,7 @@ pub(crate) fn process() -> Process {
         started: None,
         netns: None,
         container_id: None,
+        identity: Identity::default(),
         is_agent: false,
         resource: Vec::new(),
     }

@@ -6,7 +6,8 @@
 //! address given without its port has port 0, a port without its address 0.0.0.0.
 
 use super::expr::{Field, FieldId, Known, Lookup, lookup};
-use crate::enrich::Process;
+use crate::enrich::identity::{Container, Pod};
+use crate::enrich::{Identity, Lookup as Asked, Process, Tag, Variables};
 use crate::event::{KernelTime, Role, TlsId};
 use crate::transaction::{
     ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing, TlsInfo, TraceContext,
@@ -14,6 +15,7 @@ use crate::transaction::{
 };
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// A transaction made from its description.
 pub struct Described {
@@ -87,6 +89,19 @@ struct Who {
     uid: Option<u32>,
     owner: Option<String>,
     container_id: Option<String>,
+    container: Option<Container>,
+    env: Vec<(String, String)>,
+    tags: Vec<Tag>,
+}
+
+impl Who {
+    fn container(&mut self) -> &mut Container {
+        self.container.get_or_insert_default()
+    }
+
+    fn pod(&mut self) -> &mut Pod {
+        self.container().pod.get_or_insert_default()
+    }
 }
 
 impl Maker {
@@ -142,6 +157,7 @@ impl Maker {
             return Ok(());
         }
         let text = || scalar(value).ok_or_else(|| wrong("a text"));
+        let key = || field.key.to_string();
         let number = || {
             scalar(value)
                 .and_then(|text| text.parse::<u64>().ok())
@@ -261,21 +277,31 @@ impl Maker {
             FieldId::UserId => self.process.uid = Some(small()?),
             FieldId::UserName => self.process.owner = Some(text()?),
             FieldId::ContainerId => self.process.container_id = Some(text()?),
+            FieldId::ProcessEnv => self.process.env.push((key(), text()?)),
+            FieldId::ContainerName => self.process.container().name = Some(text()?),
+            FieldId::ContainerImage => self.process.container().image = Some(text()?),
+            FieldId::ContainerLabel => {
+                self.process.container().labels.insert(key(), text()?);
+            }
+            FieldId::PodName => self.process.pod().name = text()?,
+            FieldId::PodNamespace => self.process.pod().namespace = text()?,
+            FieldId::PodLabel => {
+                self.process.pod().labels.insert(key(), text()?);
+            }
+            FieldId::PodAnnotation => {
+                self.process.pod().annotations.insert(key(), text()?);
+            }
+            FieldId::Tags => {
+                let tags =
+                    texts(value).and_then(|tags| tags.iter().map(|tag| Tag::parse(tag)).collect());
+                self.process.tags = tags.ok_or_else(|| wrong("a list of `key:value`"))?;
+            }
             FieldId::TraceId => {
                 self.context.0 = Some(trace_id(&text()?).ok_or_else(|| wrong("32 hex digits"))?)
             }
             FieldId::TraceSampled => self.context.1 = truth()?,
             // Not known to this version: refused above.
-            FieldId::ProcessHostname
-            | FieldId::ProcessEnv
-            | FieldId::ContainerName
-            | FieldId::ContainerImage
-            | FieldId::ContainerLabel
-            | FieldId::PodName
-            | FieldId::PodNamespace
-            | FieldId::PodLabel
-            | FieldId::PodAnnotation
-            | FieldId::Tags => return Err(NeverKnown(name)),
+            FieldId::ProcessHostname => return Err(NeverKnown(name)),
         }
         Ok(())
     }
@@ -385,6 +411,17 @@ impl Maker {
             self.process.pid = pid.unwrap_or(0);
             self.process.exe = text(metadata.get("process_exe"));
             self.process.container_id = text(metadata.get("container_id"));
+            if let Some(name) = text(metadata.get("container_name")) {
+                self.process.container().name = Some(name);
+            }
+            if let Some(image) = text(metadata.get("container_image")) {
+                self.process.container().image = Some(image);
+            }
+            if let Some(name) = text(metadata.get("pod_name")) {
+                self.process.pod().name = name;
+                self.process.pod().namespace =
+                    text(metadata.get("pod_namespace")).unwrap_or_default();
+            }
         }
         if let Some(connection) = object.get("connection").and_then(Value::as_object) {
             self.connection(connection);
@@ -471,6 +508,9 @@ impl Maker {
             uid,
             owner,
             container_id,
+            container,
+            env,
+            tags,
         } = self.process;
         let transaction = Transaction {
             role: self.role.unwrap_or(Role::Client),
@@ -510,6 +550,16 @@ impl Maker {
             started: None,
             netns: None,
             container_id,
+            identity: Identity {
+                lookup: match container {
+                    Some(_) => Asked::Known,
+                    None => Asked::None,
+                },
+                container: container.map(Arc::new),
+                env: Variables::new(env),
+                tags,
+                ..Identity::default()
+            },
             is_agent: false,
             resource: Vec::new(),
         };
@@ -733,7 +783,11 @@ mod tests {
                 "did you mean `http.req.method`",
             ),
             (json!({"http": {"foo": 1}}), "no field `http.foo`"),
-            (json!({"src.pod.name": "a"}), "not known to this version"),
+            (
+                json!({"src.process.hostname": "a"}),
+                "not known to this version",
+            ),
+            (json!({"tags": ["a"]}), "a list of `key:value`"),
             (json!({"dst.domain": "a"}), "follows from other fields"),
             (json!({"http.res.status": "ok"}), "a whole number"),
             (json!({"dst.ip": "host"}), "an address"),

@@ -4,8 +4,8 @@
 //! Holds: values that stand in the transaction are borrowed; others are put together in the caller's buffer.
 
 use super::expr::{Facts, Field, FieldId, Known, Number, Presence, Value};
-use super::filter::is_internal;
-use crate::enrich::Process;
+use crate::enrich::identity::Labels;
+use crate::enrich::{Identity, Lookup, Process};
 use crate::event::Role;
 use crate::proto::grpc;
 use crate::transaction::{ConnectionInfo, Headers, Protocol, Request, Response, Transaction};
@@ -49,7 +49,7 @@ impl Facts for Early<'_> {
         match (field.def.known, self.connection) {
             (Known::Never, _) => Presence::Missing,
             // What is not known of a process now may be learnt later.
-            (Known::Process, _) => match process(self.process, field.def.id, take) {
+            (Known::Process, _) => match process(self.process, field, take) {
                 Presence::Missing => Presence::NotYet,
                 presence => presence,
             },
@@ -58,7 +58,8 @@ impl Facts for Early<'_> {
                 if remote.is_none() && role == Role::Client && field.def.id == FieldId::Direction {
                     return Presence::NotYet;
                 }
-                match connection(role, local, remote, field.def.id, take) {
+                let internal = internal(self.process, remote);
+                match connection(role, local, remote, internal, field.def.id, take) {
                     Presence::Missing => Presence::NotYet,
                     presence => presence,
                 }
@@ -74,10 +75,11 @@ impl Facts for TransactionFacts<'_> {
         let id = field.def.id;
         match field.def.known {
             Known::Never => Presence::Missing,
-            Known::Process => process(self.process, id, take),
+            Known::Process => process(self.process, field, take),
             Known::Connection => {
                 let ConnectionInfo { local, remote, .. } = transaction.connection;
-                connection(transaction.role, local, remote, id, take)
+                let internal = internal(self.process, remote);
+                connection(transaction.role, local, remote, internal, id, take)
             }
             Known::Request | Known::Response | Known::End => self.http(field, buffer, take),
         }
@@ -113,8 +115,30 @@ fn all<'v>(values: impl Iterator<Item = &'v [u8]>, take: Take<'_>) -> Presence {
     presence
 }
 
-fn process(process: &Process, id: FieldId, take: Take<'_>) -> Presence {
-    match id {
+fn process(process: &Process, field: &Field, take: Take<'_>) -> Presence {
+    let identity = &process.identity;
+    let container = identity.container.as_ref();
+    let pod = identity.pod();
+    let key = &*field.key;
+    let known = |value: Option<&str>, take| text(value.map(str::as_bytes), take);
+    let label = |labels: Option<&Labels>, take| {
+        text(
+            labels
+                .and_then(|labels| labels.get(key))
+                .map(|value| value.as_bytes()),
+            take,
+        )
+    };
+    match field.def.id {
+        FieldId::ProcessEnv => known(identity.env.get(key), take),
+        FieldId::ContainerName => known(container.and_then(|c| c.name.as_deref()), take),
+        FieldId::ContainerImage => known(container.and_then(|c| c.image.as_deref()), take),
+        FieldId::ContainerLabel => label(container.map(|c| &c.labels), take),
+        FieldId::PodName => known(pod.map(|pod| &*pod.name), take),
+        FieldId::PodNamespace => known(pod.map(|pod| &*pod.namespace), take),
+        FieldId::PodLabel => label(pod.map(|pod| &pod.labels), take),
+        FieldId::PodAnnotation => label(pod.map(|pod| &pod.annotations), take),
+        FieldId::Tags => tags(identity, take),
         FieldId::ProcessPath => text(process.exe.as_deref().map(str::as_bytes), take),
         FieldId::ProcessBinary => text(Some(process.name.as_bytes()), take),
         FieldId::ProcessPid => number(Some(process.pid), take),
@@ -133,10 +157,27 @@ fn process(process: &Process, id: FieldId, take: Take<'_>) -> Presence {
     }
 }
 
+/// None: the peer is not known.
+fn internal(process: &Process, remote: Option<SocketAddr>) -> Option<bool> {
+    remote.map(|remote| process.identity.private.contain(remote.ip()))
+}
+
+/// Each as `key:value`. There is always a list, empty or not, once the container is known.
+fn tags(identity: &Identity, take: Take<'_>) -> Presence {
+    for tag in &identity.tags {
+        take(Value::Text(tag.text().as_bytes()));
+    }
+    match (identity.tags.is_empty(), identity.lookup) {
+        (true, Lookup::Pending) => Presence::Missing,
+        _ => Presence::Present,
+    }
+}
+
 fn connection(
     role: Role,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
+    internal: Option<bool>,
     id: FieldId,
     take: Take<'_>,
 ) -> Presence {
@@ -144,7 +185,7 @@ fn connection(
     let port = |address: Option<SocketAddr>| address.map(|a| a.port());
     match id {
         FieldId::Direction => {
-            let values: &[&str] = match (role, remote.map(|a| is_internal(a.ip()))) {
+            let values: &[&str] = match (role, internal) {
                 (Role::Server, _) => &["ingress"],
                 (Role::Client, Some(true)) => &["egress", "egress-internal"],
                 (Role::Client, Some(false)) => &["egress", "egress-external"],
@@ -355,6 +396,11 @@ impl TransactionFacts<'_> {
     }
 }
 
+/// Host that a request is for, with its port where it was written: that of the target, else of the header.
+pub fn authority(request: &Request) -> Option<&[u8]> {
+    Target::of(request).host(request)
+}
+
 /// The parts of a request target (RFC 9112 §3.2).
 struct Target<'a> {
     /// Of the absolute and the authority form.
@@ -416,7 +462,8 @@ impl<'a> Target<'a> {
     }
 }
 
-fn without_port(host: &[u8]) -> &[u8] {
+/// A host without the port behind it.
+pub fn without_port(host: &[u8]) -> &[u8] {
     let end = memchr::memrchr(b']', host).map_or(0, |at| at + 1);
     match memchr::memrchr(b':', host) {
         Some(colon) if colon >= end => host.get(..colon).unwrap_or(host),

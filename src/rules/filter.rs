@@ -1,30 +1,52 @@
-//! Which traffic is looked at: direction, loopback, processes.
+//! Which traffic is looked at: direction, loopback, processes, containers and pods.
 
 use crate::config::{Direction, ExeMatch, ExeStrategy, Include, Tap};
-use crate::enrich::Process;
+use crate::enrich::{Lookup, Process, Strategy};
 use crate::event::Role;
 use crate::transaction::{ConnectionInfo, Transaction};
-use std::net::IpAddr;
 
 /// Compiled filters of `tap`.
 pub struct Filter {
     direction: Direction,
     ignore_loopback: bool,
     exclude: Vec<Exe>,
+    /// Of these, what goes over TLS.
+    exclude_tls: Vec<Exe>,
     include: Vec<IncludeRule>,
 }
 
-/// A pattern is not a regular expression.
+/// A pattern cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("`{pattern}` in tap.filters is not a regular expression: {source}")]
-pub struct FilterError {
-    pattern: String,
-    source: Box<regex::Error>,
+pub enum FilterError {
+    #[error("`{pattern}` in tap.filters is not a regular expression: {source}")]
+    Regex {
+        pattern: String,
+        source: Box<regex::Error>,
+    },
+    #[error("in tap.filters: {0}")]
+    Glob(#[from] globset::Error),
 }
 
 struct IncludeRule {
     exe: Option<Exe>,
+    container: Option<Name>,
+    pod: Option<Name>,
+    k8s_namespace: Option<Name>,
     rule: Include,
+}
+
+/// A pattern of a name.
+struct Name {
+    text: String,
+    glob: globset::GlobMatcher,
+}
+
+/// What is known of a container or pod, where it is asked for.
+enum Known {
+    Yes,
+    No,
+    /// The container's runtime has not answered yet.
+    NotYet,
 }
 
 enum Exe {
@@ -44,10 +66,12 @@ impl Exe {
             ExeStrategy::Suffix => Exe::Suffix(text),
             ExeStrategy::Contains => Exe::Contains(text),
             ExeStrategy::Regex => {
-                Exe::Regex(regex::Regex::new(&text).map_err(|source| FilterError {
-                    pattern: text,
-                    source: Box::new(source),
-                })?)
+                Exe::Regex(
+                    regex::Regex::new(&text).map_err(|source| FilterError::Regex {
+                        pattern: text,
+                        source: Box::new(source),
+                    })?,
+                )
             }
         })
     }
@@ -70,16 +94,12 @@ impl Filter {
         Ok(Filter {
             direction: tap.direction,
             ignore_loopback: tap.ignore_loopback,
-            exclude: tap.exclude.iter().map(Exe::new).collect::<Result<_, _>>()?,
+            exclude: exes(&tap.exclude)?,
+            exclude_tls: exes(&tap.exclude_tls)?,
             include: tap
                 .include
                 .iter()
-                .map(|rule| {
-                    Ok(IncludeRule {
-                        exe: rule.exe.as_ref().map(Exe::new).transpose()?,
-                        rule: rule.clone(),
-                    })
-                })
+                .map(IncludeRule::new)
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -90,7 +110,7 @@ impl Filter {
         if self.ignore_loopback && is_loopback(connection) {
             return false;
         }
-        self.admits_direction(transaction.role, connection)
+        self.admits_direction(transaction.role, connection, process)
             && self.admits_process(process, Some(connection))
     }
 
@@ -101,19 +121,33 @@ impl Filter {
 
     fn admits_process(&self, process: &Process, connection: Option<&ConnectionInfo>) -> bool {
         let exe = process.exe.as_deref().unwrap_or(&process.name);
-        if self.exclude.iter().any(|pattern| pattern.matches(exe)) {
+        if process.identity.strategy == Strategy::Ignore
+            || self.exclude.iter().any(|pattern| pattern.matches(exe))
+        {
+            return false;
+        }
+        let over_tls = connection.is_some_and(|c| c.tls.is_some() || c.tls_info.is_some());
+        if over_tls && self.exclude_tls.iter().any(|pattern| pattern.matches(exe)) {
             return false;
         }
         let included = |include: &IncludeRule| {
-            include.matches_process(process, exe)
+            // Of a process that may yet turn out to be wanted nothing is decided for good.
+            let workload = match include.matches_workload(process) {
+                Known::Yes => true,
+                Known::No => false,
+                Known::NotYet => connection.is_none(),
+            };
+            workload
+                && include.matches_process(process, exe)
                 && connection
                     .is_none_or(|connection| include.matches_connection(connection, process))
         };
         self.include.is_empty() || self.include.iter().any(included)
     }
 
-    fn admits_direction(&self, role: Role, connection: &ConnectionInfo) -> bool {
-        let internal = connection.remote.map(|remote| is_internal(remote.ip()));
+    fn admits_direction(&self, role: Role, connection: &ConnectionInfo, process: &Process) -> bool {
+        let private = &process.identity.private;
+        let internal = connection.remote.map(|remote| private.contain(remote.ip()));
         match (self.direction, role) {
             (Direction::All, _) => true,
             (Direction::Ingress, Role::Server) | (Direction::Egress, Role::Client) => true,
@@ -125,12 +159,76 @@ impl Filter {
     }
 }
 
+fn exes(patterns: &[ExeMatch]) -> Result<Vec<Exe>, FilterError> {
+    patterns.iter().map(Exe::new).collect()
+}
+
+impl Name {
+    fn new(pattern: &Option<String>) -> Result<Option<Name>, FilterError> {
+        let Some(text) = pattern else {
+            return Ok(None);
+        };
+        Ok(Some(Name {
+            glob: globset::Glob::new(text)?.compile_matcher(),
+            text: text.clone(),
+        }))
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        self.glob.is_match(name)
+    }
+
+    /// The first 12 digits of the id, as runtimes show it, or more of them.
+    fn is_id(&self, id: &str) -> bool {
+        self.text.len() >= 12 && id.starts_with(self.text.as_str())
+    }
+}
+
 impl IncludeRule {
+    fn new(rule: &Include) -> Result<IncludeRule, FilterError> {
+        Ok(IncludeRule {
+            exe: rule.exe.as_ref().map(Exe::new).transpose()?,
+            container: Name::new(&rule.container)?,
+            pod: Name::new(&rule.pod)?,
+            k8s_namespace: Name::new(&rule.k8s_namespace)?,
+            rule: rule.clone(),
+        })
+    }
+
+    /// What has no name that is known does not match; whether it has one may not be known yet.
+    fn matches_workload(&self, process: &Process) -> Known {
+        let identity = &process.identity;
+        let pod = identity.pod();
+        let container = self.container.as_ref().is_none_or(|wanted| {
+            let name = identity.container.as_ref().and_then(|c| c.name.as_deref());
+            let id = process.container_id.as_deref();
+            name.is_some_and(|name| wanted.matches(name)) || id.is_some_and(|id| wanted.is_id(id))
+        });
+        let of_pod = |wanted: &Option<Name>, name: Option<&str>| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| name.is_some_and(|name| wanted.matches(name)))
+        };
+        let all = container
+            && of_pod(&self.pod, pod.map(|pod| &*pod.name))
+            && of_pod(&self.k8s_namespace, pod.map(|pod| &*pod.namespace));
+        match (all, identity.lookup) {
+            (true, _) => Known::Yes,
+            // A runtime that comes up late is asked again.
+            (false, Lookup::Pending | Lookup::Unavailable | Lookup::NotFound) => Known::NotYet,
+            (false, Lookup::None | Lookup::Known) => Known::No,
+        }
+    }
+
     fn matches_process(&self, process: &Process, exe: &str) -> bool {
         let rule = &self.rule;
         self.exe.as_ref().is_none_or(|pattern| pattern.matches(exe))
             && rule.pid.is_none_or(|pid| pid == process.pid)
             && rule.uid.is_none_or(|uid| Some(uid) == process.uid)
+            && rule
+                .cgroup
+                .as_ref()
+                .is_none_or(|group| process.identity.cgroups.within(group))
     }
 
     fn matches_connection(&self, connection: &ConnectionInfo, process: &Process) -> bool {
@@ -155,31 +253,18 @@ fn is_loopback(connection: &ConnectionInfo) -> bool {
         .any(|address| address.ip().is_loopback())
 }
 
-/// Loopback, link-local and private addresses (RFC 1918, RFC 4193); an IPv4-mapped address is what it maps.
-pub fn is_internal(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TraceContextPolicy;
+    use crate::config::PrivateRanges;
+    use crate::enrich::Identity;
+    use crate::enrich::identity::{Cgroups, Container, Pod};
+    use crate::rules::expr::Net;
     use crate::transaction::{Marks, Protocol, Timing};
     use std::net::SocketAddr;
 
     fn tap() -> Tap {
-        Tap {
-            direction: Direction::All,
-            ignore_loopback: false,
-            http_stack: None,
-            exclude: Vec::new(),
-            include: Vec::new(),
-            trace_context: TraceContextPolicy::Auto,
-            progress: std::time::Duration::from_secs(60),
-        }
+        Tap { ..Tap::default() }
     }
 
     fn process(exe: &str) -> Process {
@@ -193,6 +278,7 @@ mod tests {
             started: None,
             netns: Some(7),
             container_id: None,
+            identity: Identity::default(),
             is_agent: false,
             resource: Vec::new(),
         }
@@ -357,6 +443,204 @@ mod tests {
             pid: Some(1),
             ..Include::default()
         }));
+    }
+
+    fn in_pod(container: &str, pod: &str, namespace: &str) -> Process {
+        let container = Container {
+            name: Some(container.into()),
+            pod: Some(Pod {
+                name: pod.into(),
+                namespace: namespace.into(),
+                ..Pod::default()
+            }),
+            ..Container::default()
+        };
+        Process {
+            container_id: Some("0123456789abcdef".repeat(4)),
+            identity: Identity {
+                cgroups: Cgroups::parse("0::/kubepods/besteffort/x\n"),
+                lookup: Lookup::Known,
+                container: Some(std::sync::Arc::new(container)),
+                ..Identity::default()
+            },
+            ..process("/usr/bin/curl")
+        }
+    }
+
+    fn including(rule: Include) -> Filter {
+        let tap = Tap {
+            include: vec![rule],
+            ..tap()
+        };
+        Filter::new(&tap).expect("patterns compile")
+    }
+
+    #[test]
+    fn include_knows_containers_pods_namespaces_and_control_groups() {
+        let text = |text: &str| Some(text.to_owned());
+        let none = Include::default;
+        let process = in_pod("web", "web-5d4-x", "prod");
+        for (wanted, rule) in [
+            (
+                true,
+                Include {
+                    container: text("web"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    container: text("w*"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    container: text("0123456789ab"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    container: text("0123456789"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    container: text("we"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    pod: text("web-*"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    pod: text("api-*"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    k8s_namespace: text("prod"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    k8s_namespace: text("dev"),
+                    ..none()
+                },
+            ),
+            (
+                true,
+                Include {
+                    cgroup: text("/kubepods"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    cgroup: text("/kube"),
+                    ..none()
+                },
+            ),
+            (
+                false,
+                Include {
+                    pod: text("web-*"),
+                    k8s_namespace: text("dev"),
+                    ..none()
+                },
+            ),
+        ] {
+            let filter = including(rule.clone());
+            let transaction = transaction(Role::Client, "1.1.1.1:443");
+            assert_eq!(filter.admits(&transaction, &process), wanted, "{rule:?}");
+            assert_eq!(filter.may_admit(&process), wanted, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_whose_names_are_not_known_yet_is_not_admitted_and_not_given_up() {
+        let filter = including(Include {
+            pod: Some("web-*".into()),
+            ..Include::default()
+        });
+        let transaction = transaction(Role::Client, "1.1.1.1:443");
+        for (lookup, may) in [
+            (Lookup::Pending, true),
+            (Lookup::Unavailable, true),
+            (Lookup::NotFound, true),
+            (Lookup::None, false),
+        ] {
+            let mut unknown = process("/usr/bin/curl");
+            unknown.identity.lookup = lookup;
+            assert!(!filter.admits(&transaction, &unknown), "{lookup:?}");
+            assert_eq!(filter.may_admit(&unknown), may, "{lookup:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_asks_to_be_ignored_is_left_out() {
+        let filter = Filter::new(&tap()).expect("patterns compile");
+        let transaction = transaction(Role::Client, "1.1.1.1:443");
+        for (strategy, wanted) in [
+            (Strategy::Observe, true),
+            (Strategy::Audit, true),
+            (Strategy::Ignore, false),
+        ] {
+            let mut asks = process("/usr/bin/curl");
+            asks.identity.strategy = strategy;
+            assert_eq!(filter.admits(&transaction, &asks), wanted);
+            assert_eq!(filter.may_admit(&asks), wanted);
+        }
+    }
+
+    #[test]
+    fn only_tls_leaves_out_what_goes_over_tls() {
+        let tap = Tap {
+            exclude_tls: vec![ExeMatch {
+                exe: "/usr/bin/curl".into(),
+                strategy: ExeStrategy::Exact,
+            }],
+            ..tap()
+        };
+        let filter = Filter::new(&tap).expect("patterns compile");
+        let curl = process("/usr/bin/curl");
+        let mut transaction = transaction(Role::Client, "1.1.1.1:443");
+        assert!(filter.admits(&transaction, &curl));
+        assert!(filter.may_admit(&curl));
+        transaction.connection.tls_info = Some(Default::default());
+        assert!(!filter.admits(&transaction, &curl));
+        assert!(filter.admits(&transaction, &process("/usr/bin/wget")));
+    }
+
+    #[test]
+    fn networks_that_are_configured_are_internal() {
+        let tap = Tap {
+            direction: Direction::EgressInternal,
+            ..tap()
+        };
+        let filter = Filter::new(&tap).expect("patterns compile");
+        let transaction = transaction(Role::Client, "100.64.1.1:443");
+        let mut process = process("/usr/bin/curl");
+        assert!(!filter.admits(&transaction, &process));
+        process.identity.private = PrivateRanges::new(Net::parse("100.64.0.0/10"));
+        assert!(filter.admits(&transaction, &process));
     }
 
     #[test]

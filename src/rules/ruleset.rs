@@ -61,6 +61,11 @@ impl Ruleset {
         }
     }
 
+    /// Names of the environment's variables that the rules ask for.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        self.rules.iter().flat_map(|rule| rule.program.variables())
+    }
+
     /// Compiles the rules of a configuration that has been checked.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Fixed transactions for tests of rules.
 
-use crate::enrich::Process;
+use crate::enrich::{Identity, Process};
 use crate::event::{KernelTime, Role, TlsId};
 use crate::transaction::*;
 
@@ -38,6 +38,7 @@ pub(crate) fn process() -> Process {
         started: None,
         netns: Some(7),
         container_id: Some("0123456789abcdef".repeat(4)),
+        identity: Identity::default(),
         is_agent: false,
         resource: Vec::new(),
     }

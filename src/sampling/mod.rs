@@ -94,6 +94,11 @@ impl Sampler {
         })
     }
 
+    /// Names of the environment's variables that `keep` rules ask for.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        self.keep.variables()
+    }
+
     /// Whether it may leave anything out.
     pub fn is_on(&self) -> bool {
         let all = |ratio: &Ratio| *ratio == Ratio::ALL;

@@ -1,6 +1,6 @@
 //! Captures for tests of sinks.
 
-use crate::enrich::{Process, ResourceValue};
+use crate::enrich::{Identity, Process, ResourceValue};
 use crate::event::{KernelTime, Role, TlsId};
 use crate::redact::{BodyPolicy, Capture, Facts, SpanIds};
 use crate::rules::{Decision, Level};
@@ -43,6 +43,7 @@ pub fn process(pid: u32, service: &str) -> Arc<Process> {
         started: None,
         netns: None,
         container_id: None,
+        identity: Identity::default(),
         is_agent: false,
         resource: vec![
             (

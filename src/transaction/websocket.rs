@@ -41,6 +41,32 @@ impl Frames {
         self.messages.saturating_sub(kept)
     }
 
+    fn keep(&mut self, len: usize) {
+        let mut room = len;
+        let mut fits = 0;
+        for message in &mut self.kept {
+            let own = size_of::<WebSocketMessage>();
+            let cut = message.bytes.len() > room.saturating_sub(own);
+            if room < own || (cut && room == own) {
+                break;
+            }
+            room -= own;
+            if let Some(rest) = message.bytes.get_mut(room..).filter(|_| cut) {
+                rest.fill(0);
+                message.bytes.truncate(room);
+            }
+            fits += 1;
+            room -= message.bytes.len();
+            if cut {
+                break;
+            }
+        }
+        for message in self.kept.drain(fits..) {
+            let mut bytes = message.bytes;
+            bytes.fill(0);
+        }
+    }
+
     /// The same without messages.
     pub fn counts(&self) -> Frames {
         Frames {
@@ -86,6 +112,13 @@ impl WebSocket {
         self.from_client.close_code.or(self.from_server.close_code)
     }
 
+    /// Keeps what fits into `len` bytes of memory for each direction: whole messages, and the head of the first that does
+    /// not fit. What goes is overwritten with zeros first. Counts stay.
+    pub fn keep(&mut self, len: usize) {
+        self.from_client.keep(len);
+        self.from_server.keep(len);
+    }
+
     /// Lets go of the messages, overwritten with zeros first. Counts stay.
     pub fn discard(&mut self) {
         for frames in [&mut self.from_client, &mut self.from_server] {
@@ -97,5 +130,51 @@ impl WebSocket {
     /// Bytes of memory that this holds beyond itself.
     pub fn memory(&self) -> usize {
         self.from_client.memory() + self.from_server.memory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: usize = size_of::<WebSocketMessage>();
+
+    fn message(bytes: &[u8]) -> WebSocketMessage {
+        WebSocketMessage {
+            text: true,
+            compressed: false,
+            whole: true,
+            follows: true,
+            time: KernelTime(1),
+            size: bytes.len() as u64,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    fn kept(len: usize) -> Vec<(Vec<u8>, bool)> {
+        let mut websocket = WebSocket::default();
+        websocket.from_server.messages = 3;
+        websocket.from_server.kept = vec![message(b"one"), message(b"three"), message(b"")];
+        websocket.keep(len);
+        let frames = websocket.from_server;
+        assert_eq!(frames.messages, 3);
+        let shown = |m: &WebSocketMessage| (m.bytes.clone(), m.truncated());
+        frames.kept.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_smaller_limit_keeps_the_first_messages_and_the_head_of_the_next() {
+        let one = (b"one".to_vec(), false);
+        let three = (b"three".to_vec(), false);
+        let all = [one.clone(), three.clone(), (Vec::new(), false)];
+        assert_eq!(kept(usize::MAX), all);
+        assert_eq!(kept(3 * OWN + 8), all);
+        assert_eq!(kept(3 * OWN + 7), [one.clone(), three]);
+        assert_eq!(kept(2 * OWN + 5), [one.clone(), (b"th".to_vec(), true)]);
+        assert_eq!(kept(2 * OWN + 3), [one.clone()]);
+        assert_eq!(kept(OWN + 3), [one]);
+        assert_eq!(kept(OWN + 1), [(b"o".to_vec(), true)]);
+        assert_eq!(kept(OWN - 1), []);
+        assert_eq!(kept(0), []);
     }
 }

@@ -17,6 +17,7 @@ mod collector;
 mod content;
 mod curl_nginx;
 mod dry_run;
+mod filters;
 mod grpc;
 mod guide;
 mod http1;

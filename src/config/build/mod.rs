@@ -11,9 +11,10 @@ mod stores;
 mod tap;
 
 use super::environment::Environment;
-use super::model::{Config, Limits};
+use super::model::{Config, Limits, TagRule};
 use super::near::nearest;
 use super::problem::Problems;
+use super::schema::TAG_SOURCES;
 use super::settings::Fields;
 use super::sources::Sources;
 use super::text::show_size;
@@ -54,6 +55,7 @@ impl Builder<'_> {
             tap,
             resource,
             limits,
+            tags: tags(root),
             macros,
         };
         self.nothing_leaves(&config, services.mark("event_stores"));
@@ -114,16 +116,19 @@ impl Builder<'_> {
     }
 
     fn nothing_leaves(&mut self, config: &Config, mark: Mark) {
-        let Some(stack) = config.http_stack() else {
+        if config.http_stack().is_none() {
             return;
-        };
+        }
         // An error above may be all that keeps a store away.
         if self.problems.has_errors() {
             return;
         }
         if config.event_stores.is_empty()
             && config.object_stores.is_empty()
-            && stack.access_logs.is_none()
+            && config
+                .stacks
+                .values()
+                .all(|stack| stack.access_logs.is_none())
         {
             self.problems.warn(
                 mark,
@@ -176,4 +181,15 @@ impl Builder<'_> {
         };
         self.problems.hint(hint);
     }
+}
+
+fn tags(root: &Fields) -> Vec<TagRule> {
+    let rule = |fields: &Fields| {
+        Some(TagRule {
+            key: fields.text("key")?.to_owned(),
+            source: fields.choice("source", &TAG_SOURCES)?,
+            location: fields.text("location")?.to_owned(),
+        })
+    };
+    root.sections("tags").filter_map(rule).collect()
 }

@@ -3,15 +3,19 @@
 use super::Builder;
 use crate::config::groups;
 use crate::config::model::{
-    Direction, ExeMatch, ExeStrategy, HttpCapture, Include, Stack, Tap, TraceContextPolicy,
+    Direction, EndpointStack, ExeMatch, ExeStrategy, HttpCapture, IdentitySources, Include,
+    Kubelet, Stack, Tap, TraceContextPolicy,
 };
+use crate::config::private::PrivateRanges;
 use crate::config::problem::quote;
 use crate::config::schema::{CONTEXTS, DIRECTIONS, STRATEGIES};
 use crate::config::settings::Fields;
 use crate::config::text;
 use crate::config::tree::Mark;
 use crate::rules::Level;
+use crate::rules::expr::Net;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Default of `tap.progress`.
@@ -22,7 +26,7 @@ type Stacks = BTreeMap<String, Stack>;
 impl Builder<'_> {
     pub(super) fn tap(&mut self, tap: &Fields, root: &Fields, stacks: &Stacks) -> Tap {
         let http_stack = self.http_stack(tap, root, stacks);
-        self.endpoints(tap, http_stack.as_deref(), stacks);
+        let endpoints = self.endpoints(tap, stacks);
         // A misspelt name has had its error; the stack that was meant is not unused.
         if http_stack
             .as_ref()
@@ -33,13 +37,19 @@ impl Builder<'_> {
         self.captures_nothing(tap, root, http_stack.as_deref(), stacks);
         let none = Fields::default();
         let filters = tap.section("filters").unwrap_or(&none);
+        let (exclude, exclude_tls) = self.exclude(filters);
+        let identity = self.identity(tap.section("identity").unwrap_or(&none));
         Tap {
             direction: tap
                 .choice("direction", &DIRECTIONS)
                 .unwrap_or(Direction::All),
             ignore_loopback: tap.bool("ignore_loopback").unwrap_or(false),
             http_stack,
-            exclude: self.exclude(filters),
+            exclude,
+            exclude_tls,
+            endpoints,
+            private_ranges: PrivateRanges::new(texts(tap, "private_ranges").filter_map(Net::parse)),
+            identity,
             include: filters
                 .sections("include")
                 .filter_map(|f| self.include(f))
@@ -77,22 +87,9 @@ impl Builder<'_> {
         known
     }
 
-    /// Stacks for single domains are not told apart yet. Where one keeps less than the general one, it protects
-    /// something: to go on without it would leak.
-    fn endpoints(&mut self, tap: &Fields, http_stack: Option<&str>, stacks: &Stacks) {
-        let capture = |name: Option<&str>| {
-            let stack = name.and_then(|n| stacks.get(n));
-            stack.and_then(|s| s.http_capture.as_ref())
-        };
-        let highest = |name| capture(name).map_or(Level::None, HttpCapture::highest);
-        let lowest = |name| {
-            capture(name).map_or(Level::None, |c| {
-                c.rules
-                    .iter()
-                    .map(|rule| rule.level)
-                    .fold(c.level, Level::min)
-            })
-        };
+    /// Stacks of single domains. An entry that is there twice would hide a stack that may protect something.
+    fn endpoints(&mut self, tap: &Fields, stacks: &Stacks) -> Vec<EndpointStack> {
+        let mut all: Vec<EndpointStack> = Vec::new();
         for endpoint in tap.sections("endpoints") {
             let Some(http) = endpoint.section("http").filter(|h| h.mark.line > 0) else {
                 continue;
@@ -101,24 +98,69 @@ impl Builder<'_> {
             if name.is_some_and(|n| !self.known_stack(http.mark("stack"), n, stacks)) {
                 continue;
             }
-            let domain = quote(endpoint.text("domain").unwrap_or_default());
-            let (here, general) = (lowest(name), highest(http_stack));
-            if name != http_stack && here < general {
-                let message = format!(
-                    "endpoints are not told apart by this version: {domain} would be kept at level {}, not {}",
-                    general.name(),
-                    here.name()
-                );
+            let Some(domain) = endpoint.text("domain").map(str::to_ascii_lowercase) else {
+                continue;
+            };
+            if all.iter().any(|known| known.domain == domain) {
+                let message = format!("{} has an entry already", quote(&domain));
+                self.problems.error(endpoint.mark("domain"), message);
+                self.problems.hint("leave one of them out");
+                continue;
+            }
+            all.push(EndpointStack {
+                domain,
+                stack: name.map(str::to_owned),
+            });
+        }
+        all
+    }
+
+    fn identity(&mut self, identity: &Fields) -> IdentitySources {
+        let paths = |key: &str| texts(identity, key).map(PathBuf::from).collect();
+        IdentitySources {
+            docker: paths("docker"),
+            containerd: paths("containerd"),
+            cri: paths("cri"),
+            kubelet: identity
+                .section("kubelet")
+                .filter(|kubelet| kubelet.mark.line > 0)
+                .and_then(|kubelet| self.kubelet(kubelet)),
+        }
+    }
+
+    fn kubelet(&mut self, fields: &Fields) -> Option<Kubelet> {
+        let Some(url) = fields.text("url") else {
+            self.problems
+                .error(fields.mark, "tap.identity.kubelet is missing `url`")
+                .hint("the kubelet's own server: https://127.0.0.1:10250");
+            return None;
+        };
+        let parsed = url::Url::parse(url).ok().filter(|url| url.has_host());
+        let scheme = parsed.as_ref().map(url::Url::scheme);
+        let path = |key| fields.text(key).map(PathBuf::from);
+        let token_file = path("token_file");
+        match scheme {
+            Some("https") => {}
+            // A token in the clear is a token given away.
+            Some("http") if token_file.is_none() => {}
+            Some("http") => self
+                .problems
+                .error(
+                    fields.mark("token_file"),
+                    "the token would be sent in the clear",
+                )
+                .hint("use an https URL, or the read-only port without a token"),
+            _ => {
                 self.problems
-                    .error(endpoint.mark, message)
-                    .hint("lower the level of tap.http.stack, or remove the entry");
-            } else {
-                let message = format!(
-                    "endpoints are not told apart by this version: {domain} goes through tap.http.stack"
-                );
-                self.problems.warn(endpoint.mark, message);
+                    .error(fields.mark("url"), "`url` must be a URL of http or https");
             }
         }
+        Some(Kubelet {
+            url: url.trim_end_matches('/').to_owned(),
+            token_file,
+            ca_file: path("ca_file"),
+            insecure_skip_verify: fields.bool("insecure_skip_verify").unwrap_or(false),
+        })
     }
 
     fn unused_stacks(&mut self, tap: &Fields, root: &Fields, http_stack: Option<&str>) {
@@ -135,8 +177,8 @@ impl Builder<'_> {
         {
             let mark = setting.value.section().map_or(setting.mark, |f| f.mark);
             self.problems
-                .warn(mark, format!("stack {} is not used", quote(name)))
-                .hint("name it in tap.http.stack");
+                .warn(mark, format!("stack {} is used by no traffic but that of pods which ask for it", quote(name)))
+                .hint("name it in tap.http.stack or in tap.endpoints, or in the pod's label tap.qpoint.io/stack");
         }
     }
 
@@ -174,46 +216,45 @@ impl Builder<'_> {
             .hint("give http_capture a `level`: summary, headers or full");
     }
 
-    fn exclude(&mut self, filters: &Fields) -> Vec<ExeMatch> {
+    /// Executables that are left out, and those of which only TLS is.
+    fn exclude(&mut self, filters: &Fields) -> (Vec<ExeMatch>, Vec<ExeMatch>) {
         let groups = filters
             .list("groups")
             .iter()
             .filter_map(|s| s.value.text())
             .flat_map(groups::members);
         let mut all: Vec<ExeMatch> = groups.collect();
+        let mut tls = Vec::new();
         for custom in filters.sections("custom") {
-            if self.excludes(custom) {
-                all.extend(self.exe(custom));
+            let exe = self.exe(custom);
+            match self.facets(custom) {
+                Facets::All => all.extend(exe),
+                Facets::Tls => tls.extend(exe),
+                Facets::None => {}
             }
         }
-        all
+        (all, tls)
     }
 
-    /// QTap's `only` leaves out some facets of a process. To leave out all of it never keeps too much; `dns` alone
-    /// leaves out nothing that is looked at here.
-    fn excludes(&mut self, custom: &Fields) -> bool {
-        let only: Vec<&str> = custom
-            .list("only")
-            .iter()
-            .filter_map(|s| s.value.text())
-            .collect();
-        if only.is_empty() {
-            return true;
+    /// What QTap's `only` leaves out of a process. Without its data, or without HTTP, nothing is left to look at; DNS is
+    /// never looked at.
+    fn facets(&mut self, custom: &Fields) -> Facets {
+        let only: Vec<&str> = texts(custom, "only").collect();
+        if only.is_empty() || only.iter().any(|facet| matches!(*facet, "data" | "http")) {
+            return Facets::All;
         }
-        let dns_alone = only.iter().all(|facet| *facet == "dns");
-        let effect = if dns_alone {
-            "the entry has no effect: DNS is not looked at"
-        } else {
-            "the whole process is left out"
-        };
+        if only.contains(&"tls") {
+            return Facets::Tls;
+        }
         self.problems.warn(
             custom.mark("only"),
-            format!("`only` is not acted on: {effect}"),
+            "the entry has no effect: DNS is not looked at",
         );
-        !dns_alone
+        Facets::None
     }
 
     fn include(&mut self, fields: &Fields) -> Option<Include> {
+        let text = |key| fields.text(key).map(str::to_owned);
         let number = |key| fields.number(key).and_then(|n| u32::try_from(n).ok());
         let include = Include {
             exe: self.exe(fields),
@@ -221,6 +262,10 @@ impl Builder<'_> {
             uid: number("uid"),
             port: fields.number("port").and_then(|n| u16::try_from(n).ok()),
             netns: number("netns"),
+            cgroup: text("cgroup"),
+            container: text("container"),
+            pod: text("pod"),
+            k8s_namespace: text("k8s_namespace"),
         };
         if fields.written.iter().all(|key| *key == "strategy") {
             self.problems.error(
@@ -228,7 +273,7 @@ impl Builder<'_> {
                 "an entry of tap.filters.include matches nothing",
             );
             self.problems
-                .hint("give it at least one of exe, pid, uid, port, netns");
+                .hint("give it at least one of exe, pid, uid, cgroup, container, pod, k8s_namespace, netns, port");
         }
         (include != Include::default()).then_some(include)
     }
@@ -254,6 +299,17 @@ impl Builder<'_> {
         }
         Some(ExeMatch { exe, strategy })
     }
+}
+
+/// What of a process is left out.
+enum Facets {
+    All,
+    Tls,
+    None,
+}
+
+fn texts<'a>(fields: &'a Fields, key: &str) -> impl Iterator<Item = &'a str> {
+    fields.list(key).iter().filter_map(|s| s.value.text())
 }
 
 /// The stack that is named; `none` and nothing mean no stack.

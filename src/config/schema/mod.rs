@@ -15,9 +15,10 @@ pub(super) use stacks::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES}
 pub(super) use stores::{COMPRESSIONS, PROTOCOLS, SIGNALS, Signal};
 pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 
-use super::table::{Kind, Section, key};
+use super::model::TagSource;
+use super::table::{Choices, Kind, Section, key};
 use super::text::not_empty;
-use Kind::{Any, Checked, List, Map, Number, Ratio, Size, Text};
+use Kind::{Any, Checked, Choice, List, Map, Number, Ratio, Size, Text};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -35,9 +36,7 @@ pub(in crate::config) static ROOT: Section = Section {
         key("metrics", Any).later(),
         key("resource", Kind::Section(&RESOURCE)),
         key("limits", Kind::Section(&LIMITS)),
-        key("tags", List(&Kind::Section(&TAG)))
-            .ignored("tags are not added by this version")
-            .idle("[]"),
+        key("tags", List(&Kind::Section(&TAG))).default("[]"),
         key("control", Any).ignored("Plainspan only observes: no connection is denied"),
         key("rulekit", Kind::Section(&RULEKIT)),
     ],
@@ -60,8 +59,19 @@ static LIMITS: Section = Section {
 
 static TAG: Section = Section {
     name: "tags",
-    keys: &[key("key", Text), key("source", Text), key("location", Text)],
+    keys: &[
+        key("key", Checked(not_empty)).required(),
+        key("source", Choice(&TAG_SOURCES)).required(),
+        key("location", Checked(not_empty)).required(),
+    ],
 };
+
+pub(in crate::config) static TAG_SOURCES: Choices<TagSource> = Choices::new(&[
+    ("env", TagSource::Env),
+    ("k8s.label", TagSource::PodLabel),
+    ("k8s.annotation", TagSource::PodAnnotation),
+    ("container.label", TagSource::ContainerLabel),
+]);
 
 static RULEKIT: Section = Section {
     name: "rulekit",

@@ -4,7 +4,7 @@ use super::DAY;
 use crate::config::groups::GROUPS;
 use crate::config::model::{Direction, ExeStrategy, TraceContextPolicy};
 use crate::config::table::{Choices, Key, Kind, Section, key};
-use crate::config::text::not_empty;
+use crate::config::text::{absolute, domain, glob, network, not_empty};
 use Kind::{Bool, Checked, Choice, Duration, List, Number, Text};
 
 /// In milliseconds.
@@ -27,12 +27,12 @@ pub(super) static TAP: Section = Section {
         other_protocol("kafka"),
         other_protocol("grpc"),
         key("filters", Kind::Section(&FILTERS)),
-        // Looked at in `build::tap`, which warns or refuses.
         key("endpoints", List(&Kind::Section(&ENDPOINT))),
         key("trace", Kind::Section(&TRACE)),
         key("routes", List(&Text)).later().idle("[]"),
         key("route_heuristic", Bool).later().idle("false"),
-        key("private_ranges", List(&Text)).later().idle("[]"),
+        key("private_ranges", List(&Checked(network))).default("[]"),
+        key("identity", Kind::Section(&IDENTITY)),
         key("progress", Duration(SECOND, DAY)).default("60s"),
         key("java", Bool).later().idle("false"),
     ],
@@ -73,8 +73,7 @@ static CUSTOM: Section = Section {
     keys: &[
         key("exe", Checked(not_empty)).required(),
         key("strategy", Choice(&STRATEGIES)).default("exact"),
-        // Looked at in `build::tap`, which warns.
-        key("only", List(&Choice(&FACETS))),
+        key("only", List(&Choice(&FACETS))).default("[]"),
     ],
 };
 
@@ -97,23 +96,45 @@ static INCLUDE: Section = Section {
         key("uid", Number(0, MAX_U32)),
         key("port", Number(1, 65535)),
         key("netns", Number(1, MAX_U32)),
-        key("cgroup", Text).later(),
-        key("container", Text).later(),
-        key("pod", Text).later(),
-        key("k8s_namespace", Text).later(),
+        key("cgroup", Checked(absolute)),
+        key("container", Checked(glob)),
+        key("pod", Checked(glob)),
+        key("k8s_namespace", Checked(glob)),
     ],
 };
 
 static ENDPOINT: Section = Section {
     name: "tap.endpoints",
     keys: &[
-        key("domain", Checked(not_empty)).required(),
+        key("domain", Checked(domain)).required(),
         key("http", Kind::Section(&TAP_HTTP)),
         other_protocol("redis"),
         other_protocol("mysql"),
         other_protocol("postgres"),
         other_protocol("kafka"),
         other_protocol("grpc"),
+    ],
+};
+
+static IDENTITY: Section = Section {
+    name: "tap.identity",
+    keys: &[
+        key("docker", List(&Checked(absolute)))
+            .default("[/run/docker.sock, /run/podman/podman.sock]"),
+        key("containerd", List(&Checked(absolute))).default("[/run/containerd/containerd.sock]"),
+        key("cri", List(&Checked(absolute)))
+            .default("[/run/containerd/containerd.sock, /run/crio/crio.sock]"),
+        key("kubelet", Kind::Section(&KUBELET)),
+    ],
+};
+
+static KUBELET: Section = Section {
+    name: "tap.identity.kubelet",
+    keys: &[
+        key("url", Checked(not_empty)),
+        key("token_file", Checked(absolute)),
+        key("ca_file", Checked(absolute)),
+        key("insecure_skip_verify", Bool).default("false"),
     ],
 };
 

@@ -1,11 +1,16 @@
 //! Processes seen so far.
 
+use super::directory::Directory;
 use super::host::{self, Host};
+use super::identity::{Identity, Lookup, Variables};
 use super::procfs::{self, Facts};
-use super::{Process, resource};
+use super::strategy::Strategy;
+use super::{Process, STRATEGY_VARIABLE, TAGS_VARIABLE, resource};
+use crate::config::{PrivateRanges, TagRule, TagSource};
+use crate::enrich::identity::{Container, Lookups};
 use crate::event::{Exec, KernelTime};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,68 +26,146 @@ const MAX: usize = 16_384;
 pub struct Processes {
     known: HashMap<u32, Entry>,
     host: Host,
-    configured: BTreeMap<String, String>,
+    wanted: Wanted,
+    containers: Directory,
     proc: PathBuf,
     etc: PathBuf,
     pruned: KernelTime,
 }
 
+/// What is made of processes beyond what `/proc` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Attributes that every resource gets.
+    pub resource: BTreeMap<String, String>,
+    pub tags: Vec<TagRule>,
+    /// Networks that are internal.
+    pub private: PrivateRanges,
+    /// Variables of the environment that are kept, for rules.
+    pub variables: Vec<String>,
+}
+
+impl Wanted {
+    /// All variables to be read, each once.
+    fn complete(mut self) -> Wanted {
+        let of_tags = self.tags.iter().filter(|tag| tag.source == TagSource::Env);
+        let of_tags: Vec<String> = of_tags.map(|tag| tag.location.clone()).collect();
+        self.variables.extend(of_tags);
+        let own = [STRATEGY_VARIABLE, TAGS_VARIABLE].map(str::to_owned);
+        self.variables.extend(own);
+        self.variables.sort();
+        self.variables.dedup();
+        self
+    }
+}
+
 struct Entry {
     process: Arc<Process>,
+    facts: Facts,
     start_boottime_ns: Option<u64>,
     exited: Option<KernelTime>,
     /// When `/proc` was asked last whether this is still the process of the number.
     confirmed: KernelTime,
-    /// Its resource was made with other configured attributes.
+    /// It was made of what is not wanted any more.
     outdated: bool,
 }
 
+impl Entry {
+    /// Reads anew what was read when other variables were wanted, where the process is still there.
+    fn refresh(&mut self, proc: &Path, pid: u32, variables: &[String]) {
+        if !std::mem::take(&mut self.outdated) {
+            return;
+        }
+        let facts = procfs::read(proc, pid, variables);
+        let same = |facts: &Facts| facts.start_boottime_ns == self.start_boottime_ns;
+        if let Some(facts) = facts.filter(same) {
+            self.facts = facts;
+        }
+    }
+}
+
 impl Processes {
-    /// `configured`: attributes that every resource gets.
+    /// `configured`: attributes that every resource gets. Containers are not asked for.
     pub fn new(configured: &BTreeMap<String, String>) -> Self {
-        Processes::at("/proc".into(), "/etc".into(), configured)
+        let wanted = Wanted {
+            resource: configured.clone(),
+            ..Wanted::default()
+        };
+        Processes::with(wanted, None)
     }
 
-    fn at(proc: PathBuf, etc: PathBuf, configured: &BTreeMap<String, String>) -> Self {
+    /// `lookups`: whom containers are asked of.
+    pub fn with(wanted: Wanted, lookups: Option<Lookups>) -> Self {
+        Processes::at("/proc".into(), "/etc".into(), wanted, lookups)
+    }
+
+    /// Processes of another `/proc`.
+    #[cfg(test)]
+    pub(crate) fn at_root(proc: &Path, wanted: Wanted, lookups: Option<Lookups>) -> Self {
+        Processes::at(proc.to_owned(), proc.to_owned(), wanted, lookups)
+    }
+
+    fn at(proc: PathBuf, etc: PathBuf, wanted: Wanted, lookups: Option<Lookups>) -> Self {
         Processes {
             known: HashMap::new(),
             host: Host::read(&proc, &etc),
-            configured: configured.clone(),
+            wanted: wanted.complete(),
+            containers: Directory::new(lookups),
             proc,
             etc,
             pruned: KernelTime::default(),
         }
     }
 
-    /// Other attributes that every resource gets. A process that is gone before it is read again keeps those it has.
-    pub fn set_configured(&mut self, configured: &BTreeMap<String, String>) {
-        if self.configured == *configured {
-            return;
+    /// Other things to be made of processes. Each is made anew when it is asked for next, one that is gone of what was
+    /// read of it before.
+    pub fn set_wanted(&mut self, wanted: Wanted) {
+        let wanted = wanted.complete();
+        if self.wanted != wanted {
+            self.wanted = wanted;
+            self.outdate();
         }
-        self.configured.clone_from(configured);
+    }
+
+    /// Others whom containers are asked of: for each container anew, when a process of it is asked for next. Gives back
+    /// what was known of containers.
+    pub fn set_lookups(&mut self, lookups: Option<Lookups>) -> Directory {
+        self.outdate();
+        std::mem::replace(&mut self.containers, Directory::new(lookups))
+    }
+
+    fn outdate(&mut self) {
         for entry in self.known.values_mut() {
             entry.outdated = true;
         }
     }
 
-    /// Makes the process's resource anew, where it is still there.
-    fn update(&mut self, pid: u32) {
-        let entry = self.known.get(&pid).filter(|entry| entry.outdated);
-        let Some(start) = entry.map(|entry| entry.start_boottime_ns) else {
-            return;
+    /// Makes a process anew that was made of what is not wanted any more.
+    fn update(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
+        let Some(mut entry) = self.known.remove(&pid) else {
+            return self.get(pid, at);
         };
-        let facts = procfs::read(&self.proc, pid).filter(|facts| facts.start_boottime_ns == start);
-        let process = facts.map(|facts| Arc::new(self.process(pid, &facts)));
-        if let Some(entry) = self.known.get_mut(&pid) {
-            entry.outdated = false;
-            entry.process = process.unwrap_or_else(|| entry.process.clone());
+        entry.refresh(&self.proc, pid, &self.wanted.variables);
+        let (lookup, container) = self.container(&entry.facts, at);
+        entry.process = Arc::new(self.process(pid, &entry.facts, lookup, container));
+        let process = entry.process.clone();
+        self.known.insert(pid, entry);
+        process
+    }
+
+    /// What is known of the container of a process; asks where nothing is.
+    fn container(&mut self, facts: &Facts, at: KernelTime) -> (Lookup, Option<Arc<Container>>) {
+        match facts.cgroups.container() {
+            Some(id) => self.containers.get(&id, at),
+            None => (Lookup::None, None),
         }
     }
 
     /// A process has a new program: it is read at once, for it may be gone in a moment.
     pub fn exec(&mut self, exec: &Exec<'_>) {
         self.prune(exec.time);
-        let facts = procfs::read(&self.proc, exec.pid).unwrap_or_else(|| self.departed(exec));
+        let facts = procfs::read(&self.proc, exec.pid, &self.wanted.variables)
+            .unwrap_or_else(|| self.departed(exec));
         self.insert(exec.pid, facts, exec.time);
     }
 
@@ -106,9 +189,17 @@ impl Processes {
             parent_pid: before.and_then(|p| p.parent_pid),
             uid: before.and_then(|p| p.uid),
             netns: before.and_then(|p| p.netns),
-            container_id: before.and_then(|p| p.container_id.clone()),
+            cgroups: before
+                .map(|p| p.identity.cgroups.clone())
+                .unwrap_or_default(),
             ..Facts::default()
         }
+    }
+
+    /// Whether this is the process of its number now, as far as is known.
+    pub fn lives(&self, process: &Arc<Process>) -> bool {
+        let entry = self.known.get(&process.pid);
+        entry.is_some_and(|entry| entry.exited.is_none() && Arc::ptr_eq(&entry.process, process))
     }
 
     /// The process is gone.
@@ -120,7 +211,6 @@ impl Processes {
 
     /// The process that had the id `pid` at kernel time `at`.
     pub fn get(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
-        self.update(pid);
         if let Some(entry) = self.known.get_mut(&pid) {
             // After its exit the number may be another process's, one that forked and made no exec. An exit can be lost.
             let doubtful = match entry.exited {
@@ -132,21 +222,64 @@ impl Processes {
                     .is_some_and(|start| Some(start) != entry.start_boottime_ns);
             if !reused {
                 entry.confirmed = entry.confirmed.max(at);
+                if entry.outdated {
+                    return self.update(pid, at);
+                }
+                if let Some(id) = &entry.process.container_id {
+                    // Asks again where that is due; the answer comes by itself.
+                    self.containers.get(id, at);
+                }
                 return entry.process.clone();
             }
         }
         self.prune(at);
-        let facts = procfs::read(&self.proc, pid).unwrap_or_default();
+        let facts = procfs::read(&self.proc, pid, &self.wanted.variables).unwrap_or_default();
         self.insert(pid, facts, at)
     }
 
+    /// Takes the answers of runtimes; returns the living processes of which more is known now.
+    pub fn news(&mut self) -> Vec<Arc<Process>> {
+        let mut changed = Vec::new();
+        while let Some(id) = self.containers.news() {
+            self.renew(&id, &mut changed);
+        }
+        changed
+    }
+
+    /// Gives up what no runtime answered in time; returns the living processes concerned.
+    pub fn give_up(&mut self, now: KernelTime) -> Vec<Arc<Process>> {
+        let mut changed = Vec::new();
+        for id in self.containers.give_up(now) {
+            self.renew(&id, &mut changed);
+        }
+        changed
+    }
+
+    /// Makes the processes of a container anew.
+    fn renew(&mut self, container: &str, changed: &mut Vec<Arc<Process>>) {
+        let mut known = std::mem::take(&mut self.known);
+        for (pid, entry) in &mut known {
+            if entry.process.container_id.as_deref() == Some(container) {
+                entry.refresh(&self.proc, *pid, &self.wanted.variables);
+                let (lookup, found) = self.containers.get(container, entry.confirmed);
+                entry.process = Arc::new(self.process(*pid, &entry.facts, lookup, found));
+                if entry.exited.is_none() {
+                    changed.push(entry.process.clone());
+                }
+            }
+        }
+        self.known = known;
+    }
+
     fn insert(&mut self, pid: u32, facts: Facts, at: KernelTime) -> Arc<Process> {
-        let process = Arc::new(self.process(pid, &facts));
+        let (lookup, container) = self.container(&facts, at);
+        let process = Arc::new(self.process(pid, &facts, lookup, container));
         self.known.insert(
             pid,
             Entry {
                 process: process.clone(),
                 start_boottime_ns: facts.start_boottime_ns,
+                facts,
                 exited: None,
                 confirmed: at,
                 outdated: false,
@@ -155,7 +288,13 @@ impl Processes {
         process
     }
 
-    fn process(&self, pid: u32, facts: &Facts) -> Process {
+    fn process(
+        &self,
+        pid: u32,
+        facts: &Facts,
+        lookup: Lookup,
+        container: Option<Arc<Container>>,
+    ) -> Process {
         let base = facts.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
         let name = base
             .filter(|base| !base.is_empty())
@@ -164,14 +303,33 @@ impl Processes {
             .to_owned();
         let owner = facts.uid.and_then(|uid| host::user(&self.etc, uid));
         let started = facts.start_boottime_ns.and_then(|start| self.wall(start));
+        let mut identity = Identity {
+            cgroups: facts.cgroups.clone(),
+            env: Variables(facts.variables.clone()),
+            private: self.wanted.private.clone(),
+            ..Identity::default()
+        };
+        identity.set(lookup, container, &self.wanted.tags);
+        if let Some(text) = identity.env.get(STRATEGY_VARIABLE) {
+            let exe = facts.exe.as_deref().unwrap_or(&name);
+            match Strategy::parse(text, exe) {
+                Ok(strategy) => identity.strategy = strategy,
+                Err(error) => {
+                    tracing::debug!(pid, %error, "{STRATEGY_VARIABLE} of a process is not followed");
+                }
+            }
+        }
+        let container_id = facts.cgroups.container();
         let resource = resource::attributes(&resource::Sources {
             pid,
             name: &name,
             facts,
+            container_id: container_id.as_deref(),
+            identity: &identity,
             owner: owner.as_deref(),
             started,
             host: &self.host,
-            configured: &self.configured,
+            configured: &self.wanted.resource,
         });
         Process {
             pid,
@@ -182,7 +340,8 @@ impl Processes {
             owner,
             started,
             netns: facts.netns,
-            container_id: facts.container_id.clone(),
+            container_id,
+            identity,
             is_agent: pid == std::process::id(),
             resource,
         }
@@ -235,7 +394,6 @@ impl Processes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -250,7 +408,7 @@ mod tests {
     }
 
     fn at(proc: &Path) -> Processes {
-        Processes::at(proc.to_owned(), proc.to_owned(), &BTreeMap::new())
+        Processes::at(proc.to_owned(), proc.to_owned(), Wanted::default(), None)
     }
 
     fn exec(pid: u32, path: &'static [u8]) -> Exec<'static> {
@@ -349,6 +507,116 @@ mod tests {
         // The oldest went.
         assert!(!processes.known.contains_key(&0));
         assert!(processes.known.contains_key(&(MAX as u32 - 1)));
+    }
+
+    /// Process 9 in a container, with a variable.
+    fn put_in_container(proc: &Path) -> String {
+        let id = "0123456789abcdef".repeat(4);
+        put(proc, 9, "/bin/web", 100);
+        let dir = proc.join("9");
+        std::fs::write(dir.join("cgroup"), format!("0::/docker/{id}\n")).expect("written");
+        std::fs::write(dir.join("environ"), "STAGE=prod\0").expect("written");
+        id
+    }
+
+    fn stage_tag() -> Wanted {
+        Wanted {
+            resource: [("team".to_owned(), "shop".to_owned())].into(),
+            tags: vec![TagRule {
+                key: "stage".into(),
+                source: TagSource::Env,
+                location: "STAGE".into(),
+            }],
+            private: PrivateRanges::new(crate::rules::expr::Net::parse("100.64.0.0/10")),
+            variables: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_of_processes_can_change() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put_in_container(proc.path());
+        let mut processes = at(proc.path());
+        let before = processes.get(9, KernelTime(1));
+        processes.set_wanted(Wanted::default());
+        assert!(Arc::ptr_eq(&before, &processes.get(9, KernelTime(2))));
+        assert!(before.identity.tags.is_empty());
+
+        processes.set_wanted(stage_tag());
+        let after = processes.get(9, KernelTime(3));
+        assert!(processes.lives(&after) && !processes.lives(&before));
+        let tags: Vec<&str> = after.identity.tags.iter().map(|tag| tag.text()).collect();
+        assert_eq!(tags, ["stage:prod"]);
+        let shared = "100.64.0.1".parse().expect("an address");
+        assert!(after.identity.private.contain(shared));
+        assert!(!before.identity.private.contain(shared));
+        assert!(after.resource.iter().any(|(name, _)| name == "team"));
+        assert!(Arc::ptr_eq(&after, &processes.get(9, KernelTime(4))));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_made_anew_of_what_was_read_of_it() {
+        let proc = tempfile::tempdir().expect("a folder");
+        put_in_container(proc.path());
+        let mut processes = at(proc.path());
+        processes.get(9, KernelTime(1));
+        processes.exit(9, KernelTime(5));
+        std::fs::remove_dir_all(proc.path().join("9")).expect("removed");
+        processes.set_wanted(stage_tag());
+        let process = processes.get(9, KernelTime(2));
+        assert_eq!((&*process.name, process.parent_pid), ("web", Some(1)));
+        assert!(process.resource.iter().any(|(name, _)| name == "team"));
+    }
+
+    #[test]
+    fn others_are_asked_for_containers_anew_and_of_a_question_to_nobody_nothing_is_pending() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let id = put_in_container(proc.path());
+        let root = proc.path();
+        let (first, mut asked_first) = Lookups::pair();
+        let mut processes = Processes::at_root(root, Wanted::default(), Some(first));
+        let lookup =
+            |processes: &mut Processes, at| processes.get(9, KernelTime(at)).identity.lookup;
+        assert_eq!(lookup(&mut processes, 1), Lookup::Pending);
+        assert!(asked_first.questions.try_recv().is_ok());
+
+        let (second, mut asked) = Lookups::pair();
+        drop(processes.set_lookups(Some(second)));
+        assert_eq!(lookup(&mut processes, 2), Lookup::Pending);
+        assert_eq!(asked.questions.try_recv().as_ref(), Ok(&id));
+        let named = Container {
+            name: Some("web".into()),
+            ..Container::default()
+        };
+        let answer = crate::enrich::identity::Answer::Known(Arc::new(named));
+        asked.answers.send((id, answer)).expect("sent");
+        assert_eq!(processes.news().len(), 1);
+        assert_eq!(lookup(&mut processes, 3), Lookup::Known);
+
+        // Gone, and nobody to ask.
+        processes.exit(9, KernelTime(5));
+        std::fs::remove_dir_all(root.join("9")).expect("removed");
+        drop(processes.set_lookups(None));
+        assert_eq!(lookup(&mut processes, 4), Lookup::None);
+    }
+
+    #[test]
+    fn news_of_a_container_come_with_the_variables_that_are_wanted_now() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let id = put_in_container(proc.path());
+        let (lookups, asked) = Lookups::pair();
+        let mut processes = Processes::at_root(proc.path(), Wanted::default(), Some(lookups));
+        processes.get(9, KernelTime(1));
+        processes.set_wanted(Wanted {
+            variables: vec!["STAGE".into()],
+            ..Wanted::default()
+        });
+        let answer = crate::enrich::identity::Answer::NotFound;
+        asked.answers.send((id, answer)).expect("sent");
+        let changed = processes.news();
+        let stage = |process: &Arc<Process>| process.identity.env.get("STAGE").map(str::to_owned);
+        let stages: Vec<_> = changed.iter().map(stage).collect();
+        assert_eq!(stages, [Some("prod".to_owned())]);
     }
 
     #[test]

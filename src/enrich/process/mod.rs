@@ -2,16 +2,31 @@
 //!
 //! Enters: exec and exit events, process ids. Leaves: shared [`Process`]es.
 //! Holds: `/proc` is read once a process, with bounds, as early as its `execve`; a process that is gone keeps its
-//! identity for a minute. What a process says of itself never overrides what the host knows of it.
+//! identity for a minute. What a process says of itself never overrides what the host knows of it. A container's names,
+//! labels and pod are asked for as soon as a process of it is known, and never waited for: until the answer is there,
+//! the process says that it is on its way, and afterwards it is another [`Process`].
 
 mod cache;
+mod directory;
 mod host;
+mod identity;
 mod procfs;
 mod resource;
+mod service;
+mod strategy;
+mod workload;
 
-pub use cache::Processes;
+pub use cache::{Processes, Wanted};
+pub use directory::Directory;
+pub use identity::{Identity, Lookup, Tag, Variables};
+pub use strategy::Strategy;
 
 use std::time::SystemTime;
+
+/// Variable with the strategy that the process asks for (QTap).
+const STRATEGY_VARIABLE: &str = "QPOINT_STRATEGY";
+/// Variable with tags: `key:value,…` (QTap).
+const TAGS_VARIABLE: &str = "QPOINT_TAGS";
 
 /// An observed process, as it was when it was first seen. Shared by all its transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +45,8 @@ pub struct Process {
     pub netns: Option<u32>,
     /// 64 hex digits, from the cgroup path.
     pub container_id: Option<String>,
+    /// Groups, container, pod, tags, strategy.
+    pub identity: Identity,
     /// The process's own network traffic is the agent's.
     pub is_agent: bool,
     /// The attributes of its OTLP resource, `service.name` and `service.instance.id` included.
@@ -41,4 +58,5 @@ pub struct Process {
 pub enum ResourceValue {
     Str(String),
     Int(i64),
+    Strs(Vec<String>),
 }

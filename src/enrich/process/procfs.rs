@@ -1,5 +1,6 @@
 //! What `/proc` says of one process.
 
+use crate::enrich::identity::Cgroups;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -20,15 +21,17 @@ pub(super) struct Facts {
     pub start_boottime_ns: Option<u64>,
     pub uid: Option<u32>,
     pub netns: Option<u32>,
-    pub container_id: Option<String>,
+    pub cgroups: Cgroups,
     /// `OTEL_SERVICE_NAME` of its environment.
     pub service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES` of its environment.
     pub resource_attributes: Option<String>,
+    /// Other variables that were asked for.
+    pub variables: Vec<(String, String)>,
 }
 
-/// Reads process `pid` below `proc`. None: there is no such process.
-pub(super) fn read(proc: &Path, pid: u32) -> Option<Facts> {
+/// Reads process `pid` below `proc`, and of its environment the variables named. None: there is no such process.
+pub(super) fn read(proc: &Path, pid: u32, variables: &[String]) -> Option<Facts> {
     let dir = proc.join(pid.to_string());
     let stat = bounded(&dir.join("stat")).ok()?;
     let mut facts = Facts {
@@ -41,11 +44,13 @@ pub(super) fn read(proc: &Path, pid: u32) -> Option<Facts> {
         facts.uid = parse_uid(&status);
     }
     if let Ok(cgroup) = bounded(&dir.join("cgroup")) {
-        facts.container_id = container_id(&String::from_utf8_lossy(&cgroup));
+        facts.cgroups = Cgroups::parse(&String::from_utf8_lossy(&cgroup));
     }
     if let Ok(environ) = bounded(&dir.join("environ")) {
         facts.service_name = variable(&environ, "OTEL_SERVICE_NAME");
         facts.resource_attributes = variable(&environ, "OTEL_RESOURCE_ATTRIBUTES");
+        let found = |name: &String| Some((name.clone(), variable(&environ, name)?));
+        facts.variables = variables.iter().filter_map(found).collect();
     }
     Some(facts)
 }
@@ -112,20 +117,6 @@ fn variable(environ: &[u8], name: &str) -> Option<String> {
     })
 }
 
-/// The container's id from cgroup paths of v1 and v2: the last element that is 64 hex digits, after `docker-`,
-/// `cri-containerd-`, `crio-` or `libpod-`, with or without `.scope`.
-fn container_id(cgroup: &str) -> Option<String> {
-    cgroup.lines().find_map(|line| {
-        let path = line.splitn(3, ':').nth(2)?;
-        path.rsplit('/').find_map(|element| {
-            let element = element.strip_suffix(".scope").unwrap_or(element);
-            let id = element.rsplit('-').next().unwrap_or(element);
-            let hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            hex.then(|| id.to_ascii_lowercase())
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,27 +132,6 @@ mod tests {
     }
 
     #[test]
-    fn container_ids_of_all_runtimes_are_found() {
-        let id = "0123456789abcdef".repeat(4);
-        for line in [
-            format!("0::/system.slice/docker-{id}.scope"),
-            format!("0::/../../docker/{id}"),
-            format!("4:memory:/docker/{id}"),
-            format!(
-                "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{id}.scope"
-            ),
-            format!("0::/kubepods/besteffort/pod1/{id}"),
-            format!("0::/machine.slice/libpod-{id}.scope/container"),
-            format!("0::/crio-{id}.scope"),
-        ] {
-            let text = format!("12:pids:/\n{line}\n");
-            assert_eq!(container_id(&text).as_deref(), Some(&*id), "{line}");
-        }
-        assert_eq!(container_id("0::/user.slice/session-1.scope\n"), None);
-        assert_eq!(container_id("garbage"), None);
-    }
-
-    #[test]
     fn variables_are_found_whole() {
         let environ = b"XOTEL_SERVICE_NAME=no\0OTEL_SERVICE_NAME=orders\0OTEL_SERVICE_NAMES=no\0";
         assert_eq!(
@@ -174,10 +144,14 @@ mod tests {
     #[test]
     fn this_process_is_read() {
         let pid = std::process::id();
-        let facts = read(Path::new("/proc"), pid).expect("/proc has this process");
+        let facts =
+            read(Path::new("/proc"), pid, &["PATH".into()]).expect("/proc has this process");
         assert!(facts.exe.is_some_and(|exe| exe.contains("plainspan")));
         assert!(facts.netns.is_some() && facts.uid.is_some());
+        assert!(facts.cgroups.within("/"));
+        let path = std::env::var("PATH").expect("a PATH");
+        assert_eq!(facts.variables, [("PATH".to_owned(), path)]);
         assert_eq!(facts.start_boottime_ns, start(Path::new("/proc"), pid));
-        assert_eq!(read(Path::new("/proc"), u32::MAX), None);
+        assert_eq!(read(Path::new("/proc"), u32::MAX, &[]), None);
     }
 }

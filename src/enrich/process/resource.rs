@@ -2,7 +2,9 @@
 
 use super::ResourceValue;
 use super::host::Host;
+use super::identity::Identity;
 use super::procfs::Facts;
+use super::{service, workload};
 use crate::enrich::rfc3339;
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
@@ -12,13 +14,22 @@ use uuid::Uuid;
 /// Namespace of `service.instance.id` (semantic conventions, `service.instance.id`).
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
 /// What the host knows better than the process, or than a configuration for all.
-const HOST_KNOWS: [&str; 5] = ["process.", "container.", "k8s.", "host.", "os."];
+const HOST_KNOWS: [&str; 6] = [
+    "process.",
+    "container.",
+    "k8s.",
+    "host.",
+    "os.",
+    "plainspan.",
+];
 
 /// What a resource is made of.
 pub(super) struct Sources<'a> {
     pub pid: u32,
     pub name: &'a str,
     pub facts: &'a Facts,
+    pub container_id: Option<&'a str>,
+    pub identity: &'a Identity,
     pub owner: Option<&'a str>,
     pub started: Option<SystemTime>,
     pub host: &'a Host,
@@ -34,6 +45,9 @@ pub(super) fn attributes(from: &Sources<'_>) -> Vec<(String, ResourceValue)> {
         text(format!("unknown_service:{}", from.name)),
     );
     all.insert("service.instance.id".to_owned(), text(instance_id(from)));
+    for (key, value) in service::of_pod(from.identity) {
+        all.insert(key.to_owned(), text(value));
+    }
     let own = from.facts.resource_attributes.as_deref();
     for (key, value) in own.and_then(pairs).unwrap_or_default() {
         all.insert(key, text(value));
@@ -68,11 +82,11 @@ fn known_by_the_host(from: &Sources<'_>) -> impl Iterator<Item = (String, Resour
         "process.creation.time",
         from.started.map(|time| text(rfc3339(time))),
     );
-    put("container.id", string(facts.container_id.as_deref()));
     put("host.name", string(from.host.name.as_deref()));
     put("host.id", string(from.host.id.as_deref()));
     put("host.arch", string(Some(Host::arch())));
     put("os.type", string(Some("linux")));
+    all.extend(workload::attributes(from.container_id, from.identity));
     all.into_iter()
 }
 
@@ -120,6 +134,8 @@ mod tests {
             pid: 42,
             name: "nginx",
             facts,
+            container_id: None,
+            identity: &Identity::default(),
             owner: Some("www-data"),
             started: None,
             host: &Host {
@@ -136,6 +152,7 @@ mod tests {
         match all.get(key)? {
             ResourceValue::Str(value) => Some(value.clone()),
             ResourceValue::Int(value) => Some(value.to_string()),
+            ResourceValue::Strs(values) => Some(values.join(",")),
         }
     }
 

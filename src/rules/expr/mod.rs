@@ -27,6 +27,7 @@ pub use ast::{Comparison, Expr, ExprKind, Literal, Logic, Operand, OperandKind};
 pub use check::{MAX_TERMS, Macros};
 pub use eval::{Buffers, Cause, Facts, Presence, Step, Truths, Value};
 pub use fields::{FIELDS, Field, FieldDef, FieldId, Kind, Known, Lookup, Type, lookup};
+pub use literal::Net;
 pub use number::Number;
 pub use parser::{MAX_DEPTH, MAX_TEXT, parse};
 pub use program::Program;

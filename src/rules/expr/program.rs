@@ -133,6 +133,17 @@ impl Program {
         found
     }
 
+    /// Names of the environment's variables that it asks for.
+    pub fn variables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        self.root.fields(&mut |field| {
+            if field.def.id == FieldId::ProcessEnv {
+                names.push(field.key.to_string());
+            }
+        });
+        names
+    }
+
     /// It asks for this field.
     pub fn uses(&self, id: FieldId) -> bool {
         let mut found = false;

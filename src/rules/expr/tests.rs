@@ -104,7 +104,7 @@ fn the_examples_of_the_reference_mean_what_it_says() {
         ("in_zone(http.req.host, \"example.com\")", Truths::TRUE),
         ("src.process.binary matches |python[0-9.]*$|", Truths::TRUE),
         ("dst.ip in 10.0.0.0/8", Truths::TRUE),
-        ("tags contains \"team:checkout\"", Truths::UNKNOWN),
+        ("tags contains \"team:checkout\"", Truths::FALSE),
         ("is_4xx()", Truths::FALSE),
         (
             "not exists(http.req.headers.authorization) and http.duration > 2s",

@@ -14,7 +14,7 @@ mod report;
 mod retry;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod worker;
 
 pub use batch::BatchLimits;

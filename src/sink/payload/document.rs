@@ -16,7 +16,6 @@ use crate::enrich::{Process, ResourceValue};
 use crate::event::Role;
 use crate::redact::{Capture, Content};
 use crate::rules::Level;
-use crate::rules::filter::is_internal;
 use crate::sink::json::Json;
 use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
 
@@ -99,8 +98,7 @@ fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
             .string(process.exe.as_deref().unwrap_or(&process.name));
         j.key("container_name")
             .string(resource(process, "container.name"));
-        j.key("container_image")
-            .string(resource(process, "container.image.name"));
+        j.key("container_image").string(image(process));
         j.key("pod_name").string(resource(process, "k8s.pod.name"));
         j.key("pod_namespace")
             .string(resource(process, "k8s.namespace.name"));
@@ -115,6 +113,14 @@ fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
             .string(resource(process, "service.name"));
         j.key("thread_id").number(t.tid);
     });
+}
+
+/// The container's image as it was asked for, with tag or digest; empty where that is not known.
+pub(in crate::sink) fn image(process: &Process) -> &str {
+    let container = process.identity.container.as_ref();
+    container
+        .and_then(|container| container.image.as_deref())
+        .unwrap_or_default()
 }
 
 /// Value of a resource attribute; empty where it has none.
@@ -409,7 +415,9 @@ pub(in crate::sink) fn direction(capture: &Capture) -> &'static str {
     let t = &capture.transaction;
     match (t.role, t.connection.remote) {
         (Role::Server, _) => "ingress",
-        (Role::Client, Some(remote)) if is_internal(remote.ip()) => "egress-internal",
+        (Role::Client, Some(remote)) if capture.process.identity.private.contain(remote.ip()) => {
+            "egress-internal"
+        }
         (Role::Client, _) => "egress-external",
     }
 }

@@ -95,9 +95,10 @@ fn meta(j: &mut Json, capture: &Capture) {
         j.key("pid").number(process.pid);
         j.key("exe")
             .string(process.exe.as_deref().unwrap_or(&process.name));
+        j.key("container_name")
+            .string(document::resource(process, "container.name"));
+        j.key("container_image").string(document::image(process));
         for (key, attribute) in [
-            ("container_name", "container.name"),
-            ("container_image", "container.image.name"),
             ("pod_name", "k8s.pod.name"),
             ("pod_namespace", "k8s.namespace.name"),
         ] {

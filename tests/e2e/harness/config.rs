@@ -10,6 +10,8 @@ pub struct Config {
     plugins: Vec<Value>,
     tap: Value,
     limits: Value,
+    stacks: Value,
+    root: Value,
     resource: Value,
 }
 
@@ -24,6 +26,8 @@ impl Config {
             ],
             tap: json!({"direction": "all", "ignore_loopback": false, "http": {"stack": "all"}}),
             limits: json!({}),
+            stacks: json!({}),
+            root: json!({}),
             resource: json!({}),
         }
     }
@@ -107,6 +111,19 @@ impl Config {
         self
     }
 
+    /// One more stack, of one plugin `http_capture` at `level`.
+    pub fn stack(mut self, name: &str, level: &str) -> Config {
+        self.stacks[name] =
+            json!({"plugins": [{"type": "http_capture", "config": {"level": level}}]});
+        self
+    }
+
+    /// A key at the top of the file.
+    pub fn root(mut self, key: &str, value: Value) -> Config {
+        self.root[key] = value;
+        self
+    }
+
     pub fn limit(mut self, key: &str, value: &str) -> Config {
         self.limits[key] = json!(value);
         self
@@ -121,6 +138,12 @@ impl Config {
             "tap": self.tap,
             "resource": {"attributes": self.resource},
         });
+        for (name, stack) in self.stacks.as_object().into_iter().flatten() {
+            all["stacks"][name] = stack.clone();
+        }
+        for (key, value) in self.root.as_object().into_iter().flatten() {
+            all[key] = value.clone();
+        }
         if !self.object_stores.is_empty() {
             all["services"]["object_stores"] = json!(self.object_stores);
         }

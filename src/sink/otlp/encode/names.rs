@@ -57,6 +57,8 @@ pub const STANDS_FOR: &str = "plainspan.sampling.adjusted_count";
 pub const COMPLETE: &str = "plainspan.capture.complete";
 /// What is missing or in doubt: names of marks.
 pub const MARKS: &str = "plainspan.capture.marks";
+/// Before a tag's key: `tags` of the configuration, and the process's own.
+pub const TAG: &str = "plainspan.tag.";
 /// Seconds from the first byte of the request to the first byte of the response.
 pub const TTFB: &str = "plainspan.ttfb";
 /// Which report of its transaction a report is, from 1.

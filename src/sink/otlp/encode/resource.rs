@@ -3,7 +3,7 @@
 use super::names;
 use crate::enrich::{Process, ResourceValue};
 use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, InstrumentationScope, KeyValue, any_value::Value,
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value::Value,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
@@ -13,11 +13,16 @@ pub fn resource(process: &Process) -> Resource {
         key: key.clone(),
         value: Some(AnyValue {
             value: Some(match value {
-                // What a process says of itself may be of any length.
-                ResourceValue::Str(text) => Value::StringValue(
-                    text[..text.floor_char_boundary(names::MAX_VALUE)].to_owned(),
-                ),
+                ResourceValue::Str(text) => cut(text),
                 ResourceValue::Int(number) => Value::IntValue(*number),
+                ResourceValue::Strs(texts) => Value::ArrayValue(ArrayValue {
+                    values: texts
+                        .iter()
+                        .map(|text| AnyValue {
+                            value: Some(cut(text)),
+                        })
+                        .collect(),
+                }),
             }),
         }),
         ..KeyValue::default()
@@ -26,6 +31,11 @@ pub fn resource(process: &Process) -> Resource {
         attributes: attributes.collect(),
         ..Resource::default()
     }
+}
+
+/// What a process says of itself may be of any length.
+fn cut(text: &str) -> Value {
+    Value::StringValue(text[..text.floor_char_boundary(names::MAX_VALUE)].to_owned())
 }
 
 /// The scope `plainspan`, with the agent's version.

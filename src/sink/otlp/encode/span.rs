@@ -310,9 +310,24 @@ fn own(list: &mut Attributes, capture: &Capture) {
     }
     list.bool(names::COMPLETE, transaction.complete());
     marks(list, transaction);
+    tags(list, capture);
     ttfb(list, transaction);
     if let Some(lasting) = transaction.lasting {
         list.int(names::PROGRESS_REPORTS, lasting.reports);
+    }
+}
+
+/// One attribute for each key; they are sorted. A key with more than one value has a list.
+fn tags(list: &mut Attributes, capture: &Capture) {
+    let tags = &capture.process.identity.tags;
+    for same in tags.chunk_by(|a, b| a.key() == b.key()) {
+        let [first, more @ ..] = same else { continue };
+        let name = format!("{}{}", names::TAG, first.key());
+        if more.is_empty() {
+            list.text(&name, first.value());
+        } else {
+            list.texts(&name, same.iter().map(|tag| tag.value().to_owned()));
+        }
     }
 }
 

@@ -1,0 +1,139 @@
+//! The audiences of stacks, and the payload stages that they share.
+
+use super::Parts;
+use super::sinks::{Running, same};
+use crate::config::{Config, HttpCapture, ObjectStore, Stack};
+use crate::pipeline::Audience;
+use crate::redact::{Redactor, RedactorError};
+use crate::rules::{Level, Ruleset};
+use crate::sampling::Sampler;
+use crate::sink::Fanout;
+use crate::sink::payload::{PayloadOptions, PayloadStage};
+use crate::telemetry::Ledger;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// A payload stage, and the store and bounds that it was made of.
+pub(super) type RunningPayloads = Running<(ObjectStore, PayloadOptions), PayloadStage>;
+
+/// Payload stages, one for each store and lowest level that stacks ask for.
+#[derive(Default)]
+pub(super) struct Payloads {
+    pub stages: Vec<RunningPayloads>,
+    /// Place in `stages` by the stack's name.
+    of_stack: BTreeMap<String, usize>,
+}
+
+impl Payloads {
+    /// Starts what the configuration has in effect. What is the same goes on as it was `before`, which must have the
+    /// same telemetry behind it.
+    pub fn start(
+        config: &Config,
+        telemetry: &Fanout,
+        ledger: &Ledger,
+        runtime: &Handle,
+        before: Option<&Payloads>,
+    ) -> anyhow::Result<Payloads> {
+        let mut kinds: Vec<(&ObjectStore, Level)> = Vec::new();
+        let mut of_stack = BTreeMap::new();
+        for (name, stack) in &config.stacks {
+            let Some((store, capture)) = store(config, stack) else {
+                continue;
+            };
+            let kind = (store, capture.object_from_level);
+            let place = kinds.iter().position(|known| *known == kind);
+            of_stack.insert(name.clone(), place.unwrap_or(kinds.len()));
+            if place.is_none() {
+                kinds.push(kind);
+            }
+        }
+        let share = config.limits.memory / 4 / (kinds.len().max(1) as u64);
+        let stages = kinds.into_iter().map(|(store, from_level)| {
+            let options = PayloadOptions {
+                from_level,
+                max_queued_bytes: usize::try_from(share)?,
+                ..PayloadOptions::default()
+            };
+            let made_of = (store.clone(), options);
+            if let Some(part) = same(before.map(|b| &*b.stages), &made_of) {
+                return Ok(Running { made_of, part });
+            }
+            let telemetry = telemetry.clone();
+            let next =
+                Arc::new(move |capture, link, ticket| telemetry.deliver(capture, link, ticket));
+            let stage = PayloadStage::start(store, options, ledger.clone(), runtime, next)?;
+            let part = Arc::new(stage);
+            Ok(Running { made_of, part })
+        });
+        Ok(Payloads {
+            stages: stages.collect::<anyhow::Result<_>>()?,
+            of_stack,
+        })
+    }
+
+    /// The stage of a stack; None: its payloads go nowhere.
+    fn of(&self, stack: &str) -> Option<&Arc<PayloadStage>> {
+        let running = self.stages.get(*self.of_stack.get(stack)?)?;
+        Some(&running.part)
+    }
+}
+
+/// The store that the payloads of a stack go to, where one is in effect.
+pub(super) fn store<'a>(
+    config: &'a Config,
+    stack: &'a Stack,
+) -> Option<(&'a ObjectStore, &'a HttpCapture)> {
+    let capture = stack.http_capture.as_ref()?;
+    let id = capture.object_store.as_ref()?;
+    let store = config.object_stores.iter().find(|store| store.id == *id)?;
+    Some((store, capture))
+}
+
+/// Spans, log records and payloads of a stack.
+pub(super) fn telemetry(
+    config: &Config,
+    (name, stack): (&str, &Stack),
+    parts: &Parts<'_>,
+) -> anyhow::Result<Audience> {
+    let settings = stack.http_capture.clone().unwrap_or_default();
+    Ok(Audience {
+        rules: Ruleset::compile(settings.level, &settings.rules, &config.macros)?,
+        // `report_usage` asks for a summary of everything.
+        least: match stack.report_usage {
+            true => Level::Summary,
+            false => Level::None,
+        },
+        sampler: Sampler::new(&settings, &config.macros)?,
+        redactor: redactor(&settings, parts.ledger)?,
+        payloads: parts.payloads.of(name).cloned(),
+        sinks: parts.sinks.telemetry_of(name).clone(),
+    })
+}
+
+/// Lines of a stack, where it has any. They are not sampled.
+pub(super) fn access(
+    config: &Config,
+    (name, stack): (&str, &Stack),
+    parts: &Parts<'_>,
+) -> anyhow::Result<Option<Audience>> {
+    let (Some(sinks), Some(access)) = (parts.sinks.access.get(name), &stack.access_logs) else {
+        return Ok(None);
+    };
+    let settings = stack.http_capture.clone().unwrap_or_default();
+    Ok(Some(Audience {
+        rules: Ruleset::compile(access.mode, &access.rules, &config.macros)?,
+        least: Level::None,
+        sampler: Sampler::new(&HttpCapture::default(), &[])?,
+        redactor: redactor(&settings, parts.ledger)?,
+        payloads: None,
+        sinks: sinks.clone(),
+    }))
+}
+
+/// What matchers of content touch is known when a sink asks for content: it is counted then.
+fn redactor(settings: &HttpCapture, ledger: &Ledger) -> Result<Redactor, RedactorError> {
+    let ledger = ledger.clone();
+    let report = move |matcher: &str, count| ledger.redacted(matcher, count);
+    Ok(Redactor::new(settings)?.reporting(Arc::new(report)))
+}
