@@ -11,7 +11,7 @@ mod stacks;
 
 pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
-pub use stacks::{Choice, Plugins, Stacks};
+pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
