@@ -488,6 +488,7 @@ impl Audience {
         for (matcher, count) in hits.iter() {
             ledger.redacted(matcher, count);
         }
+        ledger.bodies_left_out(redacted.bodies.left_out);
         let capture = Arc::new(redacted);
         match &self.payloads {
             Some(stage) => stage.offer(capture, ticket),

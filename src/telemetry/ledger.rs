@@ -193,6 +193,22 @@ pub struct SampledLeftOut {
     pub rate_limited: u64,
 }
 
+/// Bodies, and messages of one side of a WebSocket, that level full keeps for an output. One that goes to two outputs
+/// counts for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Bodies {
+    pub left_out: BodiesLeftOut,
+}
+
+/// Those of which some or all was left out, by why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BodiesLeftOut {
+    /// All of it: its media type is not among `bodies.content_types`.
+    pub content_type: u64,
+    /// What is behind `bodies.max_bytes`, or `max_bytes` of the rule.
+    pub max_bytes: u64,
+}
+
 /// Plaintext bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
@@ -228,6 +244,7 @@ pub struct Snapshot {
     pub connections: Connections,
     pub payloads: Payloads,
     pub sampling: Sampled,
+    pub bodies: Bodies,
     pub bytes: Bytes,
     pub capture: Capture,
     pub redacted: RedactedValues,
@@ -461,6 +478,15 @@ impl Ledger {
             Outcome::LeftOut(LeftOut::RateLimited) => &mut sampled.left_out.rate_limited,
             Outcome::LeftOut(_) => &mut sampled.left_out.sampled_out,
         } += 1;
+    }
+
+    /// Some of the bodies that an output gets were left out.
+    pub fn bodies_left_out(&self, left_out: BodiesLeftOut) {
+        if left_out != BodiesLeftOut::default() {
+            let counts = &mut self.lock().bodies.left_out;
+            counts.content_type += left_out.content_type;
+            counts.max_bytes += left_out.max_bytes;
+        }
     }
 
     /// `count` values were redacted by the matcher `name`.
