@@ -3,7 +3,7 @@
 use super::routes::{Plugin, Route};
 use super::shown;
 use crate::config::Macro;
-use crate::rules::expr::{Cause, Facts, Step};
+use crate::rules::expr::{Facts, Part, Step};
 use crate::rules::{Rule, Verdict};
 use std::fmt::Write as _;
 
@@ -46,17 +46,13 @@ fn explain(verdict: &Verdict<'_>, macros: &[Macro], facts: &dyn Facts, out: &mut
         explain_step(&step, rule, macros, out);
     }
     if verdict.decides {
-        let part = part(macros, rule, &rule.program.cause(facts));
+        let part = text(macros, rule, &rule.program.cause(facts));
         let _always = writeln!(out, "  decided by: {}", shown(&part));
     }
 }
 
 fn explain_step(step: &Step, rule: &Rule, macros: &[Macro], out: &mut String) {
-    let cause = Cause {
-        span: step.span,
-        source: step.source.clone(),
-    };
-    let part = part(macros, rule, &cause);
+    let part = text(macros, rule, &step.part);
     let indent = "  ".repeat(step.depth + 2);
     let outcome = step.outcome.describe();
     let _always = write!(out, "{indent}{outcome:8} {}", shown(&part));
@@ -68,14 +64,14 @@ fn explain_step(step: &Step, rule: &Rule, macros: &[Macro], out: &mut String) {
 }
 
 /// The text of a part of a rule, in one line; with the macro that it stands in.
-fn part(macros: &[Macro], rule: &Rule, cause: &Cause) -> String {
+fn text(macros: &[Macro], rule: &Rule, part: &Part) -> String {
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match &cause.source {
-        None => one_line(cause.span.of(&rule.text)),
+    match &part.source {
+        None => one_line(part.span.of(&rule.text)),
         Some(name) => {
             let found = macros.iter().find(|m| m.name == **name);
             let text = found.map_or("", |m| m.expr.as_str());
-            format!("{} (in `{name}`)", one_line(cause.span.of(text)))
+            format!("{} (in `{name}`)", one_line(part.span.of(text)))
         }
     }
 }
