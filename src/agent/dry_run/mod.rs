@@ -249,3 +249,80 @@ impl Measure {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load};
+    use crate::redact::sample::{policy, redact, transaction};
+    use crate::telemetry::Ledger;
+
+    const TWO_STACKS: &str = "\
+version: 2
+services:
+  event_stores: [{ type: otel, endpoint: 'http://localhost:4317' }]
+  object_stores: [{ type: disk, path: /p }]
+stacks:
+  general:
+    plugins: [{ type: http_capture, config: { level: headers, object_store: { from_level: full } } }]
+  bank:
+    plugins:
+      - { type: http_capture, config: { level: summary } }
+      - { type: access_logs, config: { mode: summary } }
+tap:
+  http: { stack: general }
+  endpoints: [{ domain: '*.bank.example', http: { stack: bank } }]
+";
+
+    #[test]
+    fn each_stack_is_measured_by_what_it_asks_for() {
+        let config = match load(TWO_STACKS, "c.yaml", &Environment::default()) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => panic!("{problems:?}"),
+        };
+        let dry_run = DryRun::start().expect("a thread");
+        let ledger = Ledger::new();
+        let sinks = dry_run.sinks(&config);
+        let bank_lines = &sinks.access["bank"];
+        let deliver = |fanouts: &[&Fanout], level| {
+            let ticket = ledger.transaction_seen().shared();
+            for fanout in fanouts {
+                let (capture, _) = redact(&policy(), transaction("/", &[], &[]), level);
+                fanout.deliver(Arc::new(capture), None, ticket.clone());
+            }
+            ticket.taken();
+        };
+        for _ in 0..3 {
+            deliver(&[sinks.telemetry_of("general")], Level::Headers);
+        }
+        for _ in 0..2 {
+            deliver(&[sinks.telemetry_of("bank"), bank_lines], Level::Summary);
+        }
+        assert!(!sinks.access.contains_key("general"));
+        drop(sinks);
+        let measured = dry_run.finish().expect("numbers");
+        let counts: Vec<_> = measured
+            .table
+            .iter()
+            .map(|((stack, level), row)| {
+                let sums = [row.spans, row.logs, row.lines, row.payloads];
+                assert!(sums.iter().all(|sum| (sum.count > 0) == (sum.bytes > 0)));
+                (
+                    &**stack,
+                    *level,
+                    row.transactions,
+                    sums.map(|sum| sum.count),
+                )
+            })
+            .collect();
+        assert_eq!(
+            counts,
+            [
+                ("bank", Level::Summary, 2, [2, 2, 0, 2]),
+                ("bank (access_logs)", Level::Summary, 2, [0, 0, 2, 0]),
+                ("general", Level::Headers, 3, [3, 3, 0, 0]),
+            ]
+        );
+        assert_eq!(ledger.snapshot().transactions.exported, 5);
+    }
+}
