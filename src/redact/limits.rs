@@ -14,7 +14,7 @@ pub(super) struct Limits {
     by_rule: Vec<(Box<str>, usize)>,
     /// Bytes of each body.
     max_bytes: usize,
-    /// Media types; empty: all.
+    /// Media types, which know no case; empty: all.
     types: Vec<Regex>,
 }
 
@@ -23,15 +23,10 @@ impl Limits {
         let own = |(name, limits): (&String, &crate::config::RuleLimits)| {
             Some((name.as_str().into(), limits.max_bytes?))
         };
-        let types: Vec<String> = capture
-            .body_content_types
-            .iter()
-            .map(|glob| glob.to_ascii_lowercase())
-            .collect();
         Ok(Limits {
             by_rule: capture.by_rule.iter().filter_map(own).collect(),
             max_bytes: capture.body_max_bytes,
-            types: globs("bodies.content_types", &types)?,
+            types: globs("bodies.content_types", &capture.body_content_types)?,
         })
     }
 
@@ -44,12 +39,12 @@ impl Limits {
 
     /// A body without a media type, as messages of a WebSocket have none, is of no type that was asked for.
     fn wants(&self, content_type: Option<&str>) -> bool {
-        let essence = content_type
-            .and_then(|value| value.split(';').next())
-            .map(|value| value.trim().to_ascii_lowercase());
-        self.types.is_empty()
-            || essence
-                .is_some_and(|essence| self.types.iter().any(|t| t.is_match(essence.as_bytes())))
+        let essence = content_type.and_then(|value| value.split(';').next());
+        let is_asked_for = |essence: &str| {
+            let essence = essence.trim().as_bytes();
+            self.types.iter().any(|glob| glob.is_match(essence))
+        };
+        self.types.is_empty() || essence.is_some_and(is_asked_for)
     }
 }
 
