@@ -7,76 +7,68 @@ use serde_json::{Map, Value};
 use std::net::SocketAddr;
 
 impl Maker {
-    /// A payload document. What it lacks is missing.
+    /// What the document lacks is missing.
     pub(super) fn document(&mut self, object: &Map<String, Value>) {
-        let text = |value: Option<&Value>| {
-            value
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-        };
-        if let Some(request) = object.get("request").and_then(Value::as_object) {
-            let field = |key: &str| text(request.get(key));
-            self.path = field("path").unwrap_or_default();
-            self.query = field("query");
-            self.authority = field("authority");
-            self.version = field("protocol_version").and_then(|version| protocol(&version));
-            if field("scheme").as_deref() == Some("https") {
-                self.tls();
-            }
-            let made = self.request();
-            made.method = field("method").unwrap_or_default().into_bytes();
-            made.headers = list(request, "header_list");
-            made.trailers = list(request, "trailer_list");
-            made.body.push_missing(
-                request
-                    .get("body_size")
-                    .and_then(Value::as_u64)
-                    .unwrap_or(0),
-            );
+        let part = |key: &str| object.get(key).and_then(Value::as_object);
+        let number = |key: &str| object.get(key).and_then(Value::as_u64);
+        if let Some(request) = part("request") {
+            self.request_of(request);
         }
-        if let Some(response) = object.get("response").and_then(Value::as_object) {
-            let status = response.get("status").and_then(Value::as_u64);
-            let made = self.response();
-            made.status = status
-                .and_then(|status| u16::try_from(status).ok())
-                .unwrap_or(0);
-            made.headers = list(response, "header_list");
-            made.trailers = list(response, "trailer_list");
-            made.body.push_missing(
-                response
-                    .get("body_size")
-                    .and_then(Value::as_u64)
-                    .unwrap_or(0),
-            );
+        if let Some(response) = part("response") {
+            self.response_of(response);
         }
-        self.duration = object
-            .get("duration_ns")
-            .and_then(Value::as_u64)
-            .unwrap_or(0);
-        self.ttfb = object.get("response_start_ns").and_then(Value::as_u64);
-        if let Some(metadata) = object.get("metadata").and_then(Value::as_object) {
-            let pid = metadata
-                .get("process_id")
-                .and_then(scalar)
-                .and_then(|pid| pid.parse().ok());
-            self.process.pid = pid.unwrap_or(0);
-            self.process.exe = text(metadata.get("process_exe"));
-            self.process.container_id = text(metadata.get("container_id"));
-            if let Some(name) = text(metadata.get("container_name")) {
-                self.process.container().name = Some(name);
-            }
-            if let Some(image) = text(metadata.get("container_image")) {
-                self.process.container().image = Some(image);
-            }
-            if let Some(name) = text(metadata.get("pod_name")) {
-                self.process.pod().name = name;
-                self.process.pod().namespace =
-                    text(metadata.get("pod_namespace")).unwrap_or_default();
-            }
+        self.duration = number("duration_ns").unwrap_or(0);
+        self.ttfb = number("response_start_ns");
+        if let Some(metadata) = part("metadata") {
+            self.process_of(metadata);
         }
-        if let Some(connection) = object.get("connection").and_then(Value::as_object) {
+        if let Some(connection) = part("connection") {
             self.connection(connection);
+        }
+    }
+
+    fn request_of(&mut self, request: &Map<String, Value>) {
+        self.path = text(request, "path").unwrap_or_default();
+        self.query = text(request, "query");
+        self.authority = text(request, "authority");
+        let version = text(request, "protocol_version");
+        self.version = version.and_then(|version| protocol(&version));
+        if text(request, "scheme").as_deref() == Some("https") {
+            self.tls();
+        }
+        let made = self.request();
+        made.method = text(request, "method").unwrap_or_default().into_bytes();
+        made.headers = list(request, "header_list");
+        made.trailers = list(request, "trailer_list");
+        made.body.push_missing(body_size(request));
+    }
+
+    fn response_of(&mut self, response: &Map<String, Value>) {
+        let status = response.get("status").and_then(Value::as_u64);
+        let made = self.response();
+        made.status = status
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(0);
+        made.headers = list(response, "header_list");
+        made.trailers = list(response, "trailer_list");
+        made.body.push_missing(body_size(response));
+    }
+
+    fn process_of(&mut self, metadata: &Map<String, Value>) {
+        let process = &mut self.process;
+        let pid = metadata.get("process_id").and_then(scalar);
+        process.pid = pid.and_then(|pid| pid.parse().ok()).unwrap_or(0);
+        process.exe = text(metadata, "process_exe");
+        process.container_id = text(metadata, "container_id");
+        if let Some(name) = text(metadata, "container_name") {
+            process.container().name = Some(name);
+        }
+        if let Some(image) = text(metadata, "container_image") {
+            process.container().image = Some(image);
+        }
+        if let Some(name) = text(metadata, "pod_name") {
+            process.pod().name = name;
+            process.pod().namespace = text(metadata, "pod_namespace").unwrap_or_default();
         }
     }
 
@@ -100,14 +92,21 @@ impl Maker {
             let version = tls.get("version").and_then(Value::as_str);
             let made = self.tls();
             made.version = version.and_then(tls_version);
-            made.sni = tls
-                .get("sni")
-                .and_then(Value::as_str)
-                .filter(|sni| !sni.is_empty())
-                .map(str::to_owned);
+            made.sni = text(tls, "sni");
             made.alpn_offered = tls.get("alpn_offered").and_then(texts).unwrap_or_default();
         }
     }
+}
+
+/// A text that is not empty.
+fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
+    let text = object.get(key).and_then(Value::as_str);
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn body_size(message: &Map<String, Value>) -> u64 {
+    let size = message.get("body_size").and_then(Value::as_u64);
+    size.unwrap_or(0)
 }
 
 /// Pairs of name and value.

@@ -40,6 +40,7 @@ impl Maker {
         Ok(())
     }
 
+    /// One arm for each field, so that none can be forgotten.
     fn set(&mut self, field: &Field, value: &Value) -> Result<(), DescribedError> {
         let name = field.name();
         let wrong = |wanted| Wrong {

@@ -102,6 +102,35 @@ impl Who {
     fn pod(&mut self) -> &mut Pod {
         self.container().pod.get_or_insert_default()
     }
+
+    fn finish(self) -> Process {
+        let exe = self.exe.as_deref();
+        let base = exe.and_then(|exe| exe.rsplit('/').next());
+        let base = base.unwrap_or_default().to_owned();
+        Process {
+            pid: self.pid,
+            parent_pid: None,
+            name: self.name.unwrap_or(base),
+            exe: self.exe,
+            uid: self.uid,
+            owner: self.owner,
+            started: None,
+            netns: None,
+            container_id: self.container_id,
+            identity: Identity {
+                lookup: match self.container {
+                    Some(_) => Lookup::Known,
+                    None => Lookup::None,
+                },
+                container: self.container.map(Arc::new),
+                env: Variables::new(self.env),
+                tags: self.tags,
+                ..Identity::default()
+            },
+            is_agent: false,
+            resource: Vec::new(),
+        }
+    }
 }
 
 impl Maker {
@@ -118,40 +147,8 @@ impl Maker {
     }
 
     fn finish(mut self) -> Described {
-        if !self.grpc.0.is_empty() || !self.grpc.1.is_empty() {
-            self.version.get_or_insert(Protocol::Http2);
-            self.path = format!("/{}/{}", self.grpc.0, self.grpc.1);
-            let headers = &mut self.request().headers;
-            if headers.get(b"content-type").is_none() {
-                headers.push(b"content-type", b"application/grpc");
-            }
-        }
-        let target = self.target();
-        let host = self.host.take().or_else(|| self.authority.take());
-        if let Some(request) = &mut self.request {
-            request.target = target.into_bytes();
-            if let Some(host) = host.filter(|_| request.headers.get(b"host").is_none()) {
-                request.headers.push(b"host", host.as_bytes());
-            }
-            if !self.cookies.is_empty() {
-                request
-                    .headers
-                    .push(b"cookie", self.cookies.join("; ").as_bytes());
-            }
-        }
-        let given = self.context.0.map(|trace_id| TraceContext {
-            trace_id,
-            span_id: [1; 8],
-            flags: u8::from(self.context.1),
-            tracestate: String::new(),
-            source: TraceContextSource::W3c,
-        });
-        let in_headers = || {
-            self.request
-                .as_ref()
-                .and_then(|request| TraceContext::from_headers(&request.headers))
-        };
-        let context = given.or_else(in_headers);
+        self.finish_request();
+        let context = self.trace_context();
         let at = |ns: u64| KernelTime(1 + ns);
         let timing = Timing {
             start: at(0),
@@ -159,22 +156,12 @@ impl Maker {
             response_start: self.response.as_ref().and(self.ttfb).map(at),
             end: at(self.duration),
         };
-        let Who {
-            exe,
-            name,
-            pid,
-            uid,
-            owner,
-            container_id,
-            container,
-            env,
-            tags,
-        } = self.process;
+        let process = self.process.finish();
         let transaction = Transaction {
             role: self.role.unwrap_or(Role::Client),
             protocol: self.version.unwrap_or(Protocol::Http11),
-            pid,
-            tid: pid,
+            pid: process.pid,
+            tid: process.pid,
             connection: ConnectionInfo {
                 conn: None,
                 tls: self.tls.as_ref().map(|_| TlsId(1)),
@@ -193,38 +180,46 @@ impl Maker {
             grpc: None,
             lasting: None,
         };
-        let base = exe
-            .as_deref()
-            .and_then(|exe| exe.rsplit('/').next())
-            .unwrap_or_default()
-            .to_owned();
-        let process = Process {
-            pid,
-            parent_pid: None,
-            name: name.unwrap_or(base),
-            exe,
-            uid,
-            owner,
-            started: None,
-            netns: None,
-            container_id,
-            identity: Identity {
-                lookup: match container {
-                    Some(_) => Lookup::Known,
-                    None => Lookup::None,
-                },
-                container: container.map(Arc::new),
-                env: Variables::new(env),
-                tags,
-                ..Identity::default()
-            },
-            is_agent: false,
-            resource: Vec::new(),
-        };
         Described {
             transaction,
             process,
         }
+    }
+
+    /// Puts together what a request says in one piece.
+    fn finish_request(&mut self) {
+        if !self.grpc.0.is_empty() || !self.grpc.1.is_empty() {
+            self.version.get_or_insert(Protocol::Http2);
+            self.path = format!("/{}/{}", self.grpc.0, self.grpc.1);
+            let headers = &mut self.request().headers;
+            if headers.get(b"content-type").is_none() {
+                headers.push(b"content-type", b"application/grpc");
+            }
+        }
+        let target = self.target();
+        let host = self.host.take().or_else(|| self.authority.take());
+        if let Some(request) = &mut self.request {
+            request.target = target.into_bytes();
+            if let Some(host) = host.filter(|_| request.headers.get(b"host").is_none()) {
+                request.headers.push(b"host", host.as_bytes());
+            }
+            if !self.cookies.is_empty() {
+                let cookies = self.cookies.join("; ");
+                request.headers.push(b"cookie", cookies.as_bytes());
+            }
+        }
+    }
+
+    fn trace_context(&self) -> Option<TraceContext> {
+        let (given, sampled) = self.context;
+        let given = given.map(|trace_id| TraceContext {
+            trace_id,
+            span_id: [1; 8],
+            flags: u8::from(sampled),
+            tracestate: String::new(),
+            source: TraceContextSource::W3c,
+        });
+        given.or_else(|| TraceContext::from_headers(&self.request.as_ref()?.headers))
     }
 
     fn target(&self) -> String {
