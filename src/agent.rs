@@ -208,13 +208,14 @@ impl Agent {
                 }
             }
         });
+        let measured = self.dry_run.map(DryRun::finish).transpose()?;
         match serde_json::to_string(&self.ledger.snapshot()) {
             Ok(ledger) => tracing::info!(%ledger, "stopped"),
             Err(error) => tracing::error!(%error, "stopped; the ledger cannot be shown"),
         }
         self.own.stop();
-        match self.dry_run {
-            Some(dry_run) => dry_run.report(&self.ledger.snapshot()),
+        match measured {
+            Some(measured) => measured.report(&self.ledger.snapshot()),
             None => Ok(()),
         }
     }

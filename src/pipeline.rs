@@ -11,7 +11,7 @@ mod stacks;
 
 pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
-pub use stacks::{Choice, Plugins, Stacks};
+pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
@@ -488,6 +488,7 @@ impl Audience {
         for (matcher, count) in hits.iter() {
             ledger.redacted(matcher, count);
         }
+        ledger.bodies_left_out(redacted.bodies.left_out);
         let capture = Arc::new(redacted);
         match &self.payloads {
             Some(stage) => stage.offer(capture, ticket),

@@ -53,6 +53,7 @@ fn explain_names_the_rule_and_the_part_that_decided() {
     assert_eq!(
         text(&output.stdout),
         "\
+stack `s`
 http_capture: level full, by `errors`
   `health` is false
     false    http.req.path == \"/healthz\"   -- http.req.path is \"/a\"
@@ -156,6 +157,93 @@ fn test_checks_what_is_expected_beside_the_configuration() {
             "{wrong}: {}",
             text(&output.stderr)
         );
+    }
+}
+
+/// Stacks of domains, of a pod's label, and none.
+const STACKS: &str = "\
+version: 2
+services: { event_stores: [{ type: stdout }], object_stores: [{ type: disk, path: /p }] }
+stacks:
+  general: { plugins: [{ type: http_capture, config: { level: summary } }] }
+  bank:
+    plugins:
+      - type: http_capture
+        config:
+          level: summary
+          rules: [{ name: inside, expr: 'direction == \"egress-internal\"', level: full }]
+      - { type: access_logs, config: { mode: details } }
+  pods: { plugins: [{ type: http_capture, config: { level: headers } }] }
+tap:
+  http: { stack: general }
+  private_ranges: [100.64.0.0/10]
+  endpoints:
+    - { domain: '*.bank.example', http: { stack: bank } }
+    - { domain: off.bank.example, http: { stack: none } }
+";
+
+#[test]
+fn explain_goes_through_the_stack_that_the_domain_or_the_pod_chooses() {
+    let folder = folder(&[("c.yaml", STACKS)]);
+    for (transaction, said) in [
+        (
+            r#"{"http.req.host": "a.example"}"#,
+            "stack `general`\nhttp_capture: level summary, by default: no rule applies\n",
+        ),
+        (
+            r#"{"http.req.host": "API.bank.example:8443", "direction": "egress", "dst.ip": "100.64.0.9"}"#,
+            "stack `bank`\nhttp_capture: level full, by `inside`\n",
+        ),
+        (
+            r#"{"tls.sni": "api.bank.example", "direction": "egress", "dst.ip": "192.0.2.1"}"#,
+            "stack `bank`\nhttp_capture: level summary, by default",
+        ),
+        (
+            r#"{"http.req.host": "off.bank.example"}"#,
+            "no stack: nothing of it is captured\n",
+        ),
+        (
+            r#"{"http.req.host": "api.bank.example", "src.pod.labels.tap.qpoint.io/stack": "pods"}"#,
+            "stack `pods`\nhttp_capture: level headers",
+        ),
+    ] {
+        std::fs::write(folder.path().join("t.json"), transaction).expect("written");
+        let output = run(folder.path(), &["rules", "explain", "c.yaml", "t.json"]);
+        let shown = text(&output.stdout);
+        assert!(
+            output.status.success() && shown.starts_with(said),
+            "{transaction}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn test_expects_of_the_stack_that_the_domain_chooses() {
+    let met = "\
+- { name: the rest, transaction: { http.req.host: a.example }, stack: general, level: summary }
+- { name: bank, transaction: { http.req.host: a.bank.example }, stack: bank, mode: details }
+- { name: off, transaction: { http.req.host: off.bank.example }, stack: none, level: none, rule: '', mode: none }
+";
+    let folder = folder(&[("c.yaml", STACKS), ("c.tests.yaml", met)]);
+    let output = run(folder.path(), &["rules", "test", "c.yaml"]);
+    assert!(output.status.success(), "{output:?}");
+
+    let missed = "\
+- { name: other, transaction: { http.req.host: a.bank.example }, stack: general }
+- { name: off, transaction: { http.req.host: off.bank.example }, level: summary }
+- { name: no lines, transaction: { http.req.host: a.example }, mode: none }
+";
+    std::fs::write(folder.path().join("c.tests.yaml"), missed).expect("written");
+    let output = run(folder.path(), &["rules", "test", "c.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    for line in [
+        "FAILED  other: it goes through stack `bank`, not `general`",
+        "FAILED  off: level none, not summary",
+        "FAILED  no lines: the stack has no access_logs",
+        "0 of 3 expectations met",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
 }
 

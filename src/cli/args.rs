@@ -89,7 +89,7 @@ pub enum RulesCommand {
     Fields,
 }
 
-/// Says which rule decides the level of a transaction, and which part of it
+/// Says which stack a transaction goes through, which rule decides its level, and which part of it
 ///
 /// The transaction is a payload document as an object store has it, or a JSON object whose keys are fields of rules:
 /// {"http.req.method": "GET", "http.res.status": 500, "http.duration": "2s"}.
@@ -110,8 +110,9 @@ pub struct ExplainArgs {
 /// Checks the outcomes that are expected of a configuration's rules
 ///
 /// They stand beside the configuration: for plainspan.yaml in plainspan.tests.yaml, a list of
-/// {name, transaction, level, rule, mode}. `transaction` is an object as in `rules explain`, or the name of a file with
-/// one; `level` and `rule` are expected of http_capture, `mode` of access_logs. Exit code 1 when one is not met.
+/// {name, transaction, stack, level, rule, mode}. `transaction` is an object as in `rules explain`, or the name of a file
+/// with one; `stack` is the one that it goes through; `level` and `rule` are expected of http_capture, `mode` of
+/// access_logs. Exit code 1 when one is not met.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  plainspan rules test plainspan.yaml")]
 pub struct RulesTestArgs {

@@ -121,6 +121,11 @@ impl Fields {
         self.get(key)?.value.section()
     }
 
+    /// The texts of a list.
+    pub fn texts<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.list(key).iter().filter_map(|s| s.value.text())
+    }
+
     /// The sections of a list.
     pub fn sections(&self, key: &str) -> impl Iterator<Item = &Fields> {
         self.list(key).iter().filter_map(|s| s.value.section())

@@ -8,7 +8,7 @@ use crate::transaction::Transaction;
 use std::collections::HashMap;
 
 /// What makes a pod or an entry name no stack at all.
-const NO_STACK: &str = "none";
+pub const NO_STACK: &str = "none";
 
 /// The stacks beside the general one.
 #[derive(Default)]

@@ -11,6 +11,7 @@ use super::hits::Hits;
 use super::matchers::{Dropped, Masked};
 use super::names::UNREADABLE;
 use super::{Capture, Message};
+use crate::telemetry::ledger::BodiesLeftOut;
 use crate::transaction::content::{self, Decoded, Stop};
 use crate::transaction::grpc::Kind;
 use crate::transaction::{Body, Headers};
@@ -25,6 +26,8 @@ pub struct BodyPolicy {
     pub max_bytes: usize,
     /// The bytes as sent are kept beside what they decode to, where nothing in them had to be hidden.
     pub as_sent: bool,
+    /// Those of which the limits left some or all out.
+    pub left_out: BodiesLeftOut,
     pub(super) places: Option<Arc<Places>>,
     /// The parts of a transaction whose values were counted; sinks ask more than once.
     pub(super) counted: Arc<AtomicU8>,
@@ -37,6 +40,7 @@ impl BodyPolicy {
         BodyPolicy {
             max_bytes,
             as_sent,
+            left_out: BodiesLeftOut::default(),
             places: None,
             counted: Arc::default(),
         }

@@ -43,6 +43,7 @@ use crate::config::{HashKeySource, HttpCapture, RedactMode, RedactPlace};
 use crate::enrich::Process;
 use crate::rules::{Decision, Level};
 use crate::sampling::{Sampling, tracestate};
+use crate::telemetry::ledger::BodiesLeftOut;
 use crate::transaction::{Progress, TraceContext, Transaction};
 use head::Places;
 use matchers::BodyRules;
@@ -156,8 +157,10 @@ impl Redactor {
         self.places.heads(&mut transaction, &mut hits);
         let facts = Facts::read(&transaction);
         self.cut(&mut transaction, about.decision.level);
-        self.limit_bodies(&mut transaction, &facts, &about.decision);
-        (Redacted(self.capture(transaction, facts, about)), hits)
+        let left_out = self.limit_bodies(&mut transaction, &facts, &about.decision);
+        let mut capture = self.capture(transaction, facts, about);
+        capture.bodies.left_out = left_out;
+        (Redacted(capture), hits)
     }
 
     /// Masks the secrets of `raw`, and removes all header fields: a report is of level summary, whatever the
@@ -182,6 +185,7 @@ impl Redactor {
         let bodies = BodyPolicy {
             max_bytes: self.limits.max_bytes(&about.decision),
             as_sent: self.as_sent,
+            left_out: BodiesLeftOut::default(),
             places: Some(self.places.clone()),
             counted: Arc::default(),
         };

@@ -32,6 +32,11 @@ pub struct Verdict<'a> {
 }
 
 impl Rule {
+    /// What the rule at place `index` (from 0) of its list is called: limits of its own are found by it.
+    pub fn called(index: usize, name: Option<&str>) -> String {
+        name.map_or_else(|| format!("rule {}", index + 1), str::to_owned)
+    }
+
     /// Compiles the rule at place `index` (from 0) of its list.
     ///
     /// # Errors
@@ -45,7 +50,7 @@ impl Rule {
     ) -> Result<Rule, Vec<Fault>> {
         let (program, _) = Program::compile(text, macros)?;
         Ok(Rule {
-            name: name.map_or_else(|| format!("rule {}", index + 1).into(), Arc::from),
+            name: Rule::called(index, name).into(),
             text: text.into(),
             level,
             program,
@@ -85,18 +90,12 @@ impl Ruleset {
                 })?;
         }
         let compiled = rules.iter().enumerate().map(|(index, rule)| {
-            Rule::new(index, rule.name.as_deref(), &rule.expr, rule.level, &known).map_err(
-                |faults| RulesError {
-                    rule: rule
-                        .name
-                        .clone()
-                        .unwrap_or_else(|| format!("rule {}", index + 1)),
-                    reason: faults
-                        .iter()
-                        .map(|fault| fault.render(&rule.expr))
-                        .collect(),
-                },
-            )
+            let name = rule.name.as_deref();
+            let unusable = |faults: Vec<Fault>| RulesError {
+                rule: Rule::called(index, name),
+                reason: faults.iter().map(|f| f.render(&rule.expr)).collect(),
+            };
+            Rule::new(index, name, &rule.expr, rule.level, &known).map_err(unusable)
         });
         Ok(Ruleset::new(default, compiled.collect::<Result<_, _>>()?))
     }

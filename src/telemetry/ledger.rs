@@ -4,10 +4,13 @@
 //! A [`Ticket`] stands for one transaction between "seen" and its end: a ticket that is dropped counts as
 //! `lost.shutdown`, so nothing can vanish by forgetting it.
 
+use super::ticket::{Book, End};
 use crate::sampling::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use super::ticket::{SharedTicket, Ticket};
 
 /// Why a transaction was left out on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -193,6 +196,22 @@ pub struct SampledLeftOut {
     pub rate_limited: u64,
 }
 
+/// Bodies, and messages of one side of a WebSocket, that level full keeps for an output. One that goes to two outputs
+/// counts for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Bodies {
+    pub left_out: BodiesLeftOut,
+}
+
+/// Those of which some or all was left out, by why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BodiesLeftOut {
+    /// All of it: its media type is not among `bodies.content_types`.
+    pub content_type: u64,
+    /// What is behind `bodies.max_bytes`, or `max_bytes` of the rule.
+    pub max_bytes: u64,
+}
+
 /// Plaintext bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
@@ -228,6 +247,7 @@ pub struct Snapshot {
     pub connections: Connections,
     pub payloads: Payloads,
     pub sampling: Sampled,
+    pub bodies: Bodies,
     pub bytes: Bytes,
     pub capture: Capture,
     pub redacted: RedactedValues,
@@ -306,11 +326,7 @@ impl Ledger {
         page.seen += 1;
         page.in_flight += 1;
         drop(counts);
-        Ticket {
-            ledger: self.clone(),
-            book,
-            settled: false,
-        }
+        Ticket::new(self.clone(), book)
     }
 
     /// Of a transaction that was seen, a header section was larger than is read.
@@ -318,7 +334,7 @@ impl Ledger {
         self.lock().transactions.marked.headers_cut += 1;
     }
 
-    fn settle(&self, book: Book, end: End) {
+    pub(super) fn settle(&self, book: Book, end: End) {
         let mut counts = self.lock();
         let t = book.page(&mut counts);
         t.in_flight -= 1;
@@ -463,6 +479,15 @@ impl Ledger {
         } += 1;
     }
 
+    /// Some of the bodies that an output gets were left out.
+    pub fn bodies_left_out(&self, left_out: BodiesLeftOut) {
+        if left_out != BodiesLeftOut::default() {
+            let counts = &mut self.lock().bodies.left_out;
+            counts.content_type += left_out.content_type;
+            counts.max_bytes += left_out.max_bytes;
+        }
+    }
+
     /// `count` values were redacted by the matcher `name`.
     pub fn redacted(&self, name: &str, count: u64) {
         let mut counts = self.lock();
@@ -483,148 +508,6 @@ fn signal<'a>(counts: &'a mut Snapshot, name: &str) -> &'a mut Signal {
         .signals
         .get_mut(name)
         .expect("inserted above where it was absent")
-}
-
-/// What a ticket stands for.
-#[derive(Debug, Clone, Copy)]
-enum Book {
-    Transactions,
-    Progress,
-}
-
-impl Book {
-    fn page(self, counts: &mut Snapshot) -> &mut Transactions {
-        match self {
-            Book::Transactions => &mut counts.transactions,
-            Book::Progress => &mut counts.progress,
-        }
-    }
-}
-
-enum End {
-    Exported,
-    LeftOut(LeftOut),
-    Lost(Lost),
-}
-
-/// One transaction, or one report of one, in flight. Dropped without an end it counts as `lost.shutdown`.
-#[must_use]
-pub struct Ticket {
-    ledger: Ledger,
-    book: Book,
-    settled: bool,
-}
-
-impl Ticket {
-    /// Left out on purpose.
-    pub fn left_out(mut self, reason: LeftOut) {
-        self.end(End::LeftOut(reason));
-    }
-
-    /// Lost.
-    pub fn lost(mut self, reason: Lost) {
-        self.end(End::Lost(reason));
-    }
-
-    /// Every signal that is on took it.
-    pub fn exported(mut self) {
-        self.end(End::Exported);
-    }
-
-    /// Splits the ticket among the signals that have to take the transaction: it is exported when all of them took it,
-    /// and lost for the first reason given where one did not.
-    pub fn shared(self) -> SharedTicket {
-        SharedTicket {
-            share: Arc::new(Share {
-                ticket: Mutex::new(Some(self)),
-                lost: Mutex::new(None),
-            }),
-            ended: false,
-        }
-    }
-
-    fn end(&mut self, end: End) {
-        self.settled = true;
-        self.ledger.settle(self.book, end);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.ledger.settle(self.book, End::Lost(Lost::Shutdown));
-        }
-    }
-}
-
-/// A ticket held by several signals. The last one to let go settles it. One that is dropped without an end
-/// counts as `lost.shutdown`, as a [`Ticket`] does.
-#[must_use]
-pub struct SharedTicket {
-    share: Arc<Share>,
-    ended: bool,
-}
-
-struct Share {
-    ticket: Mutex<Option<Ticket>>,
-    lost: Mutex<Option<Lost>>,
-}
-
-impl Clone for SharedTicket {
-    fn clone(&self) -> Self {
-        SharedTicket {
-            share: self.share.clone(),
-            ended: false,
-        }
-    }
-}
-
-impl SharedTicket {
-    /// This signal did not take the transaction.
-    pub fn lost(mut self, reason: Lost) {
-        self.end(Some(reason));
-    }
-
-    /// This signal took the transaction.
-    pub fn taken(mut self) {
-        self.end(None);
-    }
-
-    fn end(&mut self, reason: Option<Lost>) {
-        self.ended = true;
-        if let Some(reason) = reason {
-            let mut lost = self
-                .share
-                .lost
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            lost.get_or_insert(reason);
-        }
-    }
-}
-
-impl Drop for SharedTicket {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(Some(Lost::Shutdown));
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let ticket = self
-            .ticket
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let lost = self.lost.get_mut().unwrap_or_else(PoisonError::into_inner);
-        match (ticket, lost.take()) {
-            (Some(ticket), Some(reason)) => ticket.lost(reason),
-            (Some(ticket), None) => ticket.exported(),
-            (None, _) => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,5 +7,6 @@ pub mod ledger;
 pub mod own;
 pub mod prometheus;
 pub mod status;
+mod ticket;
 
 pub use ledger::Ledger;

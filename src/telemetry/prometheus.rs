@@ -7,11 +7,13 @@ use std::fmt::Write;
 /// Every number of the status, as `plainspan_<group>_…`. The leaf of a group of reasons becomes the label `reason`.
 pub fn render(status: &Status) -> String {
     let mut out = String::with_capacity(4096);
+    let mut before = String::new();
     for sample in samples(status) {
         let (kind, name) = (sample.kind(), sample.name());
         // The samples of one name follow one another.
-        if !out.contains(&format!("# TYPE {name} ")) {
+        if name != before {
             writeln!(out, "# TYPE {name} {kind}").expect("a String takes any text");
+            before.clone_from(&name);
         }
         let labels = sample
             .labels

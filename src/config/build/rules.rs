@@ -9,7 +9,7 @@ use crate::config::settings::{Fields, Setting};
 use crate::config::text;
 use crate::config::tree::Mark;
 use crate::rules::expr::{Fault, Program, Span, lint, parse};
-use crate::rules::{Level, Ruleset};
+use crate::rules::{Level, Rule as Compiled, Ruleset};
 use std::collections::BTreeMap;
 
 impl Builder<'_> {
@@ -55,13 +55,8 @@ impl Builder<'_> {
                 continue;
             };
             let name = fields.text("name").filter(|name| !name.is_empty());
-            if fields.text("format") == Some("text") {
-                self.problems.warn(
-                    fields.mark("format"),
-                    "format `text` is not written by this version: payloads are JSON",
-                );
-            }
-            let called = name.map_or_else(|| format!("rule {}", index + 1), quote);
+            self.payload_format(fields);
+            let called = name.map_or_else(|| Compiled::called(index, None), quote);
             if let Some(program) = self.rule(fields.get("expr"), expr) {
                 let gives = fields.choice(level, &LEVELS).unwrap_or(default);
                 if gives < default && program.asks_for_unknown() {
@@ -90,8 +85,7 @@ impl Builder<'_> {
             .enumerate()
             .map(|(index, fields)| {
                 let name = fields.text("name").filter(|name| !name.is_empty());
-                let called = name.map_or_else(|| format!("rule {}", index + 1), str::to_owned);
-                (called, fields)
+                (Compiled::called(index, name), fields)
             })
             .collect();
         let mut limits = BTreeMap::new();
@@ -121,8 +115,7 @@ impl Builder<'_> {
 
     /// `sample`, its expressions checked.
     pub(super) fn sample(&mut self, fields: &Fields) -> Sample {
-        let keep = fields.list("keep");
-        for setting in keep {
+        for setting in fields.list("keep") {
             if let Some(expr) = setting.value.text() {
                 self.rule(Some(setting), expr);
             }
@@ -135,11 +128,7 @@ impl Builder<'_> {
                 .unwrap_or(Ratio::ALL),
             per_endpoint: rate("per_endpoint"),
             per_process: rate("per_process"),
-            keep: keep
-                .iter()
-                .filter_map(|setting| setting.value.text())
-                .map(str::to_owned)
-                .collect(),
+            keep: fields.texts("keep").map(str::to_owned).collect(),
         }
     }
 

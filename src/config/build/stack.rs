@@ -64,16 +64,12 @@ impl Builder<'_> {
 
     fn http_capture(&mut self, config: &Fields, stores: &[ObjectStore]) -> HttpCapture {
         let level = config.choice("level", &LEVELS).unwrap_or(Level::None);
-        if config.text("format") == Some("text") {
-            self.problems.warn(
-                config.mark("format"),
-                "format `text` is not written by this version: payloads are JSON",
-            );
-        }
+        self.payload_format(config);
         let rules = self.rules(config, "level");
         let none = Fields::default();
         let headers = config.section("headers").unwrap_or(&none);
         let redact = config.section("redact").unwrap_or(&none);
+        let bodies = config.section("bodies").unwrap_or(&none);
         let choice = config.section("object_store").unwrap_or(&none);
         let object_store = self.object_store_in_effect(choice, stores);
         if object_store.is_none()
@@ -92,21 +88,29 @@ impl Builder<'_> {
             object_from_level: choice
                 .choice("from_level", &LEVELS)
                 .unwrap_or(Level::Summary),
-            headers_include: texts(headers, "include"),
-            headers_exclude: texts(headers, "exclude"),
+            headers_include: owned(headers, "include"),
+            headers_exclude: owned(headers, "exclude"),
             hash_key: self.hash_key(redact),
             redact: self.redaction(redact),
-            body_max_bytes: config
-                .section("bodies")
-                .and_then(|b| b.size("max_bytes"))
-                .unwrap_or(1 << 20) as usize,
-            body_as_sent: config
-                .section("bodies")
-                .and_then(|b| b.bool("as_sent"))
-                .unwrap_or(false),
-            body_content_types: texts(config.section("bodies").unwrap_or(&none), "content_types"),
+            body_max_bytes: bodies
+                .size("max_bytes")
+                .map_or(HttpCapture::default().body_max_bytes, |bytes| {
+                    usize::try_from(bytes).unwrap_or(usize::MAX)
+                }),
+            body_as_sent: bodies.bool("as_sent").unwrap_or(false),
+            body_content_types: owned(bodies, "content_types"),
             sample: self.sample(config.section("sample").unwrap_or(&none)),
             by_rule: self.by_rule(config),
+        }
+    }
+
+    /// Of the plugin, or of a rule.
+    pub(super) fn payload_format(&mut self, fields: &Fields) {
+        if fields.text("format") == Some("text") {
+            self.problems.warn(
+                fields.mark("format"),
+                "format `text` is not written by this version: payloads are JSON",
+            );
         }
     }
 
@@ -159,11 +163,6 @@ fn full_at(config: &Fields, level: Level) -> Option<Mark> {
     }
 }
 
-fn texts(fields: &Fields, key: &str) -> Vec<String> {
-    fields
-        .list(key)
-        .iter()
-        .filter_map(|s| s.value.text())
-        .map(str::to_owned)
-        .collect()
+fn owned(fields: &Fields, key: &str) -> Vec<String> {
+    fields.texts(key).map(str::to_owned).collect()
 }

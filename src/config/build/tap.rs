@@ -48,7 +48,7 @@ impl Builder<'_> {
             exclude,
             exclude_tls,
             endpoints,
-            private_ranges: PrivateRanges::new(texts(tap, "private_ranges").filter_map(Net::parse)),
+            private_ranges: PrivateRanges::new(tap.texts("private_ranges").filter_map(Net::parse)),
             identity,
             include: filters
                 .sections("include")
@@ -116,7 +116,7 @@ impl Builder<'_> {
     }
 
     fn identity(&mut self, identity: &Fields) -> IdentitySources {
-        let paths = |key: &str| texts(identity, key).map(PathBuf::from).collect();
+        let paths = |key: &str| identity.texts(key).map(PathBuf::from).collect();
         IdentitySources {
             docker: paths("docker"),
             containerd: paths("containerd"),
@@ -218,11 +218,7 @@ impl Builder<'_> {
 
     /// Executables that are left out, and those of which only TLS is.
     fn exclude(&mut self, filters: &Fields) -> (Vec<ExeMatch>, Vec<ExeMatch>) {
-        let groups = filters
-            .list("groups")
-            .iter()
-            .filter_map(|s| s.value.text())
-            .flat_map(groups::members);
+        let groups = filters.texts("groups").flat_map(groups::members);
         let mut all: Vec<ExeMatch> = groups.collect();
         let mut tls = Vec::new();
         for custom in filters.sections("custom") {
@@ -239,7 +235,7 @@ impl Builder<'_> {
     /// What QTap's `only` leaves out of a process. Without its data, or without HTTP, nothing is left to look at; DNS is
     /// never looked at.
     fn facets(&mut self, custom: &Fields) -> Facets {
-        let only: Vec<&str> = texts(custom, "only").collect();
+        let only: Vec<&str> = custom.texts("only").collect();
         if only.is_empty() || only.iter().any(|facet| matches!(*facet, "data" | "http")) {
             return Facets::All;
         }
@@ -306,10 +302,6 @@ enum Facets {
     All,
     Tls,
     None,
-}
-
-fn texts<'a>(fields: &'a Fields, key: &str) -> impl Iterator<Item = &'a str> {
-    fields.list(key).iter().filter_map(|s| s.value.text())
 }
 
 /// The stack that is named; `none` and nothing mean no stack.

@@ -73,7 +73,7 @@ pub enum Literal {
     Text(String),
     Bytes(Vec<u8>),
     Net(Net),
-    /// The pattern, without its delimiters.
+    /// The pattern as RE2 would get it, without its delimiters.
     Regex(String),
 }
 

@@ -3,7 +3,9 @@
 use super::ast::{Comparison, Expr, ExprKind, Literal, Operand, OperandKind};
 use super::fields::{Field, Kind, Known, Lookup, Type, lookup};
 use super::literal::{Measure, Net};
+use super::macros::Macros;
 use super::number::Number;
+use super::operand::{Class, class, elements, fold, is_list, is_text, is_written, misfit, what};
 use super::parser::parse;
 use super::pattern::Pattern;
 use super::program::{Constant, Node, NodeKind, Predicate, Program, Term, Test};
@@ -16,7 +18,7 @@ pub const MAX_TERMS: usize = 20_000;
 /// Macros inside each other at most.
 const MAX_MACROS: usize = 8;
 
-const FUNCTIONS: [(&str, usize, &str); 6] = [
+pub(super) const FUNCTIONS: [(&str, usize, &str); 6] = [
     ("starts_with", 2, "starts_with(text, prefix)"),
     ("ends_with", 2, "ends_with(text, suffix)"),
     ("in_zone", 2, "in_zone(domain, zone)"),
@@ -24,75 +26,6 @@ const FUNCTIONS: [(&str, usize, &str); 6] = [
     ("zone", 1, "zone(domain)"),
     ("exists", 1, "exists(field)"),
 ];
-
-/// Named expressions that others may call.
-#[derive(Debug, Clone, Default)]
-pub struct Macros(Vec<Macro>);
-
-#[derive(Debug, Clone)]
-struct Macro {
-    name: Arc<str>,
-    text: Arc<str>,
-    /// None: it cannot be read.
-    expr: Option<Expr>,
-}
-
-impl Macros {
-    /// Adds a macro. Faults of its text are for [`Macros::check`].
-    ///
-    /// # Errors
-    /// When the name cannot be called, or is taken.
-    pub fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !begins || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err(
-                "a macro's name is letters, digits and `_`, and begins with none of the digits"
-                    .to_owned(),
-            );
-        }
-        if FUNCTIONS.iter().any(|(function, ..)| *function == name) {
-            return Err(format!("`{name}` is the name of a function"));
-        }
-        if parse(&format!("{name}()")).is_err() {
-            return Err(format!("`{name}` is a word of the language"));
-        }
-        if self.get(name).is_some() {
-            return Err(format!("a second macro `{name}`"));
-        }
-        self.0.push(Macro {
-            name: name.into(),
-            text: text.into(),
-            expr: parse(text).ok(),
-        });
-        Ok(())
-    }
-
-    /// All that is wrong with the text of macro `name`.
-    pub fn check(&self, name: &str) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let Some(found) = self.get(name) else {
-            return faults;
-        };
-        match parse(&found.text) {
-            Ok(expr) => {
-                let mut checker = Checker::new(self, &mut faults);
-                checker.inside.push(found.name.clone());
-                checker.node(&expr);
-            }
-            Err(fault) => faults.push(fault),
-        }
-        faults
-    }
-
-    /// The text of a macro.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name).map(|found| &*found.text)
-    }
-
-    fn get(&self, name: &str) -> Option<&Macro> {
-        self.0.iter().find(|m| &*m.name == name)
-    }
-}
 
 impl Program {
     /// Checks and compiles. None: one of the faults is an error, or a macro that it calls has one.
@@ -116,24 +49,14 @@ impl Program {
     }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     macros: &'a Macros,
     faults: &'a mut Vec<Fault>,
     /// Macros that are being taken in, the outermost first.
-    inside: Vec<Arc<str>>,
+    pub inside: Vec<Arc<str>>,
     /// Of the macro whose text is read; None: the expression's own.
     source: Option<Arc<str>>,
     terms: usize,
-}
-
-/// What values of an operand are.
-#[derive(Clone, Copy)]
-enum Class<'a> {
-    Type(Type),
-    /// Text as written, and what it is as an address.
-    Written(&'a str, Option<Net>),
-    Number(Number),
-    Pattern,
 }
 
 /// Looks at both sides of a comparison; false: they do not fit, and that has been said.
@@ -141,7 +64,7 @@ type PairCheck<'c, C> =
     dyn FnMut(&mut C, (&Operand, Class<'_>), (&Operand, Class<'_>)) -> bool + 'c;
 
 impl<'a> Checker<'a> {
-    fn new(macros: &'a Macros, faults: &'a mut Vec<Fault>) -> Self {
+    pub fn new(macros: &'a Macros, faults: &'a mut Vec<Fault>) -> Self {
         Checker {
             macros,
             faults,
@@ -170,7 +93,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn node(&mut self, expr: &Expr) -> Option<Node> {
+    pub fn node(&mut self, expr: &Expr) -> Option<Node> {
         self.count(expr.span)?;
         let kind = match &expr.kind {
             ExprKind::Logic(logic, parts) => {
@@ -526,7 +449,7 @@ impl<'a> Checker<'a> {
         let known = FUNCTIONS
             .iter()
             .map(|(function, ..)| *function)
-            .chain(macros.0.iter().map(|m| &*m.name));
+            .chain(macros.names());
         let fault = Fault::error(span, format!("there is no function and no macro `{name}`"));
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -613,140 +536,4 @@ impl<'a> Checker<'a> {
 enum Called {
     Text(Term),
     Condition(NodeKind),
-}
-
-/// The elements of a list; else the operand itself.
-fn elements<'a>(operand: &'a Operand, term: &'a Term) -> Vec<(&'a Operand, &'a Term)> {
-    match (&operand.kind, term) {
-        (OperandKind::List(operands), Term::List(terms)) => operands.iter().zip(terms).collect(),
-        _ => vec![(operand, term)],
-    }
-}
-
-/// `contains` and `in` look at its elements.
-fn is_list(term: &Term) -> bool {
-    match term {
-        Term::List(_) => true,
-        Term::Field(field) => field.def.kind == Kind::List,
-        _ => false,
-    }
-}
-
-fn is_text(class: Class<'_>) -> bool {
-    matches!(class, Class::Type(Type::Text) | Class::Written(..))
-}
-
-fn class<'a>(operand: &'a Operand, term: &Term) -> Class<'a> {
-    match (term, &operand.kind) {
-        (Term::Field(field), _) => Class::Type(field.def.ty),
-        (Term::Lower(_) | Term::Zone(_), _) => Class::Type(Type::Text),
-        (Term::Condition(_) | Term::Constant(Constant::Bool(_)), _) => Class::Type(Type::Bool),
-        (Term::Constant(Constant::Text(_, net)), OperandKind::Literal(Literal::Text(text))) => {
-            Class::Written(text, *net)
-        }
-        (Term::Constant(Constant::Text(..)), _) => Class::Type(Type::Text),
-        (Term::Constant(Constant::Number(_)), OperandKind::Literal(Literal::Measure(_))) => {
-            Class::Type(Type::Size)
-        }
-        (Term::Constant(Constant::Number(number)), _) => Class::Number(*number),
-        (Term::Constant(Constant::Duration(_)), _) => Class::Type(Type::Duration),
-        (Term::Constant(Constant::Net(_)), _) => Class::Type(Type::Ip),
-        (Term::Constant(Constant::Pattern(_)), _) => Class::Pattern,
-        // Its elements are looked at one by one.
-        (Term::List(_), _) => Class::Type(Type::Text),
-    }
-}
-
-/// Some: `b` cannot be compared with `a`, with what was probably meant. `written`: `b` is a literal.
-fn misfit(a: Class<'_>, b: Class<'_>, written: bool) -> Option<Option<String>> {
-    use Type::{Bool, Duration, Ip, Number as Num, Size, Text};
-    let because = |hint: &str| Some(Some(hint.to_owned()));
-    let unquoted =
-        |text: &str, fits: bool| Some(fits.then(|| format!("write it without quotes: {text}")));
-    let measured = |text: &str| super::literal::measure(text).is_some_and(|m| m.is_ok());
-    match (a, b) {
-        (Class::Type(Num | Size), Class::Written(text, _))
-            if Number::parse(text.as_bytes()).is_none() =>
-        {
-            unquoted(text, matches!(a, Class::Type(Size)) && measured(text))
-        }
-        (Class::Type(Duration), Class::Written(text, _)) => unquoted(text, measured(text)),
-        (Class::Type(Bool), Class::Written(text, _)) => unquoted(
-            text,
-            text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
-        ),
-        (Class::Type(Ip), Class::Written(_, None)) => {
-            because("an address or a network: `10.0.0.1`, `10.0.0.0/8`")
-        }
-        (Class::Type(Duration), Class::Number(number)) if !number.is_zero() => {
-            because(&format!("a time has a unit: `{number}ms`, `{number}s`"))
-        }
-        (Class::Type(Duration), Class::Type(Text)) => {
-            because("a text that is a number has no unit of time")
-        }
-        (Class::Type(Num), Class::Type(Size)) if written => because("write a number without unit"),
-        (Class::Type(Bool), Class::Type(Text)) => because("as a text: `\"true\"`"),
-        (Class::Type(Duration | Ip | Bool), Class::Type(Num | Size))
-        | (Class::Type(Ip | Bool), Class::Type(Duration) | Class::Number(_))
-        | (Class::Type(Ip), Class::Type(Bool))
-        | (Class::Written(..), Class::Number(_)) => match (a, b) {
-            (Class::Written(text, _), _) if Number::parse(text.as_bytes()).is_some() => None,
-            _ => Some(None),
-        },
-        (Class::Pattern, other) if !is_text(other) => Some(None),
-        _ => None,
-    }
-}
-
-/// A literal, not a field.
-fn is_written(operand: &Operand) -> bool {
-    matches!(operand.kind, OperandKind::Literal(_))
-}
-
-/// Where values of `of` are lower-case, so must be the texts that they are compared with.
-fn fold(of: &Term, other: &mut Term) {
-    match (of, other) {
-        (Term::Field(field), Term::Constant(Constant::Text(text, _))) if field.def.folds => {
-            text.make_ascii_lowercase();
-        }
-        (of, Term::List(items)) => items.iter_mut().for_each(|item| fold(of, item)),
-        (Term::List(items), other) => items.iter().for_each(|item| fold(item, other)),
-        _ => {}
-    }
-}
-
-/// How a message calls an operand.
-fn what(operand: &Operand) -> String {
-    match &operand.kind {
-        OperandKind::Field(name) => match lookup(name) {
-            Lookup::Found(field) | Lookup::Former(field, _) => {
-                let kind = match field.def.kind {
-                    Kind::List => "a list of texts",
-                    Kind::One | Kind::Repeated => field.def.ty.describe(),
-                };
-                format!("`{name}` ({kind})")
-            }
-            _ => format!("`{name}`"),
-        },
-        OperandKind::Literal(Literal::Text(text)) => {
-            let short: String = text.chars().take(40).collect();
-            format!("the text {short:?}")
-        }
-        OperandKind::Literal(literal) => {
-            let kind = match literal {
-                Literal::Bool(_) => return format!("`{literal}`"),
-                Literal::Number(_) => "the number",
-                Literal::Measure(Measure::Duration(_)) => "the time",
-                Literal::Measure(Measure::Size(_)) => "the size",
-                Literal::Bytes(_) | Literal::Text(_) => "the bytes",
-                Literal::Net(net) if net.single().is_some() => "the address",
-                Literal::Net(_) => "the network",
-                Literal::Regex(_) => "the regular expression",
-            };
-            let short: String = literal.to_string().chars().take(40).collect();
-            format!("{kind} `{short}`")
-        }
-        OperandKind::List(_) => "a list".to_owned(),
-        OperandKind::Call { name, .. } => format!("`{name}(…)`"),
-    }
 }

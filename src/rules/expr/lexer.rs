@@ -1,6 +1,7 @@
 //! Text to tokens.
 
-use super::literal::{self, Measure, Net};
+use super::ast::{Comparison, Literal};
+use super::literal::{self, Net};
 use super::number::Number;
 use super::{Fault, Span};
 
@@ -9,28 +10,13 @@ pub enum Token {
     And,
     Or,
     Not,
-    Eq,
-    Ne,
-    Gt,
-    Ge,
-    Lt,
-    Le,
-    Contains,
-    In,
-    Matches,
+    Compare(Comparison),
     Open,
     Close,
     OpenList,
     CloseList,
     Comma,
-    Bool(bool),
-    Number(Number),
-    Measure(Measure),
-    Text(String),
-    Bytes(Vec<u8>),
-    Net(Net),
-    /// The pattern as RE2 would get it.
-    Regex(String),
+    Literal(Literal),
     /// A field or the name of a function or macro.
     Name(String),
     End,
@@ -91,33 +77,28 @@ impl<'a> Lexer<'a> {
     }
 
     fn next(&mut self) -> Result<Token, Fault> {
-        const SIGNS: [(&str, Token); 16] = [
+        const SIGNS: [(&str, Token); 15] = [
             ("&&", Token::And),
             ("||", Token::Or),
-            ("==", Token::Eq),
-            ("!=", Token::Ne),
-            (">=", Token::Ge),
-            ("<=", Token::Le),
-            ("=~", Token::Matches),
-            (">", Token::Gt),
-            ("<", Token::Lt),
+            ("==", Token::Compare(Comparison::Eq)),
+            ("!=", Token::Compare(Comparison::Ne)),
+            (">=", Token::Compare(Comparison::Ge)),
+            ("<=", Token::Compare(Comparison::Le)),
+            ("=~", Token::Compare(Comparison::Matches)),
+            (">", Token::Compare(Comparison::Gt)),
+            ("<", Token::Compare(Comparison::Lt)),
             ("!", Token::Not),
             ("(", Token::Open),
             (")", Token::Close),
             ("[", Token::OpenList),
             ("]", Token::CloseList),
             (",", Token::Comma),
-            // Never met: the text is at its end then.
-            ("\0", Token::End),
         ];
         let rest = self.rest();
         let Some(first) = rest.chars().next() else {
             return Ok(Token::End);
         };
-        if let Some((sign, token)) = SIGNS
-            .iter()
-            .find(|(sign, _)| rest.starts_with(sign) && *sign != "\0")
-        {
+        if let Some((sign, token)) = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign)) {
             self.at += sign.len();
             return Ok(token.clone());
         }
@@ -159,7 +140,7 @@ impl<'a> Lexer<'a> {
             };
             self.at += c.len_utf8();
             match c {
-                c if c == quote => return Ok(Token::Text(out)),
+                c if c == quote => return Ok(Token::Literal(Literal::Text(out))),
                 '\\' => out.push(self.escape()?),
                 c => out.push(c),
             }
@@ -210,7 +191,7 @@ impl<'a> Lexer<'a> {
             };
             self.at += c.len_utf8();
             match (c, chars.next()) {
-                (c, _) if c == delimiter => return Ok(Token::Regex(out)),
+                (c, _) if c == delimiter => return Ok(Token::Literal(Literal::Regex(out))),
                 // A slash means the same with and without backslash; a bar does not.
                 ('\\', Some('/')) => {
                     out.push('/');
@@ -246,13 +227,13 @@ impl<'a> Lexer<'a> {
             return Ok(network);
         }
         if let Some(bytes) = literal::bytes(word) {
-            return Ok(Token::Bytes(bytes));
+            return Ok(Token::Literal(Literal::Bytes(bytes)));
         }
         if let Some(number) = Number::parse(word.as_bytes()) {
-            return Ok(Token::Number(number));
+            return Ok(Token::Literal(Literal::Number(number)));
         }
         match literal::measure(word) {
-            Some(Ok(measure)) => Ok(Token::Measure(measure)),
+            Some(Ok(measure)) => Ok(Token::Literal(Literal::Measure(measure))),
             Some(Err(unit)) => {
                 let at = self.at - unit.len();
                 Err(Fault::error(self.since(at), format!("`{unit}` is no unit"))
@@ -278,12 +259,12 @@ impl<'a> Lexer<'a> {
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(after.len());
         if digits == 0 {
-            return Ok(Some(Token::Net(address)));
+            return Ok(Some(Token::Literal(Literal::Net(address))));
         }
         self.at += 1 + digits;
         let whole = self.since(start).of(self.text);
         match Net::parse(whole) {
-            Some(net) => Ok(Some(Token::Net(net))),
+            Some(net) => Ok(Some(Token::Literal(Literal::Net(net)))),
             None => Err(
                 Fault::error(self.since(start), format!("`{whole}` is no network"))
                     .hint("the prefix is at most 32 for IPv4 and 128 for IPv6"),
@@ -297,17 +278,17 @@ fn keyword(word: &str) -> Option<Token> {
         ("and", Token::And),
         ("or", Token::Or),
         ("not", Token::Not),
-        ("eq", Token::Eq),
-        ("ne", Token::Ne),
-        ("gt", Token::Gt),
-        ("ge", Token::Ge),
-        ("lt", Token::Lt),
-        ("le", Token::Le),
-        ("contains", Token::Contains),
-        ("in", Token::In),
-        ("matches", Token::Matches),
-        ("true", Token::Bool(true)),
-        ("false", Token::Bool(false)),
+        ("eq", Token::Compare(Comparison::Eq)),
+        ("ne", Token::Compare(Comparison::Ne)),
+        ("gt", Token::Compare(Comparison::Gt)),
+        ("ge", Token::Compare(Comparison::Ge)),
+        ("lt", Token::Compare(Comparison::Lt)),
+        ("le", Token::Compare(Comparison::Le)),
+        ("contains", Token::Compare(Comparison::Contains)),
+        ("in", Token::Compare(Comparison::In)),
+        ("matches", Token::Compare(Comparison::Matches)),
+        ("true", Token::Literal(Literal::Bool(true))),
+        ("false", Token::Literal(Literal::Bool(false))),
     ];
     WORDS
         .iter()
@@ -331,6 +312,7 @@ impl Token {
 
 #[cfg(test)]
 mod tests {
+    use super::super::literal::Measure;
     use super::*;
 
     fn kinds(text: &str) -> Vec<Token> {
@@ -345,24 +327,24 @@ mod tests {
     #[test]
     fn words_of_every_kind_are_told_apart() {
         let text = "a.b-c 5 -5 .5 250ms 64KiB 47:45:54 10.0.0.1 10.0.0.0/8 ::1 fd00::/8 ::1/128 fe80::1 TRUE";
-        let net = |text| Token::Net(Net::parse(text).expect("a network"));
+        let net = |text| Token::Literal(Literal::Net(Net::parse(text).expect("a network")));
         assert_eq!(
             kinds(text),
             [
                 Token::Name("a.b-c".into()),
-                Token::Number(Number::Int(5)),
-                Token::Number(Number::Int(-5)),
-                Token::Number(Number::Float(0.5)),
-                Token::Measure(Measure::Duration(250_000_000)),
-                Token::Measure(Measure::Size(65536)),
-                Token::Bytes(b"GET".to_vec()),
+                Token::Literal(Literal::Number(Number::Int(5))),
+                Token::Literal(Literal::Number(Number::Int(-5))),
+                Token::Literal(Literal::Number(Number::Float(0.5))),
+                Token::Literal(Literal::Measure(Measure::Duration(250_000_000))),
+                Token::Literal(Literal::Measure(Measure::Size(65536))),
+                Token::Literal(Literal::Bytes(b"GET".to_vec())),
                 net("10.0.0.1"),
                 net("10.0.0.0/8"),
                 net("::1"),
                 net("fd00::/8"),
                 net("::1/128"),
                 net("fe80::1"),
-                Token::Bool(true),
+                Token::Literal(Literal::Bool(true)),
             ]
         );
     }
@@ -371,7 +353,7 @@ mod tests {
     fn comments_end_with_their_line_or_their_mark() {
         assert_eq!(
             kinds("1 -- two\n 3 /* 4 \n 5 */ 6--x"),
-            [1, 3, 6].map(|n| Token::Number(Number::Int(n)))
+            [1, 3, 6].map(|n| Token::Literal(Literal::Number(Number::Int(n))))
         );
         assert_eq!(tokens("1 /* x").expect_err("open").span, Span::new(2, 4));
     }
@@ -381,11 +363,11 @@ mod tests {
         assert_eq!(
             kinds(r#" "a\"\u00e9\n" 'it''s' /a\/b\.c/ |x\|y| "#),
             [
-                Token::Text("a\"é\n".into()),
-                Token::Text("it".into()),
-                Token::Text("s".into()),
-                Token::Regex(r"a/b\.c".into()),
-                Token::Regex(r"x\|y".into()),
+                Token::Literal(Literal::Text("a\"é\n".into())),
+                Token::Literal(Literal::Text("it".into())),
+                Token::Literal(Literal::Text("s".into())),
+                Token::Literal(Literal::Regex(r"a/b\.c".into())),
+                Token::Literal(Literal::Regex(r"x\|y".into())),
             ]
         );
     }

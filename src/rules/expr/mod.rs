@@ -4,8 +4,8 @@
 //! Holds: pure; bounded in depth and size, so that no text can make reading or evaluation run away; regular expressions
 //! run in linear time; evaluation allocates nothing once its buffers have grown.
 //!
-//! The way: [`lexer`] (text → tokens) → [`parser`] (→ [`Expr`]) → [`check`] by the table of [`fields`] (→ [`Program`]) →
-//! [`eval`] over [`Facts`]. [`lint`] finds what is allowed and hardly meant.
+//! The way: [`lexer`] (text → tokens) → [`parser`] (→ [`Expr`]) → [`check`] by the [`table`] of fields (→ [`Program`]) →
+//! [`eval`] over [`Facts`]. [`explain`] says why, [`lint`] finds what is allowed and hardly meant.
 //!
 //! The language is that of Rulekit. Where Rulekit is known to be wrong, ours does what its documentation says: OR binds
 //! looser than AND, and `not` negates.
@@ -13,24 +13,31 @@
 mod ast;
 mod check;
 mod eval;
+mod explain;
 mod fields;
 mod functions;
 mod lexer;
 pub mod lint;
 mod literal;
+mod macros;
 mod number;
+mod operand;
 mod parser;
 mod pattern;
 mod program;
+mod table;
 
 pub use ast::{Comparison, Expr, ExprKind, Literal, Logic, Operand, OperandKind};
-pub use check::{MAX_TERMS, Macros};
-pub use eval::{Buffers, Cause, Facts, Presence, Step, Truths, Value};
-pub use fields::{FIELDS, Field, FieldDef, FieldId, Kind, Known, Lookup, Type, lookup};
+pub use check::MAX_TERMS;
+pub use eval::{Buffers, Facts, Presence, Truths, Value};
+pub use explain::{Part, Step};
+pub use fields::{Field, FieldDef, FieldId, Kind, Known, Lookup, Type, lookup};
 pub use literal::Net;
+pub use macros::Macros;
 pub use number::Number;
 pub use parser::{MAX_DEPTH, MAX_TEXT, parse};
 pub use program::Program;
+pub use table::FIELDS;
 
 /// A piece of an expression's text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

@@ -3,7 +3,7 @@
 //! Precedence, loosest first: OR, AND, NOT, comparison. Rulekit reads OR tighter than AND; [`readings`] shows both where
 //! they differ.
 
-use super::ast::{Comparison, Expr, ExprKind, Literal, Logic, Operand, OperandKind};
+use super::ast::{Comparison, Expr, ExprKind, Logic, Operand, OperandKind};
 use super::lexer::{Token, tokens};
 use super::{Fault, Span};
 
@@ -204,42 +204,15 @@ impl Parser<'_> {
     }
 
     fn operand(&mut self) -> Result<Operand, Fault> {
-        let literal = |literal| Ok(OperandKind::Literal(literal));
-        if matches!(self.peek(), Token::OpenList) {
-            return self.list();
-        }
-        if !self.begins_operand() {
-            return Err(self.expected("a field, a value or a call"));
-        }
-        let (token, span) = self.take();
-        let kind = match token {
-            Token::Name(name) if *self.peek() == Token::Open => return self.call(name, span),
-            Token::Name(name) => Ok(OperandKind::Field(name)),
-            Token::Bool(value) => literal(Literal::Bool(value)),
-            Token::Number(number) => literal(Literal::Number(number)),
-            Token::Measure(measure) => literal(Literal::Measure(measure)),
-            Token::Text(text) => literal(Literal::Text(text)),
-            Token::Bytes(bytes) => literal(Literal::Bytes(bytes)),
-            Token::Net(net) => literal(Literal::Net(net)),
-            Token::Regex(pattern) => literal(Literal::Regex(pattern)),
-            _ => Err(self.expected("a field, a value or a call")),
-        }?;
+        let kind = match self.peek().clone() {
+            Token::OpenList => return self.list(),
+            Token::Name(name) if *self.peek_second() == Token::Open => return self.call(name),
+            Token::Name(name) => OperandKind::Field(name),
+            Token::Literal(literal) => OperandKind::Literal(literal),
+            _ => return Err(self.expected("a field, a value or a call")),
+        };
+        let (_, span) = self.take();
         Ok(Operand { kind, span })
-    }
-
-    fn begins_operand(&self) -> bool {
-        matches!(
-            self.peek(),
-            Token::Name(_)
-                | Token::Bool(_)
-                | Token::Number(_)
-                | Token::Measure(_)
-                | Token::Text(_)
-                | Token::Bytes(_)
-                | Token::Net(_)
-                | Token::Regex(_)
-                | Token::OpenList
-        )
     }
 
     fn list(&mut self) -> Result<Operand, Fault> {
@@ -256,7 +229,8 @@ impl Parser<'_> {
         })
     }
 
-    fn call(&mut self, name: String, start: Span) -> Result<Operand, Fault> {
+    fn call(&mut self, name: String) -> Result<Operand, Fault> {
+        let (_, start) = self.take();
         let (_, open) = self.take();
         let args = match self.peek() {
             Token::Close => Vec::new(),
@@ -325,16 +299,8 @@ impl Parser<'_> {
 }
 
 fn comparison(token: &Token) -> Option<Comparison> {
-    Some(match token {
-        Token::Eq => Comparison::Eq,
-        Token::Ne => Comparison::Ne,
-        Token::Gt => Comparison::Gt,
-        Token::Ge => Comparison::Ge,
-        Token::Lt => Comparison::Lt,
-        Token::Le => Comparison::Le,
-        Token::Contains => Comparison::Contains,
-        Token::Matches => Comparison::Matches,
-        Token::In => Comparison::In,
-        _ => return None,
-    })
+    match token {
+        Token::Compare(comparison) => Some(*comparison),
+        _ => None,
+    }
 }

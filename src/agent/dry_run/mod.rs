@@ -7,6 +7,8 @@
 //! OTLP is measured as protobuf before compression, without the resource that the items of a batch share; payloads as
 //! documents, before the store finds that it has one already.
 
+mod table;
+
 use super::sinks::Sinks;
 use super::stacks::store;
 use super::telemetry_stores;
@@ -20,43 +22,15 @@ use crate::sink::{Delivery, Fanout, PayloadLink, PayloadStatus, ProgressDelivery
 use crate::telemetry::ledger::{Lost, Snapshot};
 use anyhow::Context;
 use prost::Message;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use table::{Row, Table, render};
 
 const QUEUE: usize = 4096;
 const QUEUE_BYTES: usize = 64 << 20;
-const DAY: f64 = 86_400.0;
-
-/// A number of things and their size.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sum {
-    count: u64,
-    bytes: u64,
-}
-
-impl Sum {
-    fn add(&mut self, bytes: usize) {
-        self.count += 1;
-        self.bytes += bytes as u64;
-    }
-}
-
-/// What leaves of one stack at one level.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Row {
-    transactions: u64,
-    spans: Sum,
-    logs: Sum,
-    lines: Sum,
-    payloads: Sum,
-}
-
-type Table = BTreeMap<(String, Level), Row>;
 
 /// One capture to measure.
 struct Job {
@@ -131,17 +105,35 @@ impl DryRun {
         })])
     }
 
-    /// Measures what waits, and writes the table to stdout. To be called when the capture thread has ended.
+    /// Measures what waits. To be called when the capture thread has ended, with all sinks let go.
+    ///
+    /// # Errors
+    /// When there are no numbers.
+    pub fn finish(self) -> anyhow::Result<Measured> {
+        let time = self.started.elapsed();
+        drop(self.jobs);
+        match self.thread.join() {
+            Ok(table) => Ok(Measured { table, time }),
+            Err(_) => {
+                anyhow::bail!("the thread of the dry run panicked: there are no numbers")
+            }
+        }
+    }
+}
+
+/// What a dry run that is over has measured.
+pub(super) struct Measured {
+    table: Table,
+    time: Duration,
+}
+
+impl Measured {
+    /// Writes the table to stdout.
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub fn report(self, ledger: &Snapshot) -> anyhow::Result<()> {
-        let time = self.started.elapsed();
-        drop(self.jobs);
-        let Ok(table) = self.thread.join() else {
-            anyhow::bail!("the thread of the dry run panicked: there are no numbers");
-        };
-        let text = render(&table, time, ledger);
+    pub fn report(&self, ledger: &Snapshot) -> anyhow::Result<()> {
+        let text = render(&self.table, self.time, ledger);
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
@@ -258,171 +250,79 @@ impl Measure {
     }
 }
 
-fn render(table: &Table, time: Duration, ledger: &Snapshot) -> String {
-    let mut out = String::new();
-    let seconds = time.as_secs_f64().max(0.001);
-    let mut rows = vec![
-        [
-            "stack",
-            "level",
-            "transactions",
-            "spans",
-            "log records",
-            "lines",
-            "payloads",
-            "a day",
-        ]
-        .map(str::to_owned),
-    ];
-    let mut all = Row::default();
-    for ((stack, level), row) in table {
-        rows.push(cells(stack, level.name(), row, seconds));
-        all.transactions += row.transactions;
-        for (sum, one) in [
-            (&mut all.spans, row.spans),
-            (&mut all.logs, row.logs),
-            (&mut all.lines, row.lines),
-            (&mut all.payloads, row.payloads),
-        ] {
-            sum.count += one.count;
-            sum.bytes += one.bytes;
-        }
-    }
-    rows.push(cells("all", "", &all, seconds));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let text = |out: &mut String, line: std::fmt::Arguments<'_>| {
-        out.write_fmt(line).expect("a String takes any text");
-    };
-    text(
-        &mut out,
-        format_args!("In {seconds:.1} s nothing was sent or stored. It would have been:\n\n"),
-    );
-    for row in &rows {
-        for (cell, width) in row.iter().zip(widths).take(2) {
-            text(&mut out, format_args!("{cell:<width$}  "));
-        }
-        for (cell, width) in row.iter().zip(widths).skip(2) {
-            text(&mut out, format_args!("{cell:>width$}  "));
-        }
-        out.truncate(out.trim_end().len());
-        out.push('\n');
-    }
-    let t = &ledger.transactions;
-    text(&mut out, format_args!("\nTransactions seen: {}", t.seen));
-    for (reason, count) in [
-        ("left out by level none", t.left_out.level_none),
-        ("by filters", t.left_out.filtered),
-        ("by the ratio", t.left_out.sampled_out),
-        ("by a rate", t.left_out.rate_limited),
-        ("not measured in time", t.lost.queue_full),
-    ] {
-        if count > 0 {
-            text(&mut out, format_args!("; {reason}: {count}"));
-        }
-    }
-    out.push_str(".\nSizes are before compression and without shared resources; a day goes on as these seconds went.\n");
-    out
-}
-
-fn cells(stack: &str, level: &str, row: &Row, seconds: f64) -> [String; 8] {
-    let sums = [row.spans, row.logs, row.lines, row.payloads];
-    let a_day = sums.iter().map(|sum| sum.bytes).sum::<u64>() as f64 / seconds * DAY;
-    let sum = |sum: Sum| match sum.count {
-        0 => "-".to_owned(),
-        count => format!("{count} ({})", bytes(sum.bytes as f64)),
-    };
-    [
-        stack.to_owned(),
-        level.to_owned(),
-        row.transactions.to_string(),
-        sum(row.spans),
-        sum(row.logs),
-        sum(row.lines),
-        sum(row.payloads),
-        bytes(a_day),
-    ]
-}
-
-fn bytes(count: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut value = count;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(unit > 0);
-    format!("{value:.digits$} {}", units[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, load};
+    use crate::redact::sample::{policy, redact, transaction};
+    use crate::telemetry::Ledger;
+
+    const TWO_STACKS: &str = "\
+version: 2
+services:
+  event_stores: [{ type: otel, endpoint: 'http://localhost:4317' }]
+  object_stores: [{ type: disk, path: /p }]
+stacks:
+  general:
+    plugins: [{ type: http_capture, config: { level: headers, object_store: { from_level: full } } }]
+  bank:
+    plugins:
+      - { type: http_capture, config: { level: summary } }
+      - { type: access_logs, config: { mode: summary } }
+tap:
+  http: { stack: general }
+  endpoints: [{ domain: '*.bank.example', http: { stack: bank } }]
+";
 
     #[test]
-    fn the_table_has_a_row_for_each_stack_and_level_and_one_for_all() {
-        let row = |transactions, bytes| Row {
-            transactions,
-            spans: Sum {
-                count: transactions,
-                bytes,
-            },
-            ..Row::default()
+    fn each_stack_is_measured_by_what_it_asks_for() {
+        let config = match load(TWO_STACKS, "c.yaml", &Environment::default()) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => panic!("{problems:?}"),
         };
-        let table = Table::from([
-            (("shop".into(), Level::Full), row(2, 4096)),
-            (("shop".into(), Level::Summary), row(10, 1024)),
-        ]);
-        let mut ledger = Snapshot::default();
-        ledger.transactions.seen = 15;
-        ledger.transactions.left_out.level_none = 3;
-        let text = render(&table, Duration::from_secs(60), &ledger);
-        let lines: Vec<Vec<&str>> = text
-            .lines()
-            .map(|line| {
-                line.split("  ")
-                    .filter(|cell| !cell.is_empty())
-                    .map(str::trim)
-                    .collect()
+        let dry_run = DryRun::start().expect("a thread");
+        let ledger = Ledger::new();
+        let sinks = dry_run.sinks(&config);
+        let bank_lines = &sinks.access["bank"];
+        let deliver = |fanouts: &[&Fanout], level| {
+            let ticket = ledger.transaction_seen().shared();
+            for fanout in fanouts {
+                let (capture, _) = redact(&policy(), transaction("/", &[], &[]), level);
+                fanout.deliver(Arc::new(capture), None, ticket.clone());
+            }
+            ticket.taken();
+        };
+        for _ in 0..3 {
+            deliver(&[sinks.telemetry_of("general")], Level::Headers);
+        }
+        for _ in 0..2 {
+            deliver(&[sinks.telemetry_of("bank"), bank_lines], Level::Summary);
+        }
+        assert!(!sinks.access.contains_key("general"));
+        drop(sinks);
+        let measured = dry_run.finish().expect("numbers");
+        let counts: Vec<_> = measured
+            .table
+            .iter()
+            .map(|((stack, level), row)| {
+                let sums = [row.spans, row.logs, row.lines, row.payloads];
+                assert!(sums.iter().all(|sum| (sum.count > 0) == (sum.bytes > 0)));
+                (
+                    &**stack,
+                    *level,
+                    row.transactions,
+                    sums.map(|sum| sum.count),
+                )
             })
             .collect();
         assert_eq!(
-            lines[3],
+            counts,
             [
-                "shop",
-                "summary",
-                "10",
-                "10 (1.0 KiB)",
-                "-",
-                "-",
-                "-",
-                "1.4 MiB"
+                ("bank", Level::Summary, 2, [2, 2, 0, 2]),
+                ("bank (access_logs)", Level::Summary, 2, [0, 0, 2, 0]),
+                ("general", Level::Headers, 3, [3, 3, 0, 0]),
             ]
         );
-        assert_eq!(
-            lines[4],
-            ["shop", "full", "2", "2 (4.0 KiB)", "-", "-", "-", "5.6 MiB"]
-        );
-        assert_eq!(
-            lines[5],
-            ["all", "12", "12 (5.0 KiB)", "-", "-", "-", "7.0 MiB"]
-        );
-        assert!(
-            text.contains("Transactions seen: 15; left out by level none: 3.\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn sizes_have_the_unit_that_fits() {
-        for (count, want) in [
-            (0.0, "0 B"),
-            (1023.0, "1023 B"),
-            (1536.0, "1.5 KiB"),
-            (5e18, "4440.9 PiB"),
-        ] {
-            assert_eq!(bytes(count), want);
-        }
+        assert_eq!(ledger.snapshot().transactions.exported, 5);
     }
 }
