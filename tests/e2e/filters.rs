@@ -408,8 +408,8 @@ fn direction_tells_internal_from_external_peers() {
              ip address add 10.203.78.1/32 dev lo
              /usr/bin/python3 -m http.server 8099 --bind 0.0.0.0 &
              server=$!
-             curl -sS --retry 50 --retry-delay 1 --retry-connrefused -o x 'http://203.0.113.77:8099{external}'
-             curl -sS -o x 'http://10.203.78.1:8099{internal}'
+             curl -sS --retry 50 --retry-delay 1 --retry-connrefused -o /dev/null 'http://203.0.113.77:8099{external}'
+             curl -sS -o /dev/null 'http://10.203.78.1:8099{internal}'
              kill $server"
         );
         let mut command = Command::new("unshare");
