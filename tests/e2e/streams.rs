@@ -30,8 +30,11 @@ struct Outcome {
 /// An agent that lets transactions report every second, beside a server.
 fn reporting(start: impl FnOnce(&Work) -> Server) -> Scene {
     Scene::with(start, |work, sink, server| {
-        Config::full(work, sink)
+        // The default is the first store; with lines first, the collector goes along.
+        Config::new("full")
             .stdout()
+            .grpc(&sink.grpc_endpoint())
+            .disk(&work.folder("payloads"))
             .tap("progress", json!("1s"))
             .tap("filters", json!({"include": [{"port": server.port}]}))
     })
