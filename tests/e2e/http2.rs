@@ -137,7 +137,7 @@ fn http_2_after_an_upgrade_is_right() {
             .iter()
             .all(|a| a.status == 200 && a.body.len() == 3000)
     );
-    let (seen, _work) = scene.finish_calls(&[call.clone()], 4);
+    let (seen, _work) = scene.finish_calls(std::slice::from_ref(&call), 4);
     for span in assert_complete(&seen, &call.target, 2) {
         assert_eq!(header(span.attr("http.request.header.x-call")), ["7"]);
         assert_eq!(span.int("http.response.body.size"), Some(3000));
