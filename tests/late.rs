@@ -2,7 +2,9 @@
 
 mod http_support;
 
-use http_support::{Cutting, Fixture, Seen, Step, View, dump, feed, fixtures, limits, record};
+use http_support::{
+    Cutting, Fixture, Recording, Seen, Step, View, dump, feed, fixtures, limits, record,
+};
 use plainspan::event::build::encode;
 use plainspan::event::layout::flag;
 use plainspan::event::record::Reader;
@@ -197,6 +199,13 @@ fn from_every_event_of_every_recording_no_pair_is_wrong() {
     assert!(recordings >= 12, "recordings are missing");
 }
 
+/// All records of it, in their order.
+fn all_records(recording: Recording) -> Vec<Vec<u8>> {
+    let data = recording.data.into_iter().map(|(_, record)| record);
+    let records = recording.before.into_iter().chain(data);
+    records.chain(recording.after).collect()
+}
+
 #[test]
 fn from_every_event_of_every_fixture_no_pair_is_wrong_however_it_is_cut() {
     let all = [usize::MAX];
@@ -217,13 +226,7 @@ fn from_every_event_of_every_fixture_no_pair_is_wrong_however_it_is_cut() {
                     events: events.to_vec(),
                 };
                 let recording = record(&fixture, View { role, tls }, &cutting);
-                let data = recording.data.into_iter().map(|(_, r)| r);
-                let records: Vec<_> = recording
-                    .before
-                    .into_iter()
-                    .chain(data)
-                    .chain(recording.after)
-                    .collect();
+                let records = all_records(recording);
                 check_all(fixture.name, &records);
             }
         }
@@ -260,13 +263,7 @@ fn requests_that_were_sent_before_the_start_do_not_shift_the_pairs_of_those_afte
             (Role::Client, false),
         ] {
             let recording = record(&pipelined(depth), View { role, tls }, &Cutting::none());
-            let data = recording.data.into_iter().map(|(_, r)| r);
-            let records: Vec<_> = recording
-                .before
-                .into_iter()
-                .chain(data)
-                .chain(recording.after)
-                .collect();
+            let records = all_records(recording);
             check_all("pipelined", &records);
             // The second batch on is right wherever in the first the agent starts.
             let truth = feed(records.iter().map(|r| &r[..]), limits()).transactions;

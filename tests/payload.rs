@@ -1,21 +1,19 @@
 //! The payload stage against a real S3: SeaweedFS.
 
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "support/seaweedfs.rs"]
 mod seaweedfs;
 
 use plainspan::config::{HttpCapture, ObjectStore, ObjectStoreKind, S3Store, Secret};
-use plainspan::enrich::{Identity, Process};
-use plainspan::event::{KernelTime, Role};
-use plainspan::redact::{About, Raw, Redacted, Redactor, SpanIds};
-use plainspan::rules::{Decision, Level};
+use plainspan::event::KernelTime;
+use plainspan::redact::{About, Raw, Redacted, Redactor};
+use plainspan::rules::Level;
 use plainspan::sink::payload::{Next, PayloadOptions, PayloadStage};
 use plainspan::sink::{PayloadLink, PayloadStatus};
 use plainspan::telemetry::Ledger;
 use plainspan::telemetry::ledger::SharedTicket;
-use plainspan::transaction::{
-    Body, BodyLimits, ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing,
-    Transaction,
-};
+use plainspan::transaction::{Headers, Request, Response, Timing, Transaction};
 use seaweedfs::SeaweedFs;
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -89,16 +87,6 @@ fn store(id: &str, endpoint: String, bucket: &str, keys: Option<(&str, &str)>) -
     }
 }
 
-fn body(bytes: &[u8]) -> Body {
-    let limits = BodyLimits {
-        capture: true,
-        max_bytes: usize::MAX,
-    };
-    let mut body = Body::default();
-    body.push(bytes, limits);
-    body
-}
-
 /// One transaction with a secret, and with bodies of all byte values.
 fn capture(number: usize) -> Arc<Redacted> {
     let mut headers = Headers::default();
@@ -108,28 +96,15 @@ fn capture(number: usize) -> Arc<Redacted> {
         method: b"POST".to_vec(),
         target: format!("/order/{number}?token=SECRET-CANARY").into_bytes(),
         headers,
-        body: body(&content(number, 3_000)),
+        body: bare::body(&content(number, 3_000)),
         ..Request::default()
     };
     let response = Response {
         status: 200,
-        body: body(&content(number + 1, 200_000)),
+        body: bare::body(&content(number + 1, 200_000)),
         ..Response::default()
     };
     let transaction = Transaction {
-        role: Role::Client,
-        protocol: Protocol::Http11,
-        pid: 1,
-        tid: 1,
-        connection: ConnectionInfo {
-            conn: None,
-            tls: None,
-            local: None,
-            remote: None,
-            netns: 0,
-            tls_info: None,
-        },
-        ordinal: 0,
         request: Some(request),
         response: Some(response),
         timing: Timing {
@@ -137,11 +112,7 @@ fn capture(number: usize) -> Arc<Redacted> {
             end: KernelTime(2),
             ..Timing::default()
         },
-        marks: Marks::default(),
-        context: None,
-        websocket: None,
-        grpc: None,
-        lasting: None,
+        ..bare::transaction()
     };
     redacted(transaction, number)
 }
@@ -156,38 +127,11 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         level: Level::Full,
         ..HttpCapture::default()
     };
-    let process = Process {
-        pid: 1,
-        parent_pid: None,
-        exe: None,
-        name: "test".to_owned(),
-        uid: None,
-        owner: None,
-        started: None,
-        netns: None,
-        container_id: None,
-        identity: Identity::default(),
-        is_agent: false,
-        resource: Vec::new(),
-    };
     let about = About {
-        sampling: plainspan::sampling::Sampling::default(),
         id: format!("{number:032x}"),
-        process: Arc::new(process),
-        decision: Decision {
-            level: Level::Full,
-            rule: None,
-        },
         start: SystemTime::now(),
         end: SystemTime::now(),
-        ids: SpanIds {
-            trace_id: [1; 16],
-            span_id: [2; 8],
-            parent_span_id: None,
-            flags: 1,
-            tracestate: String::new(),
-            link: None,
-        },
+        ..bare::about()
     };
     let redactor = Redactor::new(&policy).expect("a good policy");
     Arc::new(redactor.redact(Raw::new(transaction), about).0)

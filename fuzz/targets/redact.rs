@@ -1,24 +1,23 @@
 //! Content redacted: a secret that a rule names is in no output, whatever is around it, however it is coded and wherever
 //! it is cut; and of JSON that another reader takes, every member that a rule names is masked, and nothing is lost.
 
+#[path = "../../tests/support/bare.rs"]
+mod bare;
+
 use super::input::Input;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use plainspan::config::{
     HashKeySource, HttpCapture, NameMatch, RedactMode, RedactPlace, RedactRule, Secret,
 };
-use plainspan::enrich::{Identity, Process};
-use plainspan::event::{KernelTime, Role};
-use plainspan::redact::{About, Raw, Redacted, Redactor, SpanIds};
-use plainspan::rules::{Decision, Level};
+use plainspan::event::KernelTime;
+use plainspan::redact::{Raw, Redacted, Redactor};
+use plainspan::rules::Level;
 use plainspan::transaction::grpc::{Grpc, Kind};
 use plainspan::transaction::websocket::{WebSocket, WebSocketMessage};
-use plainspan::transaction::{
-    Body, BodyLimits, ConnectionInfo, Headers, Mark, Marks, Protocol, Response, Timing, Transaction,
-};
+use plainspan::transaction::{Headers, Mark, Response, Transaction};
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
+use std::sync::LazyLock;
 
 const SECRET: &str = "ZQSECRET-0123456789";
 /// So much of it is too much.
@@ -231,40 +230,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 fn redact(redactor: &Redactor, transaction: Transaction) -> Redacted {
-    let process = Process {
-        pid: 1,
-        parent_pid: None,
-        exe: None,
-        name: String::new(),
-        uid: None,
-        owner: None,
-        started: None,
-        netns: None,
-        container_id: None,
-        identity: Identity::default(),
-        is_agent: false,
-        resource: Vec::new(),
-    };
-    let about = About {
-        id: String::new(),
-        process: Arc::new(process),
-        decision: Decision {
-            level: Level::Full,
-            rule: None,
-        },
-        start: SystemTime::UNIX_EPOCH,
-        end: SystemTime::UNIX_EPOCH,
-        ids: SpanIds {
-            trace_id: [1; 16],
-            span_id: [2; 8],
-            parent_span_id: None,
-            flags: 1,
-            tracestate: String::new(),
-            link: None,
-        },
-        sampling: Default::default(),
-    };
-    redactor.redact(Raw::new(transaction), about).0
+    redactor.redact(Raw::new(transaction), bare::about()).0
 }
 
 fn transaction(content_type: &str, coding: Option<&str>, content: &[u8]) -> Transaction {
@@ -274,41 +240,13 @@ fn transaction(content_type: &str, coding: Option<&str>, content: &[u8]) -> Tran
     if let Some(coding) = coding {
         headers.push(b"content-encoding", coding.as_bytes());
     }
-    let mut body = Body::default();
-    let limits = BodyLimits {
-        capture: true,
-        max_bytes: usize::MAX,
-    };
-    body.push(content, limits);
     Transaction {
-        role: Role::Client,
-        protocol: Protocol::Http11,
-        pid: 1,
-        tid: 1,
-        connection: ConnectionInfo {
-            conn: None,
-            tls: None,
-            local: None,
-            remote: None,
-            netns: 0,
-            tls_info: None,
-        },
-        ordinal: 0,
-        request: None,
         response: Some(Response {
             status: 200,
-            reason: Vec::new(),
             headers,
-            trailers: Headers::default(),
-            body,
-            wire_size: 0,
-            interim: Vec::new(),
+            body: bare::body(content),
+            ..Response::default()
         }),
-        timing: Timing::default(),
-        marks: Marks::default(),
-        context: None,
-        websocket: None,
-        grpc: None,
-        lasting: None,
+        ..bare::transaction()
     }
 }

@@ -225,6 +225,7 @@ fn client_hello(records: &[u8], info: &mut TlsInfo) -> bool {
 fn read_client_hello(body: &[u8], info: &mut TlsInfo) -> Option<()> {
     let mut c = Cursor(body);
     c.u16()?;
+    // Cannot fail: 32 bytes are an array of 32.
     info.client_random = c.take(32)?.try_into().ok();
     c.vec8()?; // session id
     c.vec16()?; // cipher suites
@@ -289,6 +290,7 @@ fn server_hello(records: &[u8], info: &mut TlsInfo) -> bool {
 fn read_server_hello(body: &[u8], info: &mut TlsInfo) -> Option<()> {
     let mut c = Cursor(body);
     let legacy = c.u16()?;
+    // Cannot fail: 32 bytes are an array of 32.
     info.server_random = Some(c.take(32)?.try_into().ok()?);
     info.version = version(legacy);
     c.vec8()?; // session id

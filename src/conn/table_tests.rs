@@ -4,8 +4,13 @@ use crate::event::layout::flag;
 use crate::event::{Bound, Dir, Role, Tls, Verdict, decode};
 use crate::redact::Raw;
 use crate::telemetry::ledger::Uncaptured;
-use crate::transaction::{BodyLimits, Mark, Progress, Transaction};
+use crate::transaction::{BodyLimits, Mark, Transaction};
 use Dir::{Read, Write};
+
+#[path = "table_memory_tests.rs"]
+mod memory;
+#[path = "table_progress_tests.rs"]
+mod progress;
 
 #[derive(Default)]
 struct Seen {
@@ -60,6 +65,17 @@ impl Bench {
     fn feed_all(&mut self, records: impl IntoIterator<Item = Vec<u8>>) -> &mut Self {
         records.into_iter().for_each(|r| self.feed(&r));
         self
+    }
+
+    /// What has come of one client's connection, from its beginning.
+    fn of_client(
+        mut b: EventBuilder,
+        records: impl FnOnce(&mut EventBuilder) -> Vec<Vec<u8>>,
+    ) -> Bench {
+        let mut bench = Bench::new();
+        bench.feed(&b.open());
+        bench.feed_all(records(&mut b));
+        bench
     }
 
     /// What came out since the last time: (method, status, marks).
@@ -192,9 +208,9 @@ fn a_close_marks_what_did_not_end() {
         (GET, b"HTTP/1.1 200 OK\r\n\r\nto the end", ""),
     ];
     for (q, a, marks) in cases {
-        let mut b = client();
-        let mut bench = Bench::new();
-        bench.feed_all([b.open(), b.data(Write, q), b.data(Read, a), b.close()]);
+        let mut bench = Bench::of_client(client(), |b| {
+            vec![b.data(Write, q), b.data(Read, a), b.close()]
+        });
         let got = bench.take();
         assert_eq!(got.len(), 1, "{marks}");
         assert_eq!(got[0].2, marks);
@@ -261,16 +277,15 @@ fn the_last_bytes_of_a_tls_session_are_missed_where_it_ends_with_them() {
 
 #[test]
 fn bytes_that_are_not_seen_are_stepped_over_inside_a_body() {
-    let mut b = client();
-    let mut bench = Bench::new();
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nab";
-    bench.feed_all([
-        b.open(),
-        b.data(Write, GET),
-        b.partial(Read, head, head.len() as u32 + 98, flag::NO_BYTES),
-        b.data(Write, GET),
-        b.data(Read, OK),
-    ]);
+    let mut bench = Bench::of_client(client(), |b| {
+        vec![
+            b.data(Write, GET),
+            b.partial(Read, head, head.len() as u32 + 98, flag::NO_BYTES),
+            b.data(Write, GET),
+            b.data(Read, OK),
+        ]
+    });
     let body = &bench.seen.transactions[0]
         .response
         .as_ref()
@@ -291,16 +306,15 @@ fn lengths_that_contradict_each_other_are_marked_and_the_next_bytes_not_misread(
     let smuggled =
         b"POST / HTTP/1.1\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
         GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
-    let mut b = client();
-    let mut bench = Bench::new();
-    bench.feed_all([
-        b.open(),
-        b.data(Write, smuggled),
-        b.data(Read, OK),
-        b.data(Write, GET),
-        b.data(Read, OK),
-        b.close(),
-    ]);
+    let mut bench = Bench::of_client(client(), |b| {
+        vec![
+            b.data(Write, smuggled),
+            b.data(Read, OK),
+            b.data(Write, GET),
+            b.data(Read, OK),
+            b.close(),
+        ]
+    });
     let got = bench.take();
     assert_eq!(got[0], row("POST", 200, "request_malformed"));
     assert_eq!(got[1..], [row("GET", 200, "request_gap")]);
@@ -308,10 +322,8 @@ fn lengths_that_contradict_each_other_are_marked_and_the_next_bytes_not_misread(
 
 #[test]
 fn a_bad_chunk_size_is_marked() {
-    let mut b = client();
-    let mut bench = Bench::new();
     let bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n";
-    bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, bad)]);
+    let mut bench = Bench::of_client(client(), |b| vec![b.data(Write, GET), b.data(Read, bad)]);
     assert_eq!(bench.take(), [row("GET", 200, "response_malformed")]);
 }
 
@@ -319,16 +331,15 @@ fn a_bad_chunk_size_is_marked() {
 fn what_follows_an_upgrade_to_something_unknown_is_not_read() {
     let upgrade = b"GET /x HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
     let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
-    let mut b = client();
-    let mut bench = Bench::new();
-    bench.feed_all([
-        b.open(),
-        b.data(Write, upgrade),
-        b.data(Read, switched),
-        b.data(Write, GET),
-        b.data(Read, OK),
-        b.close(),
-    ]);
+    let mut bench = Bench::of_client(client(), |b| {
+        vec![
+            b.data(Write, upgrade),
+            b.data(Read, switched),
+            b.data(Write, GET),
+            b.data(Read, OK),
+            b.close(),
+        ]
+    });
     assert_eq!(bench.take(), [row("GET", 101, "")]);
     assert!(bench.seen.lost.is_empty());
 }
@@ -337,15 +348,14 @@ fn what_follows_an_upgrade_to_something_unknown_is_not_read() {
 fn what_is_no_websocket_behind_an_upgrade_to_one_marks_it() {
     let upgrade = b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
     let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
-    let mut b = client();
-    let mut bench = Bench::new();
-    bench.feed_all([
-        b.open(),
-        b.data(Write, upgrade),
-        b.data(Read, switched),
-        b.data(Write, GET),
-        b.close(),
-    ]);
+    let mut bench = Bench::of_client(client(), |b| {
+        vec![
+            b.data(Write, upgrade),
+            b.data(Read, switched),
+            b.data(Write, GET),
+            b.close(),
+        ]
+    });
     assert_eq!(bench.take(), [row("GET", 101, "request_malformed")]);
     assert!(bench.seen.lost.is_empty());
 }
@@ -378,16 +388,15 @@ fn http_in_a_tunnel_and_after_a_refused_one_is_read() {
             vec![row("CONNECT", 407, ""), row("GET", 200, "")],
         ),
     ] {
-        let mut b = client();
-        let mut bench = Bench::new();
-        bench.feed_all([
-            b.open(),
-            b.data(Write, connect),
-            b.data(Read, answer),
-            b.data(Write, GET),
-            b.data(Read, OK),
-            b.close(),
-        ]);
+        let mut bench = Bench::of_client(client(), |b| {
+            vec![
+                b.data(Write, connect),
+                b.data(Read, answer),
+                b.data(Write, GET),
+                b.data(Read, OK),
+                b.close(),
+            ]
+        });
         assert_eq!(bench.take(), want);
     }
 }
@@ -525,43 +534,6 @@ fn a_connection_met_late_is_read_from_the_next_start_line() {
 }
 
 #[test]
-fn what_is_idle_longest_is_given_up_and_counted() {
-    let mut bench = Bench::new();
-    bench.table.limits.total_memory = 100_000;
-    for conn in 1..200 {
-        let mut b = EventBuilder::new(1, conn, Role::Client);
-        b.wait(conn * 1_000_000);
-        bench.feed_all([b.open(), b.data(Write, GET)]);
-        assert!(bench.table.memory() <= 100_000);
-    }
-    let lost: u64 = bench.seen.lost.iter().map(|(_, n)| n).sum();
-    assert!(bench.seen.lost.iter().all(|(why, _)| *why == Lost::Evicted));
-    bench.table.finish(KernelTime(1), &mut bench.seen);
-    assert!(lost > 0);
-    assert_eq!(lost + bench.take().len() as u64, 199);
-}
-
-#[test]
-fn one_connection_has_a_bound_of_its_own() {
-    let mut bench = Bench::new();
-    bench.table.limits.connection_memory = 20_000;
-    let mut b = client();
-    bench.feed_all([
-        b.open(),
-        b.data(Write, b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n"),
-    ]);
-    bench.feed(&b.data(Write, &[b'x'; 40_000]));
-    assert_eq!(bench.seen.lost, [(Lost::Evicted, 1)]);
-    bench.feed_all([
-        b.data(Write, &[b'x'; 59_999]),
-        b.data(Write, GET),
-        b.data(Read, OK),
-    ]);
-    bench.table.tick(KernelTime(u64::MAX), &mut bench.seen);
-    assert_eq!(bench.take(), [row("GET", 200, "")]);
-}
-
-#[test]
 fn bytes_that_are_no_http_after_http_are_counted_once() {
     let mut b = client();
     let mut bench = Bench::new();
@@ -577,199 +549,18 @@ fn bytes_that_are_no_http_after_http_are_counted_once() {
 
 #[test]
 fn interim_responses_are_listed() {
-    let mut b = client();
-    let mut bench = Bench::new();
-    bench.feed_all([
-        b.open(),
-        b.data(
-            Write,
-            b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
-        ),
-        b.data(Read, b"HTTP/1.1 100 Continue\r\n\r\n"),
-        b.data(Write, b"ab"),
-        b.data(Read, b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"),
-        b.data(Read, OK),
-    ]);
+    let bench = Bench::of_client(client(), |b| {
+        vec![
+            b.data(
+                Write,
+                b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+            ),
+            b.data(Read, b"HTTP/1.1 100 Continue\r\n\r\n"),
+            b.data(Write, b"ab"),
+            b.data(Read, b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"),
+            b.data(Read, OK),
+        ]
+    });
     let a = bench.last().response.as_ref().expect("seen");
     assert_eq!((&a.interim[..], a.status), (&[100, 103][..], 200));
-}
-
-#[derive(Default)]
-struct Reports {
-    seen: Seen,
-    reports: Vec<Transaction>,
-}
-
-impl Output for Reports {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
-        self.seen.transaction(transaction);
-    }
-
-    fn progress(&mut self, progress: Raw<Progress>) {
-        self.reports.push(progress.0.into_transaction());
-    }
-
-    fn lost(&mut self, reason: Lost, transactions: u64) {
-        self.seen.lost(reason, transactions);
-    }
-
-    fn connection(&mut self, fate: ConnectionFate) {
-        self.seen.connection(fate);
-    }
-}
-
-const SECOND: u64 = 1_000_000_000;
-
-/// A table whose transactions report every second.
-struct Watch {
-    table: Table,
-    out: Reports,
-}
-
-impl Watch {
-    fn new() -> Self {
-        Watch {
-            table: Table::new(limits()).with_progress(Duration::from_secs(1)),
-            out: Reports::default(),
-        }
-    }
-
-    fn feed(&mut self, record: &[u8]) {
-        let event = decode(record).expect("an event");
-        self.table.handle(&event, &mut self.out);
-    }
-
-    /// (target, status, bytes of request and response, report) of what was told by this tick.
-    fn tick(&mut self, now: KernelTime) -> Vec<(String, u16, u64, u64, u64)> {
-        self.table.tick(now, &mut self.out);
-        let short = |t: Transaction| {
-            let (q, a) = (t.request.as_ref(), t.response.as_ref());
-            assert!(q.is_none_or(|q| q.body.bytes().is_empty()));
-            assert!(a.is_none_or(|a| a.body.bytes().is_empty()));
-            assert_eq!(t.timing.end, now);
-            let target = q.map_or(&b"-"[..], |q| &q.target);
-            (
-                String::from_utf8_lossy(target).into_owned(),
-                a.map_or(0, |a| a.status),
-                q.map_or(0, |q| q.body.size()),
-                a.map_or(0, |a| a.body.size()),
-                t.lasting.expect("one that lasts").reports,
-            )
-        };
-        self.out.reports.drain(..).map(short).collect()
-    }
-}
-
-#[test]
-fn a_response_that_lasts_reports_its_size_so_far_idle_or_not() {
-    let mut b = client();
-    let mut watch = Watch::new();
-    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
-    watch.feed(&b.open());
-    watch.feed(&b.data(Write, GET));
-    assert_eq!(watch.tick(b.now), []);
-    b.wait(SECOND);
-    let row = |status, size, report| ("/a".to_owned(), status, 0, size, report);
-    assert_eq!(watch.tick(b.now), [row(0, 0, 1)]);
-    watch.feed(&b.data(Read, head));
-    b.wait(SECOND);
-    assert_eq!(watch.tick(b.now), [row(200, 5, 2)]);
-    assert_eq!(watch.tick(b.now), []);
-    b.wait(SECOND);
-    assert_eq!(watch.tick(b.now), [row(200, 5, 3)]);
-    watch.feed(&b.data(Read, b"3\r\nbye\r\n0\r\n\r\n"));
-    let t = watch.out.seen.transactions.pop().expect("it has ended");
-    assert!(t.complete());
-    assert_eq!(t.response.expect("seen").body.bytes(), b"hellobye");
-    assert_eq!(t.lasting.map(|l| (l.number, l.reports)), Some((1, 3)));
-    b.wait(5 * SECOND);
-    assert_eq!(watch.tick(b.now), []);
-}
-
-#[test]
-fn an_upload_reports_before_any_response_and_pipelined_requests_each_for_themselves() {
-    let mut b = client();
-    let mut watch = Watch::new();
-    watch.feed(&b.open());
-    watch.feed(&b.data(Write, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n"));
-    watch.feed(&b.data(
-        Write,
-        b"POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
-    ));
-    b.wait(SECOND);
-    let row = |target: &str, sent, received, report| (target.to_owned(), 0, sent, received, report);
-    let want = [row("/first", 0, 0, 1), row("/second", 3, 0, 1)];
-    assert_eq!(watch.tick(b.now), want);
-    watch.feed(&b.data(Write, b"defghij"));
-    b.wait(SECOND);
-    let want = [row("/first", 0, 0, 2), row("/second", 10, 0, 2)];
-    assert_eq!(watch.tick(b.now), want);
-    watch.feed(&b.data(Read, OK));
-    watch.feed(&b.data(Read, OK));
-    let numbers: Vec<_> = watch
-        .out
-        .seen
-        .transactions
-        .iter()
-        .map(|t| t.lasting.map(|l| l.number))
-        .collect();
-    assert_eq!(numbers, [Some(1), Some(2)]);
-}
-
-#[test]
-fn what_is_short_never_reports_and_has_no_number() {
-    let mut b = client();
-    let mut watch = Watch::new();
-    watch.feed(&b.open());
-    for _ in 0..5 {
-        watch.feed(&b.data(Write, GET));
-        watch.feed(&b.data(Read, OK));
-        b.wait(SECOND);
-        assert_eq!(watch.tick(b.now), []);
-    }
-    let numbered = |t: &Transaction| t.lasting.is_some();
-    assert!(!watch.out.seen.transactions.iter().any(numbered));
-}
-
-#[test]
-fn a_websocket_reports_its_counts_and_no_message() {
-    let mut b = client();
-    let mut watch = Watch::new();
-    let ask = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let yes = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    watch.feed(&b.open());
-    watch.feed(&b.data(Write, ask));
-    watch.feed(&b.data(Read, yes));
-    watch.feed(&b.data(Read, b"\x81\x02hi\x81\x02yo"));
-    b.wait(SECOND);
-    watch.table.tick(b.now, &mut watch.out);
-    let t = watch.out.reports.pop().expect("a report");
-    let frames = t.websocket.expect("counts").from_server;
-    assert_eq!((frames.messages, frames.payload), (2, 4));
-    assert!(frames.kept.is_empty());
-    watch.table.finish(b.now, &mut watch.out);
-    let t = watch.out.seen.transactions.pop().expect("marked");
-    assert_eq!(t.websocket.expect("it had one").from_server.kept.len(), 2);
-    assert_eq!(t.lasting.map(|l| l.number), Some(1));
-}
-
-#[test]
-fn a_body_of_any_length_holds_no_more_than_its_limit() {
-    let mut b = client();
-    let mut bench = Bench::new();
-    bench.feed_all([b.open(), b.data(Write, GET)]);
-    bench.feed(&b.data(
-        Read,
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-    ));
-    let chunk = [&b"4000\r\n"[..], &[b'x'; 0x4000], b"\r\n"].concat();
-    for _ in 0..1000 {
-        bench.feed(&b.data(Read, &chunk));
-        let most = limits().body.max_bytes as u64 + 64 * 1024;
-        assert!(bench.table.memory() < most, "{}", bench.table.memory());
-    }
-    bench.feed(&b.data(Read, b"0\r\n\r\n"));
-    let response = bench.last().response.as_ref().expect("seen");
-    assert_eq!(response.body.size(), 1000 * 0x4000);
-    assert_eq!(response.body.bytes().len(), limits().body.max_bytes);
 }

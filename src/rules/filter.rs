@@ -260,7 +260,7 @@ mod tests {
     use crate::enrich::Identity;
     use crate::enrich::identity::{Cgroups, Container, Pod};
     use crate::rules::expr::Net;
-    use crate::transaction::{Marks, Protocol, Timing};
+    use crate::rules::sample;
     use std::net::SocketAddr;
 
     fn tap() -> Tap {
@@ -269,45 +269,24 @@ mod tests {
 
     fn process(exe: &str) -> Process {
         Process {
-            pid: 42,
-            parent_pid: None,
             exe: Some(exe.into()),
             name: exe.rsplit('/').next().unwrap_or(exe).into(),
-            uid: Some(33),
-            owner: None,
-            started: None,
-            netns: Some(7),
             container_id: None,
-            identity: Identity::default(),
-            is_agent: false,
-            resource: Vec::new(),
+            ..sample::process()
         }
     }
 
     fn transaction(role: Role, remote: &str) -> Transaction {
         let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let transaction = sample::bare().transaction;
         Transaction {
             role,
-            protocol: Protocol::Http11,
-            pid: 42,
-            tid: 42,
             connection: ConnectionInfo {
-                conn: None,
-                tls: None,
                 local: Some(address("10.0.0.9:5000")),
                 remote: Some(address(remote)),
-                netns: 7,
-                tls_info: None,
+                ..transaction.connection
             },
-            ordinal: 0,
-            request: None,
-            response: None,
-            timing: Timing::default(),
-            marks: Marks::default(),
-            context: None,
-            websocket: None,
-            grpc: None,
-            lasting: None,
+            ..transaction
         }
     }
 

@@ -2,19 +2,12 @@
 
 use crate::enrich::{Identity, Process};
 use crate::event::{KernelTime, Role, TlsId};
+use crate::redact::sample::headers;
 use crate::transaction::*;
 
 pub(crate) struct Sample {
     pub transaction: Transaction,
     pub process: Process,
-}
-
-fn headers(lines: &[(&str, &str)]) -> Headers {
-    let mut headers = Headers::default();
-    lines
-        .iter()
-        .for_each(|(name, value)| headers.push(name.as_bytes(), value.as_bytes()));
-    headers
 }
 
 fn body(size: u64) -> Body {

@@ -2,35 +2,16 @@
 
 use crate::enrich::{Identity, Process, ResourceValue};
 use crate::event::{KernelTime, Role, TlsId};
+pub(crate) use crate::redact::sample::{body, headers};
 use crate::redact::{BodyPolicy, Capture, Facts, SpanIds};
 use crate::rules::{Decision, Level};
 use crate::transaction::grpc::{Code, Counts, Grpc, Kind};
 use crate::transaction::{
-    Body, BodyLimits, ConnectionInfo, Headers, Marks, Protocol, Request, Response, Timing, TlsInfo,
-    Transaction,
+    ConnectionInfo, Marks, Protocol, Request, Response, Timing, TlsInfo, Transaction,
 };
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-
-pub fn headers(fields: &[(&str, &str)]) -> Headers {
-    let mut headers = Headers::default();
-    for (name, value) in fields {
-        headers.push(name.as_bytes(), value.as_bytes());
-    }
-    headers
-}
-
-pub fn body(content: &[u8]) -> Body {
-    let mut body = Body::default();
-    body.push(
-        content,
-        BodyLimits {
-            capture: true,
-            max_bytes: 1 << 20,
-        },
-    );
-    body
-}
 
 pub fn process(pid: u32, service: &str) -> Arc<Process> {
     Arc::new(Process {
@@ -86,8 +67,12 @@ pub fn capture(role: Role) -> Capture {
     }
 }
 
+fn address(text: &str) -> Option<SocketAddr> {
+    Some(text.parse().expect("an address"))
+}
+
 fn transaction(role: Role) -> Transaction {
-    let (client, server) = ("10.0.0.1:50000".parse().ok(), "10.0.0.2:443".parse().ok());
+    let (client, server) = (address("10.0.0.1:50000"), address("10.0.0.2:443"));
     let (local, remote) = match role {
         Role::Client => (client, server),
         Role::Server => (server, client),

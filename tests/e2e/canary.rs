@@ -4,6 +4,7 @@ use crate::harness::agent::Agent;
 use crate::harness::config::Config;
 use crate::harness::exchange::{body_of, wait_for_targets};
 use crate::harness::plan::{Call, Client};
+use crate::harness::scene::Scene;
 use crate::harness::seen::Seen;
 use crate::harness::servers;
 use crate::harness::turn;
@@ -328,20 +329,19 @@ fn no_output_has_secrets_of_content(level: &str, mode: &str) -> String {
 #[test]
 fn a_rule_that_keeps_a_header_keeps_that_one_and_no_other() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let yaml = Config::new("headers").grpc(&sink.grpc_endpoint()).yaml();
-    let mut config: serde_json::Value = serde_yaml::from_str(&yaml).expect("own configuration");
-    config["stacks"]["all"]["plugins"][0]["config"]["redact"] = serde_json::json!({"rules": [{"name": "shown", "in": "header", "match": "exact", "key": "x-api-key", "mode": "keep"}]});
-    let agent = Agent::start(&work, &serde_yaml::to_string(&config).expect("YAML"));
-    let call = Call::get(work.url_path("get/keep"))
+    let shown = serde_json::json!({"rules": [{"name": "shown", "in": "header", "match": "exact", "key": "x-api-key", "mode": "keep"}]});
+    let scene = Scene::with(servers::nginx, |_, sink, _| {
+        Config::new("headers")
+            .grpc(&sink.grpc_endpoint())
+            .capture("redact", shown)
+    });
+    let call = Call::get(scene.work.url_path("get/keep"))
         .header("x-api-key", "key-that-may-be-shown")
         .header("x-auth-token", CANARY);
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-    wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
-    agent.stop();
-    let seen = Seen::of(&sink);
+    scene.perform(Client::Curl, std::slice::from_ref(&call));
+    scene.wait_for(std::slice::from_ref(&call), 2);
+    scene.agent.stop();
+    let seen = Seen::of(&scene.sink);
     let pair = seen.pair(&call.target);
     for span in [pair.client, pair.server] {
         let lines = |name: &str| {
@@ -350,5 +350,5 @@ fn a_rule_that_keeps_a_header_keeps_that_one_and_no_other() {
         assert_eq!(lines("x-api-key"), ["key-that-may-be-shown"]);
         assert_eq!(lines("x-auth-token"), ["REDACTED"]);
     }
-    assert_clean("OTLP", &sink.all_bytes());
+    assert_clean("OTLP", &scene.sink.all_bytes());
 }

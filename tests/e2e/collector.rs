@@ -2,14 +2,16 @@
 
 use crate::harness::agent::Agent;
 use crate::harness::config::Config;
-use crate::harness::exchange::wait_for_targets;
+use crate::harness::ledger::Ledger;
 use crate::harness::plan::{Call, Client};
+use crate::harness::scene::Scene;
 use crate::harness::seen::Seen;
 use crate::harness::servers;
 use crate::harness::work::Work;
 use crate::harness::{free_port, turn};
 use crate::otlp_sink::{Fault, OtlpSink};
 use serde_json::json;
+use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
 /// How long the collector is away; `PLAINSPAN_TEST_DOWN_SECONDS` for the 20 s of the promise.
@@ -113,51 +115,47 @@ fn with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_ba
 #[test]
 fn a_collector_that_refuses_for_good_makes_transactions_rejected() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let agent = Agent::start(
-        &work,
-        &Config::new("headers").grpc(&sink.grpc_endpoint()).yaml(),
-    );
-    sink.fail_always(Fault::Invalid);
-    let call = Call::get(work.url_path("get/refused"));
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
+    let scene = Scene::at_level("headers", servers::nginx);
+    scene.sink.fail_always(Fault::Invalid);
+    let call = Call::get(scene.work.url_path("get/refused"));
+    scene.perform(Client::Curl, from_ref(&call));
     let limit = Duration::from_secs(20);
-    let ledger = agent.wait_ledger("rejected transactions", limit, |ledger| {
-        ledger.get(&["transactions", "lost", "rejected"]) >= 2
-    });
+    let rejected = |ledger: &Ledger| ledger.get(&["transactions", "lost", "rejected"]) >= 2;
+    let ledger = scene
+        .agent
+        .wait_ledger("rejected transactions", limit, rejected);
     assert_eq!(ledger.exported(), 0, "{ledger}");
 
     // The next ones are taken again.
-    sink.heal();
-    let call = Call::get(work.url_path("get/welcome"));
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
+    scene.sink.heal();
+    let call = Call::get(scene.work.url_path("get/welcome"));
+    scene.perform(Client::Curl, from_ref(&call));
     let arrived = |sink: &OtlpSink| Seen::of(sink).spans_of(&call.target).len() == 2;
-    assert!(sink.wait_for(arrived, limit), "{}", agent.ledger());
-    agent.stop();
+    assert!(
+        scene.sink.wait_for(arrived, limit),
+        "{}",
+        scene.agent.ledger()
+    );
+    scene.agent.stop();
 }
 
 #[test]
 fn http_with_protobuf_arrives_as_grpc_does() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let agent = Agent::start(
-        &work,
-        &Config::new("headers").http(&sink.http_endpoint()).yaml(),
-    );
-    let call = Call::get(work.url_path("get/http-protobuf?x=1"));
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-    wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    let seen = Seen::of(&sink);
+    let scene = Scene::with(servers::nginx, |_, sink, _| {
+        Config::new("headers").http(&sink.http_endpoint())
+    });
+    let call = Call::get(scene.work.url_path("get/http-protobuf?x=1"));
+    scene.perform(Client::Curl, from_ref(&call));
+    scene.wait_for(from_ref(&call), 2);
+    scene.agent.ledger().assert_nothing_lost();
+    scene.agent.stop();
+    let seen = Seen::of(&scene.sink);
     let pair = seen.pair(&call.target);
     seen.log_of(pair.client);
     seen.log_of(pair.server);
-    let paths: Vec<String> = sink
+    let paths: Vec<String> = scene
+        .sink
         .requests()
         .into_iter()
         .map(|request| request.path)

@@ -1,36 +1,21 @@
 //! Bodies in a content coding: stored decoded, measured as they went.
 
-use crate::harness::agent::Agent;
-use crate::harness::config::Config;
-use crate::harness::exchange::{body_of, read_file_url, wait_for_targets};
+use crate::harness::exchange::body_of;
 use crate::harness::plan::{Call, Client};
-use crate::harness::seen::Seen;
-use crate::harness::work::Work;
+use crate::harness::scene::{Scene, payload};
 use crate::harness::{pattern, servers, turn};
-use crate::otlp_sink::OtlpSink;
-use serde_json::Value;
+use std::slice::from_ref;
 
 #[test]
 fn a_body_that_nginx_sends_in_gzip_is_stored_decoded_on_both_sides() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let config = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .disk(&work.folder("payloads"));
-    let agent = Agent::start(&work, &config.yaml());
-    let call = Call::get(work.url_path("gzip/200k.bin")).header("accept-encoding", "gzip");
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-    wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    let seen = Seen::of(&sink);
+    let scene = Scene::new(servers::nginx);
+    let call = Call::get(scene.work.url_path("gzip/200k.bin")).header("accept-encoding", "gzip");
+    scene.perform(Client::Curl, from_ref(&call));
+    let (seen, _work) = scene.finish_all(&[&call.target], 2);
     let pair = seen.pair(&call.target);
     for span in [pair.client, pair.server] {
-        let url = span.text("plainspan.payload.url").expect("a payload link");
-        let document: Value =
-            serde_json::from_slice(&read_file_url(&url)).expect("a payload is JSON");
+        let document = payload(span);
         let response = &document["response"];
         let what = (&response["body_encoding"], &response["body_decode_stop"]);
         assert_eq!(response["headers"]["Content-Encoding"], "gzip", "{what:?}");

@@ -1,65 +1,41 @@
 //! curl and nginx over HTTPS: every request is there once on each side, whole and right.
 
-use crate::harness::agent::Agent;
 use crate::harness::config::Config;
-use crate::harness::exchange::{Exchange, hundred_calls, wait_for_targets};
+use crate::harness::exchange::{body_of, hundred_calls};
 use crate::harness::plan::{Call, Client};
-use crate::harness::seen::{Seen, header};
+use crate::harness::scene::{Scene, payload};
+use crate::harness::seen::header;
 use crate::harness::servers;
 use crate::harness::turn;
-use crate::harness::work::Work;
-use crate::otlp_sink::OtlpSink;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::json;
+use std::slice::from_ref;
 
 #[test]
 fn every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload()
  {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let config = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .disk(&work.folder("payloads"));
-    let agent = Agent::start(&work, &config.yaml());
-
-    let calls = hundred_calls(&work);
-    let exchange = Exchange::perform(
-        &work,
-        &agent,
-        &sink,
-        (Client::Curl, &nginx),
-        &calls,
-        "nginx",
-    );
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    exchange.verify(&Seen::of(&sink));
+    let scene = Scene::new(servers::nginx);
+    let calls = hundred_calls(&scene.work);
+    scene.exchange(Client::Curl, &calls, "nginx");
 }
 
 #[test]
 fn level_headers_has_headers_and_no_bodies_and_level_summary_has_neither() {
     let _turn = turn();
     for level in ["headers", "summary"] {
-        let work = Work::new();
-        let sink = OtlpSink::start();
-        let nginx = servers::nginx(&work);
-        let payloads = work.folder("payloads");
-        let config = Config::new(level)
-            .http(&sink.http_endpoint())
-            .disk(&payloads);
-        let agent = Agent::start(&work, &config.yaml());
+        let scene = Scene::with(servers::nginx, |work, sink, _| {
+            Config::new(level)
+                .http(&sink.http_endpoint())
+                .disk(&work.folder("payloads"))
+        });
         let call = Call::post(
-            work.url_path("upload/level?x=1"),
+            scene.work.url_path("upload/level?x=1"),
             b"BODY-OF-THE-REQUEST".to_vec(),
         )
         .header("x-call", "7");
-        Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-        wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 2);
-        agent.stop();
-
-        let seen = Seen::of(&sink);
+        scene.perform(Client::Curl, from_ref(&call));
+        let (seen, _work) = scene.finish(&call.target);
         let pair = seen.pair(&call.target);
         for span in [pair.client, pair.server] {
             assert_eq!(span.text("plainspan.capture.level").as_deref(), Some(level));
@@ -67,13 +43,9 @@ fn level_headers_has_headers_and_no_bodies_and_level_summary_has_neither() {
             let lines = header(span.attr("http.request.header.x-call"));
             let wanted: &[&str] = if level == "headers" { &["7"] } else { &[] };
             assert_eq!(lines, wanted, "level {level}");
-            let document = crate::harness::exchange::read_file_url(
-                &span.text("plainspan.payload.url").expect("a link"),
-            );
-            let document: serde_json::Value =
-                serde_json::from_slice(&document).expect("a payload is JSON");
+            let document = payload(span);
             assert!(
-                crate::harness::exchange::body_of(&document["request"]).is_empty(),
+                body_of(&document["request"]).is_empty(),
                 "level {level}: {document}"
             );
             let headers = document["request"]["headers"]
@@ -87,33 +59,26 @@ fn level_headers_has_headers_and_no_bodies_and_level_summary_has_neither() {
 #[test]
 fn level_none_lets_nothing_leave() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let config = Config::new("none").grpc(&sink.grpc_endpoint());
-    let agent = Agent::start(&work, &config.yaml());
-    let call = Call::get(work.url_path("get/none"));
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-    agent.stop();
-    assert!(Seen::of(&sink).spans_of(&call.target).is_empty());
+    let scene = Scene::at_level("none", servers::nginx);
+    let call = Call::get(scene.work.url_path("get/none"));
+    scene.perform(Client::Curl, from_ref(&call));
+    let (seen, _work) = scene.stop();
+    assert!(seen.spans_of(&call.target).is_empty());
 }
 
 #[test]
 fn an_include_filter_leaves_out_every_other_program() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let only_nginx = json!({"include": [{"exe": "/usr/sbin/nginx"}]});
-    let config = Config::new("headers")
-        .grpc(&sink.grpc_endpoint())
-        .tap("filters", only_nginx);
-    let agent = Agent::start(&work, &config.yaml());
-    let call = Call::get(work.url_path("get/filtered"));
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-    wait_for_targets(&agent, &sink, std::slice::from_ref(&call), 1);
-    agent.stop();
-    let seen = Seen::of(&sink);
+    let scene = Scene::with(servers::nginx, |_, sink, _| {
+        let only_nginx = json!({"include": [{"exe": "/usr/sbin/nginx"}]});
+        Config::new("headers")
+            .grpc(&sink.grpc_endpoint())
+            .tap("filters", only_nginx)
+    });
+    let call = Call::get(scene.work.url_path("get/filtered"));
+    scene.perform(Client::Curl, from_ref(&call));
+    scene.wait_for(from_ref(&call), 1);
+    let (seen, _work) = scene.stop();
     assert_eq!(seen.spans_of(&call.target).len(), 1, "{}", seen.summary());
     // The agent's own spans are about itself, and internal.
     let mut http = seen

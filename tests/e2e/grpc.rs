@@ -1,12 +1,11 @@
 //! gRPC over TLS between grpcio's client and server: one span a call and side, with method, status and messages.
 
-use crate::harness::agent::Agent;
 use crate::harness::config::Config;
-use crate::harness::exchange::{read_file_url, wait_for_targets};
+use crate::harness::exchange::read_file_url;
 use crate::harness::plan::Call;
-use crate::harness::process::run_well;
+use crate::harness::scene::Scene;
 use crate::harness::seen::{Seen, header};
-use crate::harness::servers::{self, PYTHON, Server, program};
+use crate::harness::servers::{self, PYTHON, program};
 use crate::harness::turn;
 use crate::harness::work::Work;
 use crate::otlp_sink::{OtlpSink, SeenSpan};
@@ -82,18 +81,15 @@ fn wanted() -> Vec<Want> {
     ]
 }
 
-fn run_client(work: &Work, server: &Server) {
+/// One of the clients of gRPC, with these options.
+fn run_client(scene: &Scene, name: &str, options: &[&str]) {
     let mut client = Command::new(PYTHON);
     client
-        .arg(program("grpc_client.py"))
-        .arg(format!("localhost:{}", server.port))
-        .arg(work.path("cert.pem"));
-    run_well(
-        &mut client,
-        work.dir(),
-        "grpc_client",
-        Duration::from_secs(40),
-    );
+        .arg(program(&format!("{name}.py")))
+        .arg(format!("localhost:{}", scene.server.port))
+        .arg(scene.work.path("cert.pem"))
+        .args(options);
+    scene.run(&mut client, name);
 }
 
 fn target(method: &str) -> String {
@@ -102,22 +98,19 @@ fn target(method: &str) -> String {
 
 /// All calls once, at `level`.
 fn calls(level: &str) -> (Work, Seen, u16) {
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let server = servers::grpc(&work);
-    let config = Config::new(level)
-        .grpc(&sink.grpc_endpoint())
-        .disk(&work.folder("payloads"));
-    let agent = Agent::start(&work, &config.yaml());
-    run_client(&work, &server);
+    let scene = Scene::with(servers::grpc, |work, sink, _| {
+        Config::new(level)
+            .grpc(&sink.grpc_endpoint())
+            .disk(&work.folder("payloads"))
+    });
+    run_client(&scene, "grpc_client", &[]);
     let calls: Vec<Call> = wanted()
         .iter()
         .map(|w| Call::post(target(w.method), Vec::new()))
         .collect();
-    wait_for_targets(&agent, &sink, &calls, 2);
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    (work, Seen::of(&sink), server.port)
+    let port = scene.server.port;
+    let (seen, work) = scene.finish_calls(&calls, 2);
+    (work, seen, port)
 }
 
 fn check(span: &SeenSpan, want: &Want, port: u16) {
@@ -182,30 +175,14 @@ fn peer_port(span: &SeenSpan) -> i64 {
 fn calls_on_many_connections_at_once_are_whole_and_their_addresses_are_right_or_unknown() {
     const CALLS: usize = 8 * 4 * 25;
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let server = servers::grpc(&work);
-    let config = Config::new("headers").grpc(&sink.grpc_endpoint());
-    let agent = Agent::start(&work, &config.yaml());
-    let mut client = Command::new(PYTHON);
-    client
-        .arg(program("grpc_load.py"))
-        .arg(format!("localhost:{}", server.port))
-        .arg(work.path("cert.pem"))
-        .args(["8", "4", "25"]);
-    run_well(
-        &mut client,
-        work.dir(),
-        "grpc_load",
-        Duration::from_secs(60),
-    );
+    let scene = Scene::at_level("headers", servers::grpc);
+    run_client(&scene, "grpc_load", &["8", "4", "25"]);
     let target = target("Unary");
     let arrived = |sink: &OtlpSink| Seen::of(sink).spans_of(&target).len() >= 2 * CALLS;
-    let all = sink.wait_for(arrived, Duration::from_secs(20));
-    assert!(all, "{}", agent.ledger());
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    let seen = Seen::of(&sink);
+    let all = scene.sink.wait_for(arrived, Duration::from_secs(20));
+    assert!(all, "{}", scene.agent.ledger());
+    scene.agent.ledger().assert_nothing_lost();
+    let (seen, _work) = scene.stop();
     let spans = seen.spans_of(&target);
     let mut told: Vec<(String, i32)> = Vec::new();
     let mut unknown = 0;

@@ -1,14 +1,12 @@
 //! Payloads in a real S3 store.
 
-use crate::harness::agent::{Agent, Launch, write_config};
 use crate::harness::config::Config;
-use crate::harness::exchange::{verify_document, wait_for_targets};
+use crate::harness::exchange::verify_document;
+use crate::harness::ledger::Ledger;
 use crate::harness::plan::{Call, Client};
-use crate::harness::seen::Seen;
-use crate::harness::servers::{self, Server};
-use crate::harness::work::Work;
-use crate::harness::{sha256, turn};
-use crate::otlp_sink::OtlpSink;
+use crate::harness::scene::Scene;
+use crate::harness::servers;
+use crate::harness::{pattern, sha256, turn};
 use crate::seaweedfs::SeaweedFs;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,11 +14,6 @@ use std::time::Duration;
 /// Whether the agent gets the keys that the store knows.
 const GOOD: bool = true;
 const WRONG: bool = false;
-
-/// Only traffic of this server: SeaweedFS talks HTTP among its own parts, and would store a payload for each of those.
-fn only(server: &Server) -> Value {
-    json!({"include": [{"port": server.port}]})
-}
 
 /// An object store of the configuration.
 fn s3(store: &SeaweedFs, good: bool) -> Value {
@@ -38,30 +31,29 @@ fn s3(store: &SeaweedFs, good: bool) -> Value {
     })
 }
 
+/// nginx, and an agent that stores payloads there.
+fn beside(store: &SeaweedFs, good: bool) -> Scene {
+    Scene::with(servers::nginx, |_, sink, nginx| {
+        // SeaweedFS talks HTTP among its own parts, and each of those would be a payload too.
+        let only_nginx = json!({"include": [{"port": nginx.port}]});
+        Config::new("full")
+            .grpc(&sink.grpc_endpoint())
+            .s3(s3(store, good))
+            .tap("filters", only_nginx)
+    })
+}
+
 #[test]
 fn the_object_of_the_link_is_in_s3_and_its_sha_256_is_its_key() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
     let store = SeaweedFs::start();
-    let nginx = servers::nginx(&work);
-    let config = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .s3(s3(&store, GOOD))
-        .tap("filters", only(&nginx));
-    let agent = Agent::start(&work, &config.yaml());
+    let scene = beside(&store, GOOD);
     let calls = [
-        Call::get(work.url_path("get/s3?n=1")),
-        Call::post(
-            work.url_path("upload/s3"),
-            crate::harness::pattern(200 * 1024),
-        ),
+        Call::get(scene.work.url_path("get/s3?n=1")),
+        Call::post(scene.work.url_path("upload/s3"), pattern(200 * 1024)),
     ];
-    let answers = Client::Curl.perform(&work, &nginx.base(), &[calls.to_vec()]);
-    wait_for_targets(&agent, &sink, &calls, 2);
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    let seen = Seen::of(&sink);
+    let answers = scene.perform(Client::Curl, &calls);
+    let (seen, _work) = scene.finish_calls(&calls, 2);
     for (call, answer) in calls.iter().zip(&answers) {
         let pair = seen.pair(&call.target);
         for span in [pair.client, pair.server] {
@@ -85,29 +77,23 @@ fn the_object_of_the_link_is_in_s3_and_its_sha_256_is_its_key() {
 #[test]
 fn with_wrong_credentials_the_agent_says_so_spans_go_on_and_the_payloads_are_lost_by_name() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
     let store = SeaweedFs::start();
-    let nginx = servers::nginx(&work);
-    let config = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .s3(s3(&store, WRONG))
-        .tap("filters", only(&nginx));
-    let agent = Launch::new(&write_config(&work, &config.yaml())).start(&work);
+    let scene = beside(&store, WRONG);
     let calls: Vec<Call> = (0..3)
-        .map(|n| Call::get(work.url_path(&format!("get/denied/{n}"))))
+        .map(|n| Call::get(scene.work.url_path(&format!("get/denied/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
-    wait_for_targets(&agent, &sink, &calls, 2);
-    let ledger = agent.wait_ledger("lost payloads", Duration::from_secs(30), |ledger| {
-        ledger.get(&["payloads", "lost", "store_failed"]) >= 6
-    });
+    scene.perform(Client::Curl, &calls);
+    scene.wait_for(&calls, 2);
+    let lost = |ledger: &Ledger| ledger.get(&["payloads", "lost", "store_failed"]) >= 6;
+    let ledger = scene
+        .agent
+        .wait_ledger("lost payloads", Duration::from_secs(30), lost);
     assert_eq!(
         ledger.lost(),
         0,
         "the transactions themselves are not lost: {ledger}"
     );
-    let log = agent.log();
+    let log = scene.agent.log();
     assert!(log.contains("payloads"), "the log names the store\n{log}");
     assert!(
         !log.contains("not-the-secret"),
@@ -119,8 +105,7 @@ fn with_wrong_credentials_the_agent_says_so_spans_go_on_and_the_payloads_are_los
         || log.contains("SignatureDoesNotMatch")
         || log.contains("AccessDenied");
     assert!(told, "the log does not say what the store answered\n{log}");
-    agent.stop();
-    let seen = Seen::of(&sink);
+    let (seen, _work) = scene.stop();
     for call in &calls {
         let pair = seen.pair(&call.target);
         for span in [pair.client, pair.server] {

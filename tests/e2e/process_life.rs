@@ -5,6 +5,7 @@ use crate::harness::config::Config;
 use crate::harness::ledger::Ledger;
 use crate::harness::plan::{Call, Client};
 use crate::harness::process::Running;
+use crate::harness::scene::Scene;
 use crate::harness::seen::Seen;
 use crate::harness::servers;
 use crate::harness::turn;
@@ -20,10 +21,7 @@ fn sigkill_of_the_agent_during_load_fails_not_one_request() {
     let work = Work::new();
     let sink = OtlpSink::start();
     let nginx = servers::nginx(&work);
-    let yaml = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .disk(&work.folder("payloads"))
-        .yaml();
+    let yaml = Config::full(&work, &sink).yaml();
 
     // Eight connections, ended when the agents are through: a busy host starts them slowly. Bounded by a minute.
     let mut wrk = Command::new("wrk");
@@ -82,20 +80,14 @@ fn sigkill_leaves_nothing_behind_and_the_next_agent_sees_everything() {
 #[test]
 fn sigterm_drains_all_that_was_seen_and_the_last_log_line_has_the_books() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let nginx = servers::nginx(&work);
-    let config = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .disk(&work.folder("payloads"));
-    let agent = Agent::start(&work, &config.yaml());
+    let scene = Scene::new(servers::nginx);
     let calls: Vec<Call> = (0..40)
-        .map(|n| Call::get(work.url_path(&format!("get/drain/{n}"))))
+        .map(|n| Call::get(scene.work.url_path(&format!("get/drain/{n}"))))
         .collect();
-    Client::Curl.perform(&work, &nginx.base(), std::slice::from_ref(&calls));
+    scene.perform(Client::Curl, &calls);
     // At once: nothing of it may have left yet.
-    let outputs = agent.stop();
-    let seen = Seen::of(&sink);
+    let outputs = scene.agent.stop();
+    let seen = Seen::of(&scene.sink);
     for call in &calls {
         let pair = seen.pair(&call.target);
         seen.log_of(pair.client);
@@ -123,14 +115,8 @@ fn sigterm_drains_all_that_was_seen_and_the_last_log_line_has_the_books() {
 #[test]
 fn the_status_endpoint_says_version_ledger_queues_and_verdicts_and_no_command_lines() {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let _nginx = servers::nginx(&work);
-    let agent = Agent::start(
-        &work,
-        &Config::new("headers").grpc(&sink.grpc_endpoint()).yaml(),
-    );
-    let status = agent.status();
+    let scene = Scene::at_level("headers", servers::nginx);
+    let status = scene.agent.status();
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"), "{status:#}");
     for key in ["ledger", "queues", "verdicts"] {
         assert!(!status[key].is_null(), "no {key} in {status:#}");
@@ -147,11 +133,11 @@ fn the_status_endpoint_says_version_ledger_queues_and_verdicts_and_no_command_li
     assert!(attached, "no verdict for nginx's libssl: {status:#}");
     let text = status.to_string();
     assert!(!text.contains("nginx.conf"), "a command line in {status:#}");
-    agent.page("/healthz");
-    let metrics = agent.page("/metrics");
+    scene.agent.page("/healthz");
+    let metrics = scene.agent.page("/metrics");
     assert!(
         metrics.lines().any(|line| line.starts_with("plainspan_")),
         "{metrics}"
     );
-    agent.stop();
+    scene.agent.stop();
 }

@@ -1,14 +1,11 @@
 //! Python of the distribution: blocking and asyncio, as client and as server.
 
-use crate::harness::agent::Agent;
-use crate::harness::config::Config;
-use crate::harness::exchange::{Exchange, hundred_calls};
+use crate::harness::exchange::hundred_calls;
 use crate::harness::plan::{Call, Client};
-use crate::harness::seen::Seen;
+use crate::harness::scene::Scene;
 use crate::harness::servers::{self, Server};
 use crate::harness::turn;
 use crate::harness::work::Work;
-use crate::otlp_sink::OtlpSink;
 
 /// One full exchange at level full; every request must be right.
 fn exchange(
@@ -18,25 +15,9 @@ fn exchange(
     calls: fn(&Work) -> Vec<Vec<Call>>,
 ) {
     let _turn = turn();
-    let work = Work::new();
-    let sink = OtlpSink::start();
-    let server = start(&work);
-    let config = Config::new("full")
-        .grpc(&sink.grpc_endpoint())
-        .disk(&work.folder("payloads"));
-    let agent = Agent::start(&work, &config.yaml());
-    let calls = calls(&work);
-    let exchange = Exchange::perform(
-        &work,
-        &agent,
-        &sink,
-        (client, &server),
-        &calls,
-        server_header,
-    );
-    agent.ledger().assert_nothing_lost();
-    agent.stop();
-    exchange.verify(&Seen::of(&sink));
+    let scene = Scene::new(start);
+    let calls = calls(&scene.work);
+    scene.exchange(client, &calls, server_header);
 }
 
 /// A few calls on each of two connections.

@@ -1,29 +1,21 @@
 //! Streams that last: each reports how far it has come, and is one whole transaction when it ends.
 
-use crate::harness::agent::Agent;
 use crate::harness::config::Config;
-use crate::harness::exchange::wait_for_targets;
 use crate::harness::ledger::Ledger;
 use crate::harness::plan::Call;
-use crate::harness::process::{Output, run, run_well};
+use crate::harness::process::{Output, run};
+use crate::harness::scene::{Scene, complete, marks};
 use crate::harness::seen::Seen;
-use crate::harness::servers::{self, Server, program};
+use crate::harness::servers::{self, Server};
+use crate::harness::turn;
 use crate::harness::work::Work;
-use crate::harness::{turn, venv};
 use crate::otlp_sink::{OtlpSink, SeenLog, SeenSpan};
 use serde_json::{Value, json};
 use std::process::Command;
+use std::slice::from_ref;
 use std::time::Duration;
 
 const SECRET: &str = "stream-canary-secret";
-
-/// An agent that lets transactions report every second, a server, and where it all goes.
-struct Scene {
-    sink: OtlpSink,
-    server: Server,
-    agent: Agent,
-    work: Work,
-}
 
 /// What came out.
 struct Outcome {
@@ -35,60 +27,41 @@ struct Outcome {
     _work: Work,
 }
 
-impl Scene {
-    fn new(start: impl Fn(&Work) -> Server) -> Scene {
-        let work = Work::new();
-        let sink = OtlpSink::start();
-        let server = start(&work);
-        let config = Config::new("full")
+/// An agent that lets transactions report every second, beside a server.
+fn reporting(start: impl FnOnce(&Work) -> Server) -> Scene {
+    Scene::with(start, |work, sink, server| {
+        // The default is the first store; with lines first, the collector goes along.
+        Config::new("full")
             .stdout()
             .grpc(&sink.grpc_endpoint())
             .disk(&work.folder("payloads"))
             .tap("progress", json!("1s"))
-            .tap("filters", json!({"include": [{"port": server.port}]}));
-        let agent = Agent::start(&work, &config.yaml());
-        Scene {
-            sink,
-            server,
-            agent,
-            work,
-        }
-    }
+            .tap("filters", json!({"include": [{"port": server.port}]}))
+    })
+}
 
-    /// curl with these options; its exit code is the test's business.
-    fn curl(&self, target: &str, options: &[&str]) -> Output {
-        let mut command = Command::new("curl");
-        command
-            .args(["-q", "-s", "-S", "-N", "--cacert"])
-            .arg(self.work.path("cert.pem"))
-            .args(["-H", &format!("authorization: Bearer {SECRET}")])
-            .args(["-o", "/dev/null"])
-            .args(options)
-            .arg(format!("{}{target}", self.server.base()));
-        run(
-            &mut command,
-            self.work.dir(),
-            "curl",
-            Duration::from_secs(30),
-        )
-    }
+/// curl that buffers nothing and has a secret to tell.
+fn curl(scene: &Scene, target: &str, options: &[&str]) -> Output {
+    let secret = format!("authorization: Bearer {SECRET}");
+    scene.curl(target, &[&["-N", "-H", &secret], options].concat())
+}
 
-    fn finish(self, target: &str) -> Outcome {
-        wait_for_targets(&self.agent, &self.sink, &[Call::get(target)], 2);
-        let settled = |l: &Ledger| l.in_flight() == 0 && l.progress()[1] == 0;
-        let ledger = self
-            .agent
-            .wait_ledger("settled ledger", Duration::from_secs(10), settled);
-        ledger.assert_nothing_lost();
-        let stdout = self.agent.stop().stdout;
-        Outcome {
-            seen: Seen::of(&self.sink),
-            logs: self.sink.logs(),
-            stdout,
-            sink: self.sink,
-            ledger,
-            _work: self.work,
-        }
+/// Stops the agent once both sides of the target are there and all is told.
+fn outcome(scene: Scene, target: &str) -> Outcome {
+    scene.wait_for(from_ref(&Call::get(target)), 2);
+    let settled = |l: &Ledger| l.in_flight() == 0 && l.progress()[1] == 0;
+    let ledger = scene
+        .agent
+        .wait_ledger("settled ledger", Duration::from_secs(10), settled);
+    ledger.assert_nothing_lost();
+    let stdout = scene.agent.stop().stdout;
+    Outcome {
+        seen: Seen::of(&scene.sink),
+        logs: scene.sink.logs(),
+        stdout,
+        sink: scene.sink,
+        ledger,
+        _work: scene.work,
     }
 }
 
@@ -163,25 +136,15 @@ fn growing(reports: &[&SeenLog], name: &str) -> bool {
     counts.windows(2).all(|pair| pair[0] < pair[1])
 }
 
-fn complete(span: &SeenSpan) -> bool {
-    span.attr("plainspan.capture.complete") == Some(Value::Bool(true))
-}
-
-fn marks(span: &SeenSpan) -> String {
-    span.attr("plainspan.capture.marks")
-        .unwrap_or_default()
-        .to_string()
-}
-
 #[test]
 fn server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end() {
     let _turn = turn();
-    let scene = Scene::new(servers::python);
+    let scene = reporting(servers::python);
     let target = scene.work.url_path("events/4.7");
     let query = format!("{target}?token={SECRET}");
-    let output = scene.curl(&query, &["--http1.1"]);
+    let output = curl(&scene, &query, &["--http1.1"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
-    let outcome = scene.finish(&format!("{target}?token=REDACTED"));
+    let outcome = outcome(scene, &format!("{target}?token=REDACTED"));
     let pair = outcome.seen.pair(&format!("{target}?token=REDACTED"));
     let mut all = 0;
     for span in [pair.client, pair.server] {
@@ -204,10 +167,10 @@ fn server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_e
 #[test]
 fn a_long_poll_reports_while_nothing_at_all_is_sent() {
     let _turn = turn();
-    let scene = Scene::new(servers::python);
+    let scene = reporting(servers::python);
     let target = scene.work.url_path("wait/3.2");
-    scene.curl(&target, &["--http1.1"]);
-    let outcome = scene.finish(&target);
+    curl(&scene, &target, &["--http1.1"]);
+    let outcome = outcome(scene, &target);
     let pair = outcome.seen.pair(&target);
     let mut all = 0;
     for span in [pair.client, pair.server] {
@@ -225,11 +188,11 @@ fn a_long_poll_reports_while_nothing_at_all_is_sent() {
 #[test]
 fn a_response_without_end_that_the_client_cuts_off_is_one_marked_transaction_a_side() {
     let _turn = turn();
-    let scene = Scene::new(servers::python);
+    let scene = reporting(servers::python);
     let target = scene.work.url_path("endless/0.05");
-    let output = scene.curl(&target, &["--http1.1", "--max-time", "2.8"]);
+    let output = curl(&scene, &target, &["--http1.1", "--max-time", "2.8"]);
     assert_eq!(output.code, Some(28), "curl gives up after its time");
-    let outcome = scene.finish(&target);
+    let outcome = outcome(scene, &target);
     let pair = outcome.seen.pair(&target);
     let mut all = 0;
     for span in [pair.client, pair.server] {
@@ -246,7 +209,7 @@ fn a_response_without_end_that_the_client_cuts_off_is_one_marked_transaction_a_s
 #[test]
 fn a_client_that_is_killed_amid_events_leaves_one_marked_transaction_a_side() {
     let _turn = turn();
-    let scene = Scene::new(servers::python);
+    let scene = reporting(servers::python);
     let target = scene.work.url_path("events/20");
     let mut client = Command::new("timeout");
     client
@@ -261,7 +224,7 @@ fn a_client_that_is_killed_amid_events_leaves_one_marked_transaction_a_side() {
         "killed",
         Duration::from_secs(20),
     );
-    let outcome = scene.finish(&target);
+    let outcome = outcome(scene, &target);
     let pair = outcome.seen.pair(&target);
     let mut all = 0;
     for span in [pair.client, pair.server] {
@@ -276,22 +239,10 @@ fn a_client_that_is_killed_amid_events_leaves_one_marked_transaction_a_side() {
 #[test]
 fn a_websocket_reports_its_messages() {
     let _turn = turn();
-    let scene = Scene::new(servers::websocket);
+    let scene = reporting(servers::websocket);
     let target = scene.work.url_path("socket");
-    let base = scene.server.base().replace("https://", "wss://");
-    let mut client = Command::new(venv("bin/python"));
-    client
-        .arg(program("websocket_client.py"))
-        .arg(format!("{base}{target}"))
-        .arg(scene.work.path("cert.pem"))
-        .arg("3.5");
-    run_well(
-        &mut client,
-        scene.work.dir(),
-        "websocket_client",
-        Duration::from_secs(30),
-    );
-    let outcome = scene.finish(&target);
+    scene.websocket(&target, &["3.5"]);
+    let outcome = outcome(scene, &target);
     let pair = outcome.seen.pair(&target);
     let mut all = 0;
     for span in [pair.client, pair.server] {
@@ -312,11 +263,11 @@ fn a_websocket_reports_its_messages() {
 #[test]
 fn a_stream_of_http_2_reports_too() {
     let _turn = turn();
-    let scene = Scene::new(servers::node_http2);
+    let scene = reporting(servers::node_http2);
     let target = scene.work.url_path("drip/3.5");
-    let output = scene.curl(&target, &["--http2"]);
+    let output = curl(&scene, &target, &["--http2"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
-    let outcome = scene.finish(&target);
+    let outcome = outcome(scene, &target);
     let pair = outcome.seen.pair(&target);
     let mut all = 0;
     for span in [pair.client, pair.server] {

@@ -12,13 +12,30 @@ impl Sink for Seen {
     fn lost(&mut self, _: Lost, _: u64) {}
 }
 
+const LIMITS: BodyLimits = BodyLimits {
+    capture: true,
+    max_bytes: 1000,
+};
+
+/// Some bytes, without an offset.
+fn piece(bytes: &[u8], turn: u32, op_start: bool) -> Piece<'_> {
+    let stamp = Stamp {
+        time: KernelTime(u64::from(turn) + 1),
+        pid: 1,
+        tid: 1,
+        turn,
+    };
+    Piece {
+        bytes,
+        offset: None,
+        op_start,
+        stamp,
+    }
+}
+
 #[test]
 fn a_response_whose_status_line_is_cut_ends_the_guessed_content_of_the_one_before() {
-    let limits = BodyLimits {
-        capture: true,
-        max_bytes: 1000,
-    };
-    let (mut session, mut seen) = (Session::new(limits, true), Seen::default());
+    let (mut session, mut seen) = (Session::new(LIMITS, true), Seen::default());
     // The second response's status line comes in two pieces, in what looks like content that ends by close.
     let steps: [(Dir, u32, bool, &[u8]); 6] = [
         (Dir::Read, 1, true, b"HTTP/1.1 200 OK\r\n\r\n"),
@@ -34,19 +51,7 @@ fn a_response_whose_status_line_is_cut_ends_the_guessed_content_of_the_one_befor
         ),
     ];
     for (dir, turn, op_start, bytes) in steps {
-        let stamp = Stamp {
-            time: KernelTime(turn.into()),
-            pid: 1,
-            tid: 1,
-            turn,
-        };
-        let piece = Piece {
-            bytes,
-            offset: None,
-            op_start,
-            stamp,
-        };
-        session.bytes(dir, piece, &mut seen);
+        session.bytes(dir, piece(bytes, turn, op_start), &mut seen);
     }
     session.end(Ending::Closed, &mut seen);
     // The first one's request is not known; the others are pairs that belong together.
@@ -71,27 +76,11 @@ fn what_is_no_response_in_the_direction_of_responses_marks_the_next_one_however_
         (Dir::Read, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         (Dir::Read, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n"),
     ];
-    let limits = BodyLimits {
-        capture: true,
-        max_bytes: 1000,
-    };
     for size in [1000, 6, 1] {
-        let (mut session, mut seen) = (Session::new(limits, false), Seen::default());
+        let (mut session, mut seen) = (Session::new(LIMITS, false), Seen::default());
         for (turn, (dir, bytes)) in (0..).zip(steps) {
             for (number, bytes) in bytes.chunks(size).enumerate() {
-                let stamp = Stamp {
-                    time: KernelTime(u64::from(turn) + 1),
-                    pid: 1,
-                    tid: 1,
-                    turn,
-                };
-                let piece = Piece {
-                    bytes,
-                    offset: None,
-                    op_start: number == 0,
-                    stamp,
-                };
-                session.bytes(dir, piece, &mut seen);
+                session.bytes(dir, piece(bytes, turn, number == 0), &mut seen);
             }
         }
         session.end(Ending::Closed, &mut seen);
@@ -104,28 +93,12 @@ fn what_is_no_response_in_the_direction_of_responses_marks_the_next_one_however_
 
 #[test]
 fn a_tunnel_whose_server_sends_the_requests_ends_too() {
-    let limits = BodyLimits {
-        capture: true,
-        max_bytes: 1000,
-    };
-    let (mut session, mut seen) = (Session::new(limits, false), Seen::default());
+    let (mut session, mut seen) = (Session::new(LIMITS, false), Seen::default());
     // Behind a switch that nobody was seen to ask for, a request that asks to switch comes the other way.
     let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     for bytes in [&answer[..], request, b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"] {
-        let stamp = Stamp {
-            time: KernelTime(1),
-            pid: 1,
-            tid: 1,
-            turn: 0,
-        };
-        let piece = Piece {
-            bytes,
-            offset: None,
-            op_start: true,
-            stamp,
-        };
-        session.bytes(Dir::Read, piece, &mut seen);
+        session.bytes(Dir::Read, piece(bytes, 0, true), &mut seen);
     }
     session.end(Ending::Closed, &mut seen);
     assert_eq!(session.in_progress(), 0);

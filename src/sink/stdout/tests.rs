@@ -82,6 +82,13 @@ fn sink(out: impl Write + Send + 'static, form: Form, ledger: &Ledger) -> Stdout
     StdoutSink::to(out, "out", form, ledger.clone(), LIMITS).expect("a thread")
 }
 
+/// A sink whose writes the test lets go, and its books.
+fn gated(form: Form) -> (StdoutSink, Far, Ledger) {
+    let ledger = Ledger::new();
+    let (near, far) = gate();
+    (sink(near, form, &ledger), far, ledger)
+}
+
 fn offer(sink: &StdoutSink, ledger: &Ledger, change: impl FnOnce(&mut Capture)) {
     let mut capture = capture(Role::Client);
     change(&mut capture);
@@ -119,9 +126,7 @@ fn until(what: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn all_that_was_taken_is_written_in_order_before_drain_ends() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     for id in ["first", "second", "third"] {
         offer(&sink, &ledger, |c| c.id = id.into());
     }
@@ -142,9 +147,7 @@ async fn all_that_was_taken_is_written_in_order_before_drain_ends() {
 
 #[tokio::test]
 async fn lines_leave_without_a_drain() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     far.go.send(Ok(())).expect("the writer waits");
     offer_many(&sink, &ledger, 1);
     until(|| signal(&ledger).exported == 1);
@@ -153,9 +156,7 @@ async fn lines_leave_without_a_drain() {
 
 #[tokio::test]
 async fn what_finds_no_room_is_lost_as_queue_full_at_once() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     offer_many(&sink, &ledger, 1);
     far.stuck();
     // One is being written, three wait.
@@ -169,10 +170,7 @@ async fn what_finds_no_room_is_lost_as_queue_full_at_once() {
 
 #[tokio::test]
 async fn the_queue_is_bounded_by_bytes_and_gives_them_back() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let form = Form::AccessLogs { mode: Level::Full };
-    let sink = sink(near, form, &ledger);
+    let (sink, far, ledger) = gated(Form::AccessLogs { mode: Level::Full });
     let large = |c: &mut Capture| {
         let response = c.transaction.response.as_mut().expect("a response");
         response.body = body(&[b'x'; 600 << 10]);
@@ -192,9 +190,7 @@ async fn the_queue_is_bounded_by_bytes_and_gives_them_back() {
 
 #[tokio::test]
 async fn bodies_take_no_room_where_lines_do_not_hold_them() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     for _ in 0..4 {
         offer(&sink, &ledger, |c| {
             let response = c.transaction.response.as_mut().expect("a response");
@@ -208,9 +204,7 @@ async fn bodies_take_no_room_where_lines_do_not_hold_them() {
 
 #[tokio::test]
 async fn a_broken_pipe_rejects_what_is_there_and_all_that_follows() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     offer_many(&sink, &ledger, 1);
     far.stuck();
     offer_many(&sink, &ledger, 2);
@@ -228,9 +222,7 @@ async fn a_broken_pipe_rejects_what_is_there_and_all_that_follows() {
 
 #[tokio::test]
 async fn what_is_not_written_at_the_deadline_is_lost_as_shutdown() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     offer_many(&sink, &ledger, 1);
     far.stuck();
     offer_many(&sink, &ledger, 2);
@@ -246,9 +238,7 @@ async fn what_is_not_written_at_the_deadline_is_lost_as_shutdown() {
 
 #[tokio::test]
 async fn a_sink_that_is_dropped_writes_what_it_took() {
-    let ledger = Ledger::new();
-    let (near, far) = gate();
-    let sink = sink(near, form(), &ledger);
+    let (sink, far, ledger) = gated(form());
     offer_many(&sink, &ledger, 2);
     drop(sink);
     drop(far.go);

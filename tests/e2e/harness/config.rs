@@ -1,5 +1,7 @@
 //! Configurations for the agent under test.
 
+use super::work::Work;
+use crate::otlp_sink::OtlpSink;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -30,6 +32,13 @@ impl Config {
             root: json!({}),
             resource: json!({}),
         }
+    }
+
+    /// Level full, to this collector over gRPC, with payloads in a folder of `work`.
+    pub fn full(work: &Work, sink: &OtlpSink) -> Config {
+        Config::new("full")
+            .grpc(&sink.grpc_endpoint())
+            .disk(&work.folder("payloads"))
     }
 
     /// Traces and logs over gRPC.

@@ -2,6 +2,7 @@
 
 use super::agent::Agent;
 use super::plan::{Answer, Call, Client};
+use super::scene::{complete, marks};
 use super::seen::{Pair, Seen, header};
 use super::servers::Server;
 use super::sha256;
@@ -200,12 +201,11 @@ pub fn wait_for_targets(agent: &Agent, sink: &OtlpSink, calls: &[Call], spans: u
 /// Method, target, status, sizes and headers.
 fn verify_message(span: &SeenSpan, call: &Call, answer: &Answer, server_header: &str) {
     let target = &call.target;
-    assert_eq!(
-        span.attr("plainspan.capture.complete"),
-        Some(Value::Bool(true)),
-        "{} {target}: {:?}",
+    assert!(
+        complete(span),
+        "{} {target}: {}",
         span.span.kind().as_str_name(),
-        span.attr("plainspan.marks")
+        marks(span)
     );
     assert_eq!(span.span.name, call.method, "{target}");
     assert_eq!(

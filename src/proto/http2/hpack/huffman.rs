@@ -111,6 +111,7 @@ fn step(tree: &[[Child; 2]], state: usize, nibble: usize) -> Step {
         match tree[node][nibble >> bit & 1] {
             Child::Inner(next) => node = next,
             Child::Leaf(symbol) if symbol != EOS => {
+                // Cannot fail: of the 257 symbols EOS alone is above 255.
                 emit = u8::try_from(symbol).ok();
                 node = 0;
             }
