@@ -36,7 +36,6 @@ words() {
     case $1 in
     rules) echo "-dict=$PWD/fuzz/rules.dict" ;;
     http1 | http2 | replay) echo "-dict=$PWD/fuzz/http.dict" ;;
-    *) echo "-dict=/dev/null" ;;
     esac
 }
 
@@ -50,10 +49,12 @@ run() {
     need_cargo_fuzz
     tool unpack_the_corpus
     for target in "${@:-${targets[@]}}"; do
+        local dictionary
+        mapfile -t dictionary < <(words "$target")
         fuzz build "${options[@]}" "$target"
         echo "== $target: $runs runs"
         fuzz run "${options[@]}" "$target" "$PLAINSPAN_FUZZ_WORK/$target" -- \
-            "${limits[@]}" -entropic=0 "$(words "$target")" -runs="$runs" -print_final_stats=1
+            "${limits[@]}" -entropic=0 "${dictionary[@]}" -runs="$runs" -print_final_stats=1
     done
 }
 
