@@ -48,7 +48,13 @@ impl Audience {
     }
 
     /// Redacts, and offers to the stores.
-    pub(super) fn deliver(&self, raw: Raw<Transaction>, about: About, ticket: SharedTicket, ledger: &Ledger) {
+    pub(super) fn deliver(
+        &self,
+        raw: Raw<Transaction>,
+        about: About,
+        ticket: SharedTicket,
+        ledger: &Ledger,
+    ) {
         let (redacted, hits) = self.redactor.redact(raw, about);
         for (matcher, count) in hits.iter() {
             ledger.redacted(matcher, count);

@@ -78,8 +78,7 @@ impl Stage {
         if !self.processes.lives(process) {
             return;
         }
-        let is_wanted =
-            self.filter.may_admit(process) && self.upper_bound(process) > Level::None;
+        let is_wanted = self.filter.may_admit(process) && self.upper_bound(process) > Level::None;
         self.policies.judge(pid, is_wanted);
     }
 

@@ -39,9 +39,8 @@ impl Stage {
         }
         let (id, ids) = self.ids.lasting(lasting.number, so_far.context.as_ref());
         // What the ratio will leave out is not told of before.
-        wanted.retain(|(audience, level)| {
-            *level <= audience.least || audience.sampler.reports(&ids)
-        });
+        wanted
+            .retain(|(audience, level)| *level <= audience.least || audience.sampler.reports(&ids));
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::SampledOut);
         }
