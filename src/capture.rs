@@ -171,10 +171,9 @@ impl Worker {
         let control_records = control.consume(|bytes| pipeline.control(bytes));
         let mut late_records = 0;
         let data_records = data.consume(|bytes| {
-            if pipeline.wants_control_first(bytes) {
+            pipeline.data_after(bytes, |pipeline| {
                 late_records += control.consume(|bytes| pipeline.control(bytes));
-            }
-            pipeline.data(bytes);
+            });
         });
         pipeline.apply_ends();
         for policy in pipeline.policies() {

@@ -3,7 +3,7 @@
 //!
 //! The modules stand in the order that bytes take (`docs/architecture.md`):
 //! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`sampling`] → [`redact`] → [`sink`].
-//! `agent` puts them together; `pipeline` is the line from an event to the sinks.
+//! `agent` puts them together; `capture` is the thread that reads the rings, `pipeline` the line that it drives.
 
 pub mod agent;
 pub mod capture;

@@ -4,29 +4,32 @@
 //! Holds: everything happens on the caller's thread and nothing waits; ends of connections, sessions and processes are
 //! put off until all data records that are there have been read, so that no end overtakes the bytes before it.
 
+mod audience;
+mod ends;
 mod exchange;
 mod held;
+mod policies;
 mod progress;
 mod stacks;
 
+pub use audience::Audience;
 pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
+pub use policies::{Policies, Policy};
 pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
-use crate::redact::{About, Raw, Redactor, SpanIds};
+use crate::redact::{About, Raw, SpanIds};
 use crate::rules::expr::{Buffers, Facts};
-use crate::rules::{Decision, Early, Filter, Level, Ruleset, TransactionFacts};
-use crate::sampling::{Outcome, Sampler, Sampling};
-use crate::sink::Fanout;
-use crate::sink::payload::PayloadStage;
+use crate::rules::{Decision, Filter, Level, TransactionFacts};
+use crate::sampling::{Outcome, Sampling};
 use crate::telemetry::Ledger;
-use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket, Ticket};
+use crate::telemetry::ledger::{LeftOut, Lost, Ticket};
 use crate::transaction::{Mark, Progress, Transaction};
-use std::collections::HashSet;
+use ends::Ends;
 use std::sync::Arc;
 
 /// The agent's own line of stages.
@@ -62,37 +65,6 @@ pub struct Stage {
     pub buffers: Buffers,
 }
 
-/// Which processes the kernel programs leave out.
-#[derive(Debug, Default)]
-pub struct Policies {
-    ignored: HashSet<u32>,
-    /// Processes with TLS sessions in the kernel's map, which outlive a process that does not free them.
-    with_sessions: HashSet<u32>,
-    changes: Vec<Policy>,
-}
-
-/// One change of the kernel's policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Nothing of the process is wanted: nothing of it is copied.
-    Ignore(u32),
-    /// The process has a new program, or is gone: what was decided for it no longer holds.
-    Forget(u32),
-}
-
-/// Those who get a transaction at the level that its rules give.
-pub struct Audience {
-    pub rules: Ruleset,
-    /// The least level, whatever the rules say.
-    pub least: Level,
-    /// Of what the rules want; the least level is given to all.
-    pub sampler: Sampler,
-    pub redactor: Redactor,
-    /// The store that objects go to first.
-    pub payloads: Option<Arc<PayloadStage>>,
-    pub sinks: Fanout,
-}
-
 impl Pipeline {
     pub fn new(table: Table, stage: Stage, witness: Option<Witness>) -> Self {
         Pipeline {
@@ -114,13 +86,13 @@ impl Pipeline {
         let Some(event) = self.decode(record) else {
             return;
         };
-        if is_end(&event) {
+        if ends::is_end(&event) {
             return self.ends.push(record);
         }
         self.witness(Ring::Control, record);
         match event {
             Event::TlsBind(tls) => {
-                self.stage.policies.with_sessions.insert(tls.pid);
+                self.stage.policies.saw_session(tls.pid);
                 self.table.handle(&event, &mut self.stage);
             }
             Event::Exec(exec) => {
@@ -132,26 +104,27 @@ impl Pipeline {
         }
     }
 
-    /// Whether the control ring has to be read before this data record: its connection is not known yet.
-    pub fn wants_control_first(&self, record: &[u8]) -> bool {
-        match event::decode(record) {
-            Ok(Event::Data(data)) => data.conn.is_some_and(|conn| !self.table.knows(conn)),
-            _ => false,
-        }
-    }
-
     /// Takes a data record.
     pub fn data(&mut self, record: &[u8]) {
-        if let Some(event) = self.decode(record) {
-            self.witness(Ring::Data, record);
-            if let Event::Data(data) = &event
-                && data.tls.is_some()
-                && data.conn.is_none()
-            {
-                self.stage.policies.with_sessions.insert(data.pid);
+        self.data_after(record, |_| ());
+    }
+
+    /// Takes a data record; `read_control` gives what the control ring holds to [`Pipeline::control`], and is called
+    /// where the record's connection is not known yet.
+    pub fn data_after(&mut self, record: &[u8], read_control: impl FnOnce(&mut Self)) {
+        let Some(event) = self.decode(record) else {
+            return;
+        };
+        if let Event::Data(data) = &event {
+            if data.conn.is_some_and(|conn| !self.table.knows(conn)) {
+                read_control(self);
             }
-            self.table.handle(&event, &mut self.stage);
+            if data.tls.is_some() && data.conn.is_none() {
+                self.stage.policies.saw_session(data.pid);
+            }
         }
+        self.witness(Ring::Data, record);
+        self.table.handle(&event, &mut self.stage);
     }
 
     /// Applies the ends put off so far. To be called when the data ring has been read empty.
@@ -165,11 +138,7 @@ impl Pipeline {
             self.table.handle(&event, &mut self.stage);
             if let Event::Exit { pid, time } = event {
                 self.stage.processes.exit(pid, time);
-                let policies = &mut self.stage.policies;
-                // To forget walks all sessions of the host: only for those who have any.
-                if policies.ignored.remove(&pid) | policies.with_sessions.remove(&pid) {
-                    policies.changes.push(Policy::Forget(pid));
-                }
+                self.stage.policies.exit(pid);
             }
         }
         ends.clear();
@@ -179,7 +148,7 @@ impl Pipeline {
 
     /// What the kernel programs have to know, since the last call.
     pub fn policies(&mut self) -> impl Iterator<Item = Policy> {
-        self.stage.policies.changes.drain(..)
+        self.stage.policies.changes()
     }
 
     /// Time goes on: what waited too long is given up.
@@ -219,51 +188,10 @@ impl Pipeline {
 }
 
 impl Stage {
-    /// Decides by what is known of a process alone whether anything of it can be wanted.
-    fn judge(&mut self, pid: u32, time: KernelTime) {
-        let process = self.processes.get(pid, time);
-        self.judge_process(&process);
-    }
-
-    /// As [`Stage::judge`], for a process with a new program: the kernel programs forgot their policy with its exec. A
-    /// policy for the program before may still be on its way, so it is taken back too.
-    fn judge_anew(&mut self, pid: u32, time: KernelTime) {
-        let was_ignored = self.policies.ignored.remove(&pid);
-        self.judge(pid, time);
-        if was_ignored && !self.policies.ignored.contains(&pid) {
-            self.policies.changes.push(Policy::Forget(pid));
-        }
-    }
-
-    fn judge_process(&mut self, process: &Arc<Process>) {
-        let pid = process.pid;
-        // Of one that is gone nothing is copied; its number may be another's soon.
-        if !self.processes.lives(process) {
-            return;
-        }
-        if !self.filter.may_admit(process) || self.upper_bound(process) == Level::None {
-            if self.policies.ignored.insert(pid) {
-                self.policies.changes.push(Policy::Ignore(pid));
-            }
-        } else if self.policies.ignored.remove(&pid) {
-            self.policies.changes.push(Policy::Forget(pid));
-        }
-    }
-}
-
-impl Stage {
-    /// The highest level that a transaction of this process can get.
-    fn upper_bound(&mut self, process: &Process) -> Level {
-        let facts = Early {
-            process,
-            connection: None,
-        };
-        // A pod's label or a domain may choose any of the stacks.
+    /// All audiences: a pod's label or a domain may choose any of the stacks.
+    fn audiences(&self) -> impl Iterator<Item = &Audience> {
         let general = [&self.telemetry, &self.access].into_iter().flatten();
-        let bounds = general
-            .chain(self.stacks.others())
-            .map(|audience| audience.upper_bound(&facts, &mut self.buffers));
-        bounds.max().unwrap_or(Level::None)
+        general.chain(self.stacks.others())
     }
 
     /// What each audience gets.
@@ -372,8 +300,6 @@ impl Stage {
             self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let start = self.clock.wall(raw.0.timing.start);
-        let end = self.clock.wall(raw.0.timing.end);
         let context = raw.0.context.as_ref();
         let (id, mut ids) = match raw.0.lasting {
             Some(lasting) => self.ids.lasting(lasting.number, context),
@@ -385,38 +311,52 @@ impl Stage {
             Err(_) => Sampling::default(),
             Ok(sampling) => sampling,
         };
-        // Lines of `access_logs` are not sampled: each stands for itself.
-        let samplings = [sampling, Sampling::default()];
-        let ticket = ticket.shared();
-        let general = [&self.telemetry, &self.access];
-        let audiences = self.stacks.audiences(choice, general);
-        let wanted = |((audience, decision), sampling): ((Option<_>, Option<_>), _)| {
-            Some((audience?, decision?, sampling))
+        let start = self.clock.wall(raw.0.timing.start);
+        let end = self.clock.wall(raw.0.timing.end);
+        let about = |decision, sampling| About {
+            id: id.clone(),
+            process: process.clone(),
+            decision,
+            start,
+            end,
+            ids: ids.clone(),
+            sampling,
         };
-        let mut audiences = audiences
+        let [telemetry, access] = decisions;
+        // Lines of `access_logs` are not sampled: each stands for itself.
+        let abouts = [
+            telemetry.map(|decision| about(decision, sampling)),
+            access.map(|decision| about(decision, Sampling::default())),
+        ];
+        self.deliver(choice, raw, abouts, ticket);
+    }
+
+    /// Gives the transaction to the audiences that something is decided for.
+    fn deliver(
+        &self,
+        choice: Choice,
+        raw: Raw<Transaction>,
+        abouts: [Option<About>; 2],
+        ticket: Ticket,
+    ) {
+        let ticket = ticket.shared();
+        let audiences = self
+            .stacks
+            .audiences(choice, [&self.telemetry, &self.access]);
+        let mut wanted = audiences
             .into_iter()
-            .zip(decisions)
-            .zip(samplings)
-            .filter_map(wanted)
+            .zip(abouts)
+            .filter_map(|(audience, about)| Some((audience?, about?)))
             .peekable();
         let mut raw = Some(raw);
-        while let Some((audience, decision, sampling)) = audiences.next() {
+        while let Some((audience, about)) = wanted.next() {
             // The last audience takes the transaction itself, the one before it a copy.
-            let copy = match audiences.peek() {
+            let own = match wanted.peek() {
                 Some(_) => raw.as_ref().map(|raw| Raw(raw.0.clone())),
                 None => raw.take(),
             };
-            let Some(copy) = copy else { break };
-            let about = About {
-                id: id.clone(),
-                process: process.clone(),
-                decision,
-                start,
-                end,
-                ids: ids.clone(),
-                sampling,
-            };
-            Audience::deliver(audience, copy, about, ticket.clone(), &self.ledger);
+            let Some(own) = own else { break };
+            audience.deliver(own, about, ticket.clone(), &self.ledger);
         }
         ticket.taken();
     }
@@ -460,76 +400,6 @@ impl Output for Stage {
             ConnectionFate::Captured => self.ledger.connection_captured(),
             ConnectionFate::Uncaptured(reason) => self.ledger.connection_uncaptured(reason),
         }
-    }
-}
-
-impl Audience {
-    fn decide(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Decision {
-        let decision = self.rules.decide(facts, buffers);
-        match decision.level < self.least {
-            true => Decision {
-                level: self.least,
-                rule: None,
-            },
-            false => decision,
-        }
-    }
-
-    fn upper_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
-        self.rules.upper_bound(facts, buffers).max(self.least)
-    }
-
-    fn lower_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
-        self.rules.lower_bound(facts, buffers).max(self.least)
-    }
-
-    fn deliver(&self, raw: Raw<Transaction>, about: About, ticket: SharedTicket, ledger: &Ledger) {
-        let (redacted, hits) = self.redactor.redact(raw, about);
-        for (matcher, count) in hits.iter() {
-            ledger.redacted(matcher, count);
-        }
-        ledger.bodies_left_out(redacted.bodies.left_out);
-        let capture = Arc::new(redacted);
-        match &self.payloads {
-            Some(stage) => stage.offer(capture, ticket),
-            None => self.sinks.deliver(capture, None, ticket),
-        }
-    }
-}
-
-/// What must not overtake the bytes before it.
-fn is_end(event: &Event<'_>) -> bool {
-    matches!(
-        event,
-        Event::ConnEof(_) | Event::ConnClose(_) | Event::TlsEnd(_) | Event::Exit { .. }
-    )
-}
-
-/// Records put off, one after another in one buffer.
-#[derive(Default)]
-struct Ends {
-    bytes: Vec<u8>,
-    lengths: Vec<usize>,
-}
-
-impl Ends {
-    fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.lengths.push(record.len());
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.bytes.as_slice();
-        self.lengths.iter().map(move |len| {
-            let (record, after) = rest.split_at(*len);
-            rest = after;
-            record
-        })
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.lengths.clear();
     }
 }
 

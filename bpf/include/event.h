@@ -148,7 +148,7 @@ struct ps_exit {
 enum ps_stat {
 	PS_ST_BYTES_SEEN = 0,	     /* plaintext bytes that operations moved on captured streams */
 	PS_ST_BYTES_COPIED = 1,	     /* of these, copied into the ring */
-	PS_ST_BYTES_SKIPPED = 2,     /* left out on purpose (cut, no user buffer) */
+	PS_ST_BYTES_SKIPPED = 2,     /* left out on purpose (cut, no user buffer, bodies) */
 	PS_ST_BYTES_LOST = 3,	     /* lost: ring full or fault */
 	PS_ST_DATA_RING_FULL = 4,    /* data events that found no room */
 	PS_ST_CONTROL_RING_FULL = 5, /* control events that found no room */

@@ -4,7 +4,7 @@ use super::input::{Input, chosen, pieces};
 use plainspan::event::{Dir, KernelTime};
 use plainspan::proto::{Ending, Piece, Sink};
 use plainspan::telemetry::ledger::Lost;
-use plainspan::transaction::pairing::Exchange;
+use plainspan::transaction::Exchange;
 use plainspan::transaction::{Body, BodyLimits, Content, Message, Protocol, Stamp};
 
 /// What both sessions can do.

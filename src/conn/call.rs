@@ -2,8 +2,7 @@
 
 use crate::proto::grpc::{Messages, Status, timeout};
 use crate::transaction::grpc::{Code, Counts, Grpc, Kind};
-use crate::transaction::pairing::Exchange;
-use crate::transaction::{Content, Headers, Message, Request, Response};
+use crate::transaction::{Content, Exchange, Headers, Message};
 
 /// By how much a stream may be broken off before its deadline and still count as broken off by it: a part of the time
 /// that the call had, and nanoseconds. Clients start their clock before they send, and round what they send.
@@ -14,8 +13,8 @@ const EARLY_NS: u64 = 10_000_000;
 /// body go to the message's trailers, where redaction reads names and values; the kept part of the body ends in front of
 /// them.
 pub fn of(exchange: &mut Exchange) -> Option<Grpc> {
-    let asked = exchange.request.as_ref().and_then(request);
-    let answer = exchange.response.as_ref().and_then(response);
+    let asked = exchange.request.as_ref().and_then(Message::request);
+    let answer = exchange.response.as_ref().and_then(Message::response);
     let by_request = asked.and_then(|r| Kind::of_request(&r.headers));
     let by_response = answer.and_then(|r| Kind::of(r.headers.get(b"content-type")?));
     let guessed = || names_grpc(exchange).then_some(Kind::Grpc);
@@ -54,20 +53,6 @@ fn names_grpc(exchange: &Exchange) -> bool {
             Some(Content::Response(r)) => named(&r.headers) || named(&r.trailers),
             None => false,
         })
-}
-
-fn request(message: &Message) -> Option<&Request> {
-    match message.content.as_ref()? {
-        Content::Request(request) => Some(request),
-        Content::Response(_) => None,
-    }
-}
-
-fn response(message: &Message) -> Option<&Response> {
-    match message.content.as_ref()? {
-        Content::Response(response) => Some(response),
-        Content::Request(_) => None,
-    }
 }
 
 fn counts(message: &Message, kind: Kind) -> Option<Counts> {
@@ -109,23 +94,16 @@ fn move_trailers(message: &mut Message) {
     if let Some(body) = message.body_mut() {
         body.keep(at);
     }
-    if let Some(trailers) = trailers_mut(message) {
+    if let Some(trailers) = message.trailers_mut() {
         section
             .iter()
             .for_each(|(name, value)| trailers.push(name, value));
     }
 }
 
-fn trailers_mut(message: &mut Message) -> Option<&mut Headers> {
-    match message.content.as_mut()? {
-        Content::Request(r) => Some(&mut r.trailers),
-        Content::Response(r) => Some(&mut r.trailers),
-    }
-}
-
 /// The code that the response names.
 fn sent_code(message: &Message) -> Option<Code> {
-    let response = response(message)?;
+    let response = message.response()?;
     let of_connect = || message.grpc.as_ref()?.connect_end()?.code;
     let of_fields = Status::of(&response.headers, &response.trailers).map(|s| s.code);
     of_fields.or_else(of_connect)
@@ -138,7 +116,7 @@ fn inferred_code(exchange: &Exchange) -> Option<Code> {
     if code != Code::CANCELLED {
         return Some(code);
     }
-    let asked = exchange.request.as_ref().and_then(request);
+    let asked = exchange.request.as_ref().and_then(Message::request);
     let allowed = asked.and_then(|r| timeout(r.headers.get(b"grpc-timeout")?));
     let passed = time.since(exchange.first().time);
     let over = |allowed: u64| {
@@ -155,7 +133,7 @@ fn inferred_code(exchange: &Exchange) -> Option<Code> {
 mod tests {
     use super::*;
     use crate::event::KernelTime;
-    use crate::transaction::{BodyLimits, Marks, Protocol, Stamp};
+    use crate::transaction::{BodyLimits, Marks, Protocol, Request, Response, Stamp};
 
     const LIMITS: BodyLimits = BodyLimits {
         capture: true,
@@ -219,7 +197,11 @@ mod tests {
         let mut exchange = exchange(&WEB, &WEB, 200, body);
         let grpc = of(&mut exchange).expect("a call");
         assert_eq!(grpc.code, Some(Code(3)));
-        let response = exchange.response.as_ref().and_then(response).expect("one");
+        let response = exchange
+            .response
+            .as_ref()
+            .and_then(Message::response)
+            .expect("one");
         assert_eq!(response.trailers.get(b"x-token"), Some(&b"abcde"[..]));
         assert_eq!(response.body.bytes(), b"\0\0\0\0\x01m");
         assert_eq!(response.body.size(), body.len() as u64);
@@ -237,7 +219,11 @@ mod tests {
             .concat();
             let mut exchange = exchange(&stream, &stream, 200, &body);
             let grpc = of(&mut exchange).expect("a call");
-            let response = exchange.response.as_ref().and_then(response).expect("one");
+            let response = exchange
+                .response
+                .as_ref()
+                .and_then(Message::response)
+                .expect("one");
             (grpc.code.map(|c| c.0), response.body.bytes().len())
         };
         assert_eq!(of_end(2, b"{}"), (Some(0), 13));

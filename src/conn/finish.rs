@@ -5,7 +5,7 @@ use crate::event::{ConnId, Dir, KernelTime, Role, TlsId};
 use crate::proto::Sink;
 use crate::redact::Raw;
 use crate::telemetry::ledger::Lost;
-use crate::transaction::pairing::Exchange;
+use crate::transaction::Exchange;
 use crate::transaction::{ConnectionInfo, Message, Progress, Timing, TraceContext, Transaction};
 
 /// Makes transactions of what one stream gives, for an [`Output`].

@@ -4,9 +4,9 @@
 //! Holds: no I/O and no clock (time comes with the events); memory is bounded for each connection and in all;
 //! any cutting of the bytes into events gives the same transactions.
 //!
-//! [`assemble`] puts each direction's bytes in order, [`pair`] joins the two directions of a stream and holds its
-//! protocol, [`socket`] keeps what is known of the connection below, [`hello`] reads TLS hellos, [`call`] reads what is gRPC in an
-//! exchange, [`table`] owns all.
+//! [`assemble`] puts each direction's bytes in order, [`pair`] joins the two directions of a stream and holds the session
+//! of its protocol, [`finish`] makes a transaction of each exchange that a session gives, with what [`call`] reads in it
+//! of gRPC, [`socket`] keeps what is known of the connection below, [`hello`] reads TLS hellos, [`table`] owns all.
 
 mod assemble;
 mod call;

@@ -51,8 +51,7 @@ impl Table {
     /// Lets transactions that last longer than `period` report once in each.
     #[must_use]
     pub fn with_progress(mut self, period: Duration) -> Self {
-        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        self.schedule = Some(Schedule::new(period));
+        self.set_progress(period);
         self
     }
 

@@ -42,6 +42,15 @@ pub enum Dir {
     Write,
 }
 
+impl Dir {
+    pub fn other(self) -> Dir {
+        match self {
+            Dir::Read => Dir::Write,
+            Dir::Write => Dir::Read,
+        }
+    }
+}
+
 /// Where the bytes of a data event were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

@@ -5,7 +5,7 @@
 //! that moment alone, for those that wait for their container too; of a body that was on its way, what the limits before
 //! it did not keep is not there.
 
-use super::{Audience, Pipeline, Stacks, Stage};
+use super::{Audience, Pipeline, Stacks};
 use crate::config::TraceContextPolicy;
 use crate::conn::Limits;
 use crate::enrich::identity::Lookups;
@@ -68,15 +68,5 @@ impl Pipeline {
         };
         stage.judge_again(now);
         retired
-    }
-}
-
-impl Stage {
-    /// Asks again about the processes that the kernel programs leave out. Others are judged when they do something.
-    fn judge_again(&mut self, now: KernelTime) {
-        let ignored: Vec<u32> = self.policies.ignored.iter().copied().collect();
-        for pid in ignored {
-            self.judge(pid, now);
-        }
     }
 }

@@ -1,16 +1,15 @@
-//! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has a book of its own in the ledger.
+//! The way of a progress report: process → lowest level that its transaction can still get → redaction → sinks. It has
+//! a book of its own in the ledger.
 
 use super::{Audience, Stage, most};
-use crate::enrich::Lookup;
+use crate::enrich::{Lookup, Process};
 use crate::redact::{About, Raw};
-use crate::rules::expr::Known;
+use crate::rules::expr::{Buffers, Known};
 use crate::rules::facts::{TransactionFacts, UpTo};
 use crate::rules::{Decision, Level};
 use crate::sampling::Sampling;
-use crate::sink::ProgressDelivery;
 use crate::telemetry::ledger::LeftOut;
 use crate::transaction::{Progress, Transaction};
-use std::sync::Arc;
 
 impl Stage {
     /// Takes a report of a transaction that goes on. Its ids are those that the transaction has at its end.
@@ -19,10 +18,7 @@ impl Stage {
         let Some(lasting) = so_far.lasting else {
             return;
         };
-        let listens = |audience: &&Audience| audience.sinks.takes_progress();
-        let general = [&self.telemetry, &self.access].into_iter().flatten();
-        let mut audiences = general.chain(self.stacks.others());
-        if !audiences.any(|audience| listens(&audience)) {
+        if !self.audiences().any(listens) {
             return;
         }
         let ticket = self.ledger.progress_seen();
@@ -34,39 +30,17 @@ impl Stage {
             // The pod's label may yet choose a stack that wants less.
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let facts = TransactionFacts {
-            transaction: so_far,
-            process: &process,
-        };
-        let facts = UpTo {
-            facts: &facts,
-            known: known(so_far),
-        };
-        // What the end may still lower to a level is not shown above it now.
-        let most = most(&process);
         let choice = self.stacks.choose(so_far, &process);
         let general = [&self.telemetry, &self.access];
-        let wanted: Vec<(&Audience, Level)> = self
-            .stacks
-            .audiences(choice, general)
-            .into_iter()
-            .flatten()
-            .filter(listens)
-            .map(|audience| {
-                let bound = audience.lower_bound(&facts, &mut self.buffers);
-                (audience, bound.min(most))
-            })
-            .filter(|(_, level)| *level > Level::None)
-            .collect();
+        let audiences = self.stacks.audiences(choice, general);
+        let mut wanted = levels(audiences, so_far, &process, &mut self.buffers);
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::LevelNone);
         }
         let (id, ids) = self.ids.lasting(lasting.number, so_far.context.as_ref());
         // What the ratio will leave out is not told of before.
-        let sampled = |(audience, level): &(&Audience, Level)| {
-            *level <= audience.least || audience.sampler.reports(&ids)
-        };
-        let wanted: Vec<(&Audience, Level)> = wanted.into_iter().filter(sampled).collect();
+        wanted
+            .retain(|(audience, level)| *level <= audience.least || audience.sampler.reports(&ids));
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::SampledOut);
         }
@@ -81,14 +55,38 @@ impl Stage {
                 ids: ids.clone(),
                 sampling: Sampling::default(),
             };
-            let copy = Raw(raw.0.clone());
-            audience.sinks.offer_progress(ProgressDelivery {
-                progress: Arc::new(audience.redactor.redact_progress(copy, about)),
-                ticket: ticket.clone(),
-            });
+            audience.report(Raw(raw.0.clone()), about, ticket.clone());
         }
         ticket.taken();
     }
+}
+
+fn listens(audience: &Audience) -> bool {
+    audience.sinks.takes_progress()
+}
+
+/// The lowest level that each can still get, of those who listen and get any. What the end may still lower to a level is
+/// not shown above it now.
+fn levels<'a>(
+    audiences: [Option<&'a Audience>; 2],
+    so_far: &Transaction,
+    process: &Process,
+    buffers: &mut Buffers,
+) -> Vec<(&'a Audience, Level)> {
+    let facts = TransactionFacts {
+        transaction: so_far,
+        process,
+    };
+    let facts = UpTo {
+        facts: &facts,
+        known: known(so_far),
+    };
+    let most = most(process);
+    let listening = audiences.into_iter().flatten().filter(|a| listens(a));
+    listening
+        .map(|audience| (audience, audience.lower_bound(&facts, buffers).min(most)))
+        .filter(|(_, level)| *level > Level::None)
+        .collect()
 }
 
 /// How much is known of a transaction that goes on.

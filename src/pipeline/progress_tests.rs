@@ -9,10 +9,10 @@ use crate::redact::sample::{policy, transaction};
 use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Ruleset};
 use crate::sampling::Sampler;
-use crate::sink::{Delivery, Fanout, Sink};
+use crate::sink::{Delivery, Fanout, ProgressDelivery, Sink};
 use crate::telemetry::Ledger;
 use crate::transaction::{Schedule, Transaction};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 /// What a sink was given: whether it was a report, the transaction's id, and the ids of its span.

@@ -30,15 +30,6 @@ pub enum Kind {
     Response,
 }
 
-impl Kind {
-    pub fn other(self) -> Kind {
-        match self {
-            Kind::Request => Kind::Response,
-            Kind::Response => Kind::Request,
-        }
-    }
-}
-
 /// What the first bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {

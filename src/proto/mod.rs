@@ -5,8 +5,8 @@
 
 use crate::event::Dir;
 use crate::telemetry::ledger::Lost;
+use crate::transaction::Exchange;
 use crate::transaction::Stamp;
-use crate::transaction::pairing::Exchange;
 
 mod backlog;
 pub mod detect;
@@ -51,6 +51,16 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
+    /// No bytes: what was read before may be over.
+    pub fn nothing(stamp: Stamp) -> Self {
+        Piece {
+            bytes: &[],
+            offset: None,
+            op_start: false,
+            stamp,
+        }
+    }
+
     /// Takes the first `n` bytes off; all where there are fewer.
     pub fn take(&mut self, n: usize) -> &'a [u8] {
         let (head, rest) = self.bytes.split_at(n.min(self.bytes.len()));
@@ -70,11 +80,14 @@ impl<'a> Piece<'a> {
     }
 }
 
-fn other(dir: Dir) -> Dir {
-    match dir {
-        Dir::Read => Dir::Write,
-        Dir::Write => Dir::Read,
+/// Gives an exchange that ended its number; one of which nothing could be read can't be told. `gap`: bytes were lost that
+/// may have been of it.
+fn give(exchange: Exchange, requests: Dir, ordinal: &mut u64, gap: bool, sink: &mut impl Sink) {
+    if exchange.is_empty() {
+        return sink.lost(reason(gap || exchange.has_gap()), 1);
     }
+    sink.exchange(exchange, requests, *ordinal);
+    *ordinal += 1;
 }
 
 /// Why something can't be told.

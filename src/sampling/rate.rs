@@ -81,15 +81,18 @@ impl<K: Hash + Eq> Limiter<K> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let rate = self.rate;
-        if !self.buckets.contains_key(key) && self.buckets.len() >= MAX {
-            self.forget_idle(now);
+        if !self.buckets.contains_key(key) {
+            if self.buckets.len() >= MAX {
+                self.forget_idle(now);
+            }
+            if self.buckets.len() < MAX {
+                let bucket = Bucket::full(rate, now);
+                self.buckets.insert(key.to_owned(), bucket);
+            }
         }
-        let bucket = if self.buckets.contains_key(key) || self.buckets.len() < MAX {
-            self.buckets
-                .entry(key.to_owned())
-                .or_insert_with(|| Bucket::full(rate, now))
-        } else {
-            self.others.get_or_insert_with(|| Bucket::full(rate, now))
+        let bucket = match self.buckets.get_mut(key) {
+            Some(bucket) => bucket,
+            None => self.others.get_or_insert_with(|| Bucket::full(rate, now)),
         };
         bucket.fill(rate, now);
         bucket

@@ -1,12 +1,11 @@
 //! The member `ot` of `tracestate`: threshold and randomness of consistent probability sampling (OpenTelemetry
 //! specification, "Tracestate: probability sampling").
 
+use crate::transaction::TRACESTATE_MEMBERS;
 use std::fmt::Write;
 
 /// Thresholds and random values have 56 bits.
 pub const BITS: u32 = 56;
-/// Members that a `tracestate` may have (Trace Context §3.3.1.1).
-const MEMBERS: usize = 32;
 const DIGITS: usize = BITS as usize / 4;
 
 /// What `ot` says of sampling. What is not valid is not there.
@@ -45,7 +44,7 @@ pub fn with_threshold(tracestate: &str, threshold: Option<u64>) -> String {
     let all = Some(ot.as_str()).filter(|ot| !ot.is_empty());
     all.into_iter()
         .chain(rest)
-        .take(MEMBERS)
+        .take(TRACESTATE_MEMBERS)
         .collect::<Vec<_>>()
         .join(",")
 }

@@ -3,7 +3,7 @@
 use super::Headers;
 
 /// Members that a `tracestate` may have (Trace Context §3.3.1.1).
-const TRACESTATE_MEMBERS: usize = 32;
+pub const TRACESTATE_MEMBERS: usize = 32;
 /// W3C flag: the caller recorded its span.
 const SAMPLED: u8 = 1;
 

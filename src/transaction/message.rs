@@ -23,6 +23,15 @@ pub enum Content {
     Response(Response),
 }
 
+impl Content {
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Content::Request(r) => &r.headers,
+            Content::Response(r) => &r.headers,
+        }
+    }
+}
+
 /// A message, whole or as far as it was read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
@@ -69,10 +78,7 @@ impl Message {
 
     /// Sets what the head says, and looks whether messages of gRPC will follow.
     pub fn set_head(&mut self, content: Content) {
-        let headers = match &content {
-            Content::Request(r) => &r.headers,
-            Content::Response(r) => &r.headers,
-        };
+        let headers = content.headers();
         let kind = headers.get(b"content-type").and_then(Kind::of);
         // Messages inside a content coding can't be seen.
         let is_coded = |v: &[u8]| !v.is_empty() && !v.eq_ignore_ascii_case(b"identity");
@@ -83,12 +89,8 @@ impl Message {
 
     /// Some header fields are not known: where the content type is among them, messages of gRPC may follow.
     pub fn suspect_grpc(&mut self) {
-        let headers = match &self.content {
-            Some(Content::Request(r)) => &r.headers,
-            Some(Content::Response(r)) => &r.headers,
-            None => return,
-        };
-        if headers.get(b"content-type").is_none() {
+        let headers = self.content.as_ref().map(Content::headers);
+        if headers.is_some_and(|headers| headers.get(b"content-type").is_none()) {
             self.grpc = Some(Box::new(Messages::new(Kind::Grpc)));
         }
     }
@@ -163,37 +165,53 @@ impl Message {
         }
     }
 
+    /// The trailer fields; None where there is no head.
+    pub fn trailers_mut(&mut self) -> Option<&mut Headers> {
+        match self.content.as_mut()? {
+            Content::Request(r) => Some(&mut r.trailers),
+            Content::Response(r) => Some(&mut r.trailers),
+        }
+    }
+
     /// Sets the trailer fields.
     pub fn set_trailers(&mut self, trailers: Headers) {
-        match self.content.as_mut() {
-            Some(Content::Request(r)) => r.trailers = trailers,
-            Some(Content::Response(r)) => r.trailers = trailers,
-            None => {}
+        if let Some(place) = self.trailers_mut() {
+            *place = trailers;
+        }
+    }
+
+    /// What is known of a request; None where it is none.
+    pub fn request(&self) -> Option<&Request> {
+        match self.content.as_ref()? {
+            Content::Request(request) => Some(request),
+            Content::Response(_) => None,
+        }
+    }
+
+    /// What is known of a response; None where it is none.
+    pub fn response(&self) -> Option<&Response> {
+        match self.content.as_ref()? {
+            Content::Response(response) => Some(response),
+            Content::Request(_) => None,
         }
     }
 
     /// Status code of a response.
     pub fn status(&self) -> Option<u16> {
-        match self.content.as_ref()? {
-            Content::Response(r) => Some(r.status),
-            Content::Request(_) => None,
-        }
+        self.response().map(|r| r.status)
+    }
+
+    /// A response that another one follows (RFC 9110 §15.2); 101 is the last of HTTP.
+    pub fn is_interim(&self) -> bool {
+        matches!(self.status(), Some(100 | 102..=199))
     }
 
     /// Approximate memory beyond the structure itself, in bytes.
     pub fn memory(&self) -> usize {
         let grpc = self.grpc.as_ref().map_or(0, |g| g.memory());
         let content = match &self.content {
-            Some(Content::Request(r)) => {
-                r.method.capacity()
-                    + r.target.capacity()
-                    + r.headers.memory()
-                    + r.trailers.memory()
-                    + r.body.memory()
-            }
-            Some(Content::Response(r)) => {
-                r.reason.capacity() + r.headers.memory() + r.trailers.memory() + r.body.memory()
-            }
+            Some(Content::Request(request)) => request.memory(),
+            Some(Content::Response(response)) => response.memory(),
             None => 0,
         };
         grpc + content

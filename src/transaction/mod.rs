@@ -7,6 +7,7 @@
 mod body;
 pub mod content;
 mod context;
+mod exchange;
 pub mod grpc;
 mod headers;
 mod message;
@@ -16,7 +17,8 @@ mod progress;
 pub mod websocket;
 
 pub use body::{Body, BodyLimits};
-pub use context::{TraceContext, TraceContextSource};
+pub use context::{TRACESTATE_MEMBERS, TraceContext, TraceContextSource};
+pub use exchange::{Asked, Exchange, INTERIM_MAX};
 pub use headers::Headers;
 pub use message::{Content, Message, Stamp};
 pub use model::{

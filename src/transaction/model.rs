@@ -174,6 +174,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// Bytes of memory that this holds beyond itself.
+    pub fn memory(&self) -> usize {
+        self.method.capacity()
+            + self.target.capacity()
+            + self.headers.memory()
+            + self.trailers.memory()
+            + self.body.memory()
+    }
+
     /// The same without any byte of its content.
     pub fn without_content(&self) -> Request {
         Request {
@@ -204,6 +213,15 @@ pub struct Response {
 }
 
 impl Response {
+    /// Bytes of memory that this holds beyond itself.
+    pub fn memory(&self) -> usize {
+        self.reason.capacity()
+            + self.headers.memory()
+            + self.trailers.memory()
+            + self.body.memory()
+            + self.interim.capacity() * size_of::<u16>()
+    }
+
     /// The same without any byte of its content.
     pub fn without_content(&self) -> Response {
         Response {
@@ -272,16 +290,8 @@ impl Transaction {
 
     /// Approximate memory that this holds, in bytes.
     pub fn memory(&self) -> usize {
-        let request = self.request.as_ref().map_or(0, |r| {
-            r.method.capacity()
-                + r.target.capacity()
-                + r.headers.memory()
-                + r.trailers.memory()
-                + r.body.bytes().len()
-        });
-        let response = self.response.as_ref().map_or(0, |r| {
-            r.headers.memory() + r.trailers.memory() + r.body.bytes().len()
-        });
+        let request = self.request.as_ref().map_or(0, Request::memory);
+        let response = self.response.as_ref().map_or(0, Response::memory);
         let websocket = self.websocket.as_ref().map_or(0, WebSocket::memory);
         size_of::<Self>() + request + response + websocket
     }

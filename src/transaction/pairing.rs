@@ -7,170 +7,13 @@
 //! it comes out marked. On a connection that is met in its middle, older requests may still wait for responses: pairs
 //! are held until it is clear that none did, else they come out as two marked halves.
 
-use super::progress::of_transaction;
-use super::websocket::WebSocket;
-use super::{Content, Lasting, Mark, Marks, Message, Protocol, Schedule, Stamp};
+use super::exchange::{Asked, Exchange, INTERIM_MAX};
+use super::{Lasting, Mark, Message, Protocol, Schedule, Stamp};
 use crate::event::KernelTime;
 use std::collections::VecDeque;
 
-/// Interim responses of one request that are kept.
-pub const INTERIM_MAX: usize = 32;
-
 /// Pairs in doubt that are held at the most; more come out as halves.
 const DOUBTFUL_MAX: usize = 32;
-
-/// What framing of a response has to know of its request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Asked {
-    /// False: the request was not seen; the other fields mean nothing.
-    pub known: bool,
-    pub head: bool,
-    pub connect: bool,
-    /// It asks to leave HTTP: CONNECT, or `Upgrade`.
-    pub switches: bool,
-    /// It waits for 100 (Continue) before it sends its body.
-    pub expects: bool,
-}
-
-/// A request with its response, each as far as it is known.
-pub struct Exchange {
-    pub request: Option<Message>,
-    pub response: Option<Message>,
-    /// Status codes of interim responses.
-    pub interim: Vec<u16>,
-    pub marks: Marks,
-    /// What followed a switch to WebSocket.
-    pub websocket: Option<WebSocket>,
-    /// Its stream of HTTP/2 was broken off: with which error code (RFC 9113 §7), and when.
-    pub broken_off: Option<(u32, KernelTime)>,
-    /// It reported progress.
-    pub lasting: Option<Lasting>,
-    asked: Asked,
-    first: Stamp,
-    protocol: Protocol,
-    request_done: bool,
-    response_done: bool,
-}
-
-impl Exchange {
-    fn begin(first: Stamp, protocol: Protocol, asked: Asked) -> Self {
-        Exchange {
-            request: None,
-            response: None,
-            interim: Vec::new(),
-            marks: Marks::default(),
-            websocket: None,
-            broken_off: None,
-            lasting: None,
-            asked,
-            first,
-            protocol,
-            request_done: false,
-            response_done: false,
-        }
-    }
-
-    /// Joins what a protocol has matched itself, each message whole or not. `marks`: what the messages don't say.
-    pub fn join(
-        first: Stamp,
-        protocol: Protocol,
-        (request, response): (Option<Message>, Option<Message>),
-        interim: Vec<u16>,
-        marks: Marks,
-    ) -> Self {
-        let mut exchange = Exchange::begin(first, protocol, Asked::default());
-        exchange.interim = interim;
-        exchange.marks = marks;
-        if let Some(message) = request {
-            exchange.set_request(message);
-        }
-        if let Some(message) = response {
-            exchange.set_response(message);
-        }
-        exchange
-    }
-
-    /// What is known so far, without content. `request`, `response`: those that are being read.
-    pub fn so_far(&self, request: Option<&Message>, response: Option<&Message>) -> Exchange {
-        let mut copy = Exchange::begin(self.first, self.protocol, self.asked);
-        copy.interim = self.interim.clone();
-        copy.marks = self.marks;
-        copy.lasting = self.lasting;
-        if let Some(message) = self.request.as_ref().or(request) {
-            copy.set_request(message.without_content());
-        }
-        if let Some(message) = self.response.as_ref().or(response) {
-            copy.set_response(message.without_content());
-        }
-        copy
-    }
-
-    /// First byte of the request; of the response where there is no request.
-    pub fn first(&self) -> Stamp {
-        self.first
-    }
-
-    /// Version of the response, else of the request.
-    pub fn protocol(&self) -> Protocol {
-        let seen = |m: &Option<Message>| {
-            m.as_ref()
-                .filter(|m| m.content.is_some())
-                .map(|m| m.protocol)
-        };
-        seen(&self.request).unwrap_or(seen(&self.response).unwrap_or(self.protocol))
-    }
-
-    /// Status code of the response.
-    pub fn status(&self) -> Option<u16> {
-        self.response.as_ref().and_then(Message::status)
-    }
-
-    /// Neither message could be read.
-    pub fn is_empty(&self) -> bool {
-        let readable = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.content.is_some());
-        !readable(&self.request) && !readable(&self.response) && self.interim.is_empty()
-    }
-
-    fn set_request(&mut self, message: Message) {
-        self.request_done = true;
-        let own = [Mark::RequestGap, Mark::RequestMalformed, Mark::RequestCut];
-        self.mark(&message, own);
-        self.request = Some(message);
-    }
-
-    fn set_response(&mut self, message: Message) {
-        self.response_done = true;
-        let own = [
-            Mark::ResponseGap,
-            Mark::ResponseMalformed,
-            Mark::ResponseCut,
-        ];
-        self.mark(&message, own);
-        self.response = Some(message);
-    }
-
-    fn mark(&mut self, message: &Message, [gap, malformed, cut]: [Mark; 3]) {
-        for (set, mark) in [
-            (message.gap, gap),
-            (message.malformed, malformed),
-            (message.headers_cut, Mark::HeadersCut),
-            (message.cut, cut),
-            (message.unfinished, Mark::Unfinished),
-            (message.reset, Mark::Reset),
-        ] {
-            if set {
-                self.marks.set(mark);
-            }
-        }
-    }
-
-    /// Approximate memory that this holds, in bytes.
-    pub fn memory(&self) -> usize {
-        let message = |m: &Option<Message>| m.as_ref().map_or(0, Message::memory);
-        let interim = self.interim.capacity() * size_of::<u16>();
-        size_of::<Self>() + message(&self.request) + message(&self.response) + interim
-    }
-}
 
 /// What a response belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +118,11 @@ impl Pairing {
         }
     }
 
+    /// The first exchange without a whole response: what the next response belongs to.
+    fn unanswered(&self) -> Option<&Exchange> {
+        self.open.iter().find(|e| !e.response_done)
+    }
+
     /// Finds the request of a response that begins at `first`. `coming`: when a request began whose head is not read yet.
     /// With `now_or_never` it does not wait.
     pub fn response_begins(
@@ -286,8 +134,7 @@ impl Pairing {
         if self.responses_lost && !self.pass_over_lost(first, now_or_never) {
             return Match::Wait;
         }
-        let next = self.open.iter().find(|e| !e.response_done);
-        match next {
+        match self.unanswered() {
             Some(e) if e.first.time <= first.time => Match::Found(e.asked),
             None if !now_or_never && coming.is_none_or(|t| t <= first.time) => Match::Wait,
             _ => Match::Found(self.orphan(first)),
@@ -341,10 +188,7 @@ impl Pairing {
 
     /// What is known of the request of the response that is being read.
     pub fn asked(&self) -> Asked {
-        self.open
-            .iter()
-            .find(|e| !e.response_done)
-            .map_or(Asked::default(), |e| e.asked)
+        self.unanswered().map_or(Asked::default(), |e| e.asked)
     }
 
     /// An interim response (1xx) was read.
@@ -419,10 +263,7 @@ impl Pairing {
 
     /// A request that began before `time` has no response yet.
     pub fn waits_since(&self, time: KernelTime) -> bool {
-        self.open
-            .iter()
-            .find(|e| !e.response_done)
-            .is_some_and(|e| e.first.time <= time)
+        self.unanswered().is_some_and(|e| e.first.time <= time)
     }
 
     /// The next exchange that has ended.
@@ -463,7 +304,7 @@ impl Pairing {
     ) {
         let asking = self.open.iter().rposition(|e| !e.request_done);
         let answered = self.open.iter().position(|e| !e.response_done);
-        let response = response.filter(|m| of_transaction(m));
+        let response = response.filter(|m| !m.is_interim());
         for (i, exchange) in self.open.iter_mut().enumerate() {
             if schedule.due(exchange.first.time, &mut exchange.lasting) {
                 let request = request.filter(|_| asking == Some(i));
@@ -485,51 +326,5 @@ impl Pairing {
     /// Approximate memory that this holds, in bytes.
     pub fn memory(&self) -> usize {
         self.open.iter().map(Exchange::memory).sum()
-    }
-}
-
-impl Exchange {
-    /// Two halves, where there is a response for a request.
-    fn split(mut self) -> impl Iterator<Item = Exchange> {
-        let asks = self.request.is_some() || !self.request_done;
-        let answer = self.response.take_if(|_| asks).map(|response| {
-            let interim = std::mem::take(&mut self.interim);
-            let mut marks = Marks::default();
-            marks.set(Mark::RequestMissing);
-            let (first, messages) = (response.first, (None, Some(response)));
-            let mut half = Exchange::join(first, self.protocol, messages, interim, marks);
-            half.request_done = true;
-            half
-        });
-        if answer.is_some() {
-            let gap = self.marks.has(Mark::RequestGap);
-            self.marks = Marks::default();
-            // It is not the application that gave no response.
-            self.marks.set(Mark::ResponseMissing);
-            self.marks.set(Mark::ResponseGap);
-            if gap {
-                self.marks.set(Mark::RequestGap);
-            }
-            if let Some(request) = self.request.take() {
-                self.set_request(request);
-            }
-        }
-        [Some(self), answer].into_iter().flatten()
-    }
-
-    /// Takes the parts that a transaction is made of.
-    pub fn into_parts(self) -> (Option<super::Request>, Option<super::Response>) {
-        let request = match self.request.and_then(|m| m.content) {
-            Some(Content::Request(request)) => Some(request),
-            _ => None,
-        };
-        let response = match self.response.and_then(|m| m.content) {
-            Some(Content::Response(mut response)) => {
-                response.interim = self.interim;
-                Some(response)
-            }
-            _ => None,
-        };
-        (request, response)
     }
 }

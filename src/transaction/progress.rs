@@ -2,7 +2,7 @@
 //!
 //! Holds: no clock (time comes with the ticks of the table); a report has no byte of any content, by construction.
 
-use super::{Message, Transaction};
+use super::Transaction;
 use crate::event::KernelTime;
 
 /// Looked for what is due at most so many times in a period.
@@ -118,11 +118,6 @@ impl Progress {
     pub fn into_transaction(self) -> Transaction {
         self.0
     }
-}
-
-/// The message that is being read, where it is one of a transaction: an interim response is none.
-pub(super) fn of_transaction(message: &Message) -> bool {
-    !matches!(message.status(), Some(100 | 102..=199))
 }
 
 #[cfg(test)]

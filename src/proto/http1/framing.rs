@@ -1,6 +1,6 @@
 //! How long a body is (RFC 9112 §6.3).
 
-use crate::transaction::pairing::Asked;
+use crate::transaction::Asked;
 use crate::transaction::{Content, Headers, Message, Protocol, Request, Response};
 
 /// Where a message ends.
@@ -118,13 +118,10 @@ pub fn asked(request: &Request) -> Asked {
 
 /// The response switches to HTTP/2 without TLS (RFC 7540 §3.2).
 pub fn switches_to_http2(response: &Message) -> bool {
-    let Some(Content::Response(response)) = &response.content else {
-        return false;
-    };
-    response
-        .headers
-        .get_all(b"upgrade")
-        .any(|v| v.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    response.response().is_some_and(|response| {
+        let mut upgrades = response.headers.get_all(b"upgrade");
+        upgrades.any(|v| v.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    })
 }
 
 #[cfg(test)]

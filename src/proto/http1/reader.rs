@@ -13,7 +13,7 @@ use super::super::detect::{self, Kind, Start};
 use super::chunked::Chunked;
 use super::framing::{self, Framing};
 use super::{HEAD_MAX, head};
-use crate::transaction::pairing::Asked;
+use crate::transaction::Asked;
 use crate::transaction::{BodyLimits, Content, Message, Stamp};
 
 /// Memory for heads that is kept from one message to the next, in bytes.
@@ -45,7 +45,7 @@ enum State {
     UntilClose,
     /// Where the message ends can't be told.
     Doubtful,
-    /// No longer HTTP: counted only.
+    /// No longer HTTP.
     Opaque,
 }
 
@@ -66,7 +66,6 @@ pub struct Reader {
     first: Option<Stamp>,
     offset: Option<u64>,
     message: Option<Message>,
-    opaque: u64,
 }
 
 impl Reader {
@@ -88,7 +87,6 @@ impl Reader {
             first: None,
             offset: None,
             message: None,
-            opaque: 0,
         }
     }
 
@@ -106,7 +104,7 @@ impl Reader {
             State::UntilClose => self.until_close(piece),
             State::Doubtful => self.lost(piece),
             State::Opaque => {
-                self.opaque += piece.take_all().len() as u64;
+                piece.take_all();
                 Step::More
             }
         }

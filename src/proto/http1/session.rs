@@ -1,23 +1,25 @@
 //! Both directions of a connection that speaks HTTP/1.
 //!
-//! Here is how bytes go on; [`ends`] has how directions end, [`leave`] how the connection leaves HTTP/1,
-//! [`refuse`] how a body stays away.
+//! Here is how bytes go on; [`wait`] has how one direction waits for the other, [`ends`] how directions end, [`leave`]
+//! how the connection leaves HTTP/1, [`refuse`] how a body stays away.
 
 mod ends;
 mod leave;
 mod refuse;
+mod wait;
 
 pub use leave::Upgrade;
 
-use super::super::backlog::{Backlog, Held};
+use super::super::backlog::Backlog;
 use super::super::detect::Kind;
-use super::super::{Ending, Piece, Sink, WAIT_NS, other, reason};
+use super::super::{Ending, Piece, Sink, WAIT_NS, give, reason};
 use super::reader::{Gap, Reader, Step};
 use super::switch::{Socket, Switch};
 use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
-use crate::transaction::pairing::{Asked, Exchange, Match, Pairing};
-use crate::transaction::{BodyLimits, Content, Lasting, Message, Schedule, Stamp};
+use crate::transaction::pairing::Pairing;
+use crate::transaction::{Asked, BodyLimits, Exchange, Lasting, Message, Schedule, Stamp};
+use wait::Waiting;
 
 /// One direction.
 struct Lane {
@@ -27,22 +29,9 @@ struct Lane {
     since: KernelTime,
     backlog: Backlog,
     /// Nothing comes after the backlog.
-    ending: Option<Ending>,
+    ended: bool,
     /// Bytes were lost before it was known what the direction carries.
     broken: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiting {
-    No,
-    /// A response, for its request.
-    Request,
-    /// Bytes after a request that asks to leave HTTP, for its response.
-    Switch,
-    /// A request where a body should begin, for the response that may have refused the body.
-    Refusal,
-    /// Bytes of HTTP/2, for [`Session::take_upgrade`].
-    Upgrade,
 }
 
 impl Lane {
@@ -52,7 +41,7 @@ impl Lane {
             waiting: Waiting::No,
             since: KernelTime(0),
             backlog: Backlog::default(),
-            ending: None,
+            ended: false,
             broken: false,
         }
     }
@@ -136,25 +125,13 @@ impl Session {
         self.settle(sink);
     }
 
-    fn give_up_waiting(&mut self, now: KernelTime, sink: &mut impl Sink) {
-        let Some(responses) = self.requests.map(other) else {
-            return;
-        };
-        let lane = self.lane(responses);
-        let overdue = lane.waiting == Waiting::Request && now.since(lane.since) > WAIT_NS;
-        if overdue && self.coming().is_none() {
-            self.match_response(responses, true);
-            self.drain(responses, sink);
-        }
-    }
-
     /// Tells of the transactions that are to report now.
     pub fn report(&mut self, schedule: &mut Schedule, sink: &mut impl Sink) {
         let Some(requests) = self.requests else {
             return;
         };
         let reading = |dir: Dir| self.lanes[dir as usize].reader.message();
-        let (request, response) = (reading(requests), reading(other(requests)));
+        let (request, response) = (reading(requests), reading(requests.other()));
         let ordinal = self.ordinal;
         let mut give = |exchange| sink.progress(exchange, requests, ordinal);
         self.pairing.report(schedule, request, response, &mut give);
@@ -211,30 +188,20 @@ impl Session {
         }
     }
 
-    /// Whether this direction can't be read on before the other one is.
-    fn must_wait(&mut self, dir: Dir, stamp: Stamp, nothing_left: bool) -> bool {
-        let may_switch = self.requests == Some(dir) && self.pairing.may_switch();
-        let lane = self.lane(dir);
-        if may_switch && !nothing_left && lane.waiting == Waiting::No && lane.reader.is_between() {
-            lane.wait(Waiting::Switch, stamp.time);
-        }
-        lane.waiting != Waiting::No
-    }
-
     fn started(&mut self, dir: Dir, kind: Kind) {
         if self.requests.is_none() {
             let requests = if kind == Kind::Request {
                 dir
             } else {
-                other(dir)
+                dir.other()
             };
             self.requests = Some(requests);
             self.lane(requests).reader.expect = Some(Kind::Request);
-            self.lane(other(requests)).reader.expect = Some(Kind::Response);
+            self.lane(requests.other()).reader.expect = Some(Kind::Response);
             if self.lane(requests).broken {
                 self.pairing.lose_requests();
             }
-            if self.lane(other(requests)).broken {
+            if self.lane(requests.other()).broken {
                 self.pairing.lose_responses();
             }
         }
@@ -246,29 +213,12 @@ impl Session {
         }
     }
 
-    /// Looks for the request of the response that begins in `dir`.
-    fn match_response(&mut self, dir: Dir, now_or_never: bool) {
-        let coming = self.coming();
-        if let Some(first) = self.lane(dir).reader.first()
-            && let Match::Found(_) = self.pairing.response_begins(first, coming, now_or_never)
-        {
-            self.lane(dir).waiting = Waiting::No;
-        }
-    }
-
-    /// When the request began whose head is being read.
-    fn coming(&self) -> Option<KernelTime> {
-        let requests = self.requests?;
-        let first = self.lanes[requests as usize].reader.coming()?;
-        Some(first.time)
-    }
-
     fn head(&mut self, dir: Dir) {
         if self.requests != Some(dir) {
             return;
         }
         if let Some(message) = self.lanes[dir as usize].reader.message()
-            && let Some(Content::Request(request)) = &message.content
+            && let Some(request) = message.request()
         {
             let asked = framing::asked(request);
             self.pairing
@@ -281,7 +231,7 @@ impl Session {
             self.pairing.request_ends(message);
             return;
         };
-        if matches!(status, 100..=199) && status != 101 {
+        if message.is_interim() {
             self.pairing.interim(status);
             return;
         }
@@ -309,7 +259,7 @@ impl Session {
             Switch::Opaque => {}
         }
         self.lane(dir).reader.leave_http();
-        self.lane(other(dir)).reader.leave_http();
+        self.lane(dir.other()).reader.leave_http();
     }
 
     fn response_ends(&mut self, message: Message, sink: &mut impl Sink) {
@@ -354,65 +304,11 @@ impl Session {
         }
     }
 
-    /// True: the direction had to wait and no longer has to.
-    fn go_on(&mut self, dir: Dir, sink: &mut impl Sink) -> bool {
-        let may_switch = self.pairing.may_switch();
-        let waiting = self.lane(dir).waiting;
-        match waiting {
-            Waiting::No | Waiting::Upgrade => return false,
-            Waiting::Request => self.match_response(dir, false),
-            Waiting::Switch if may_switch => {}
-            Waiting::Refusal if !self.knows_refusal() => {}
-            Waiting::Switch | Waiting::Refusal => self.lane(dir).waiting = Waiting::No,
-        }
-        let free = self.lane(dir).waiting == Waiting::No;
-        if free {
-            self.drain(dir, sink);
-        }
-        free
-    }
-
-    fn drain(&mut self, dir: Dir, sink: &mut impl Sink) {
-        if self.lane(dir).waiting != Waiting::No {
-            return;
-        }
-        let backlog = std::mem::take(&mut self.lane(dir).backlog);
-        for held in backlog.iter() {
-            match held {
-                Held::Piece(piece) => self.run(dir, piece, sink),
-                Held::Gap(len, stamp) => self.run_gap(dir, len, stamp, sink),
-            }
-        }
-        self.end_lane(dir, sink);
-    }
-
-    /// Stops waiting where the backlog is as long as it may be.
-    fn bound(&mut self, dir: Dir, sink: &mut impl Sink) {
-        if !self.lane(dir).backlog.is_full() {
-            return;
-        }
-        match self.lane(dir).waiting {
-            Waiting::No | Waiting::Upgrade => {}
-            Waiting::Request => self.match_response(dir, true),
-            Waiting::Switch | Waiting::Refusal => {
-                self.pairing.stay();
-                self.lane(dir).waiting = Waiting::No;
-            }
-        }
-        self.drain(dir, sink);
-    }
-
     fn give(&mut self, exchange: Exchange, sink: &mut impl Sink) {
         let Some(requests) = self.requests else {
             return;
         };
-        if exchange.is_empty() {
-            let of = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.gap);
-            sink.lost(reason(of(&exchange.request) || of(&exchange.response)), 1);
-            return;
-        }
-        sink.exchange(exchange, requests, self.ordinal);
-        self.ordinal += 1;
+        give(exchange, requests, &mut self.ordinal, false, sink);
     }
 
     /// A message was seen: the stream is HTTP/1.

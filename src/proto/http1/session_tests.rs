@@ -1,5 +1,6 @@
 use super::*;
 use crate::telemetry::ledger::Lost;
+use crate::transaction::Content;
 
 #[derive(Default)]
 struct Seen(Vec<Exchange>);

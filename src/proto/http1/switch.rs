@@ -3,8 +3,8 @@
 use super::super::Piece;
 use super::super::websocket::{From, Reader};
 use crate::proto::Ending;
-use crate::transaction::pairing::Exchange;
-use crate::transaction::{BodyLimits, Content, Headers, Mark, Message, Schedule};
+use crate::transaction::Exchange;
+use crate::transaction::{BodyLimits, Headers, Mark, Message, Schedule};
 
 /// What a response switches both directions to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Switch {
 impl Switch {
     /// What a final response does (RFC 9110 §7.8, §9.3.6). `connect`: it answers CONNECT.
     pub fn of(response: &Message, connect: bool) -> Switch {
-        let Some(Content::Response(response)) = &response.content else {
+        let Some(response) = response.response() else {
             return Switch::No;
         };
         match response.status {

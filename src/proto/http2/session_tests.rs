@@ -1,6 +1,6 @@
-use super::super::GAIN_MAX;
+use super::super::{GAIN_MAX, STREAMS_MAX};
 use super::*;
-use crate::transaction::pairing::Exchange;
+use crate::transaction::Exchange;
 
 #[derive(Default)]
 struct Seen {

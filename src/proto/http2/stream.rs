@@ -4,9 +4,9 @@ use super::super::Ending;
 use super::super::detect::Kind;
 use super::block::Block;
 use crate::event::KernelTime;
-use crate::transaction::pairing::{Exchange, INTERIM_MAX};
 use crate::transaction::{
-    BodyLimits, Content, Lasting, Mark, Marks, Message, Protocol, Request, Response, Stamp,
+    BodyLimits, Content, Exchange, INTERIM_MAX, Lasting, Mark, Marks, Message, Protocol, Request,
+    Response, Stamp,
 };
 
 /// `NO_ERROR` (RFC 9113 §7).
@@ -72,6 +72,15 @@ impl Stream {
             Kind::Request => &mut self.request,
             Kind::Response => &mut self.response,
         }
+    }
+
+    /// Some of its message in this direction was seen, or its end.
+    pub fn has_begun(&self, kind: Kind) -> bool {
+        let side = match kind {
+            Kind::Request => &self.request,
+            Kind::Response => &self.response,
+        };
+        side.message.is_some() || side.done
     }
 
     /// What comes in this direction at `time` comes after the stream was broken off.
@@ -248,15 +257,8 @@ impl Stream {
 
     /// Content in this direction is a tunnel's (RFC 9113 §8.5).
     fn is_tunnel(&self, kind: Kind) -> bool {
-        let connect = match self
-            .request
-            .message
-            .as_ref()
-            .and_then(|m| m.content.as_ref())
-        {
-            Some(Content::Request(request)) => request.method == b"CONNECT",
-            _ => false,
-        };
+        let request = self.request.message.as_ref().and_then(Message::request);
+        let connect = request.is_some_and(|r| r.method == b"CONNECT");
         let status = self.response.message.as_ref().and_then(Message::status);
         connect && (kind == Kind::Request || status.is_some_and(|s| (200..300).contains(&s)))
     }

@@ -283,7 +283,9 @@ proptest! {
         target in prop::collection::vec(any::<u8>(), 0..40),
         name in "[a-zA-Z-]{1,8}",
         value in prop::collection::vec(any::<u8>(), 0..40),
-        content in prop::collection::vec(any::<u8>(), 0..3000),
+        content in prop::collection::vec(any::<u8>(), 0..3000)
+            // Text in UTF-16 that cannot be looked through is dropped.
+            .prop_filter("a byte order mark", |c| !c.starts_with(b"\xff\xfe") && !c.starts_with(b"\xfe\xff")),
     ) {
         let mut t = transaction("/", &[], &[]);
         let request = t.request.as_mut().unwrap();

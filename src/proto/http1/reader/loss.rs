@@ -3,7 +3,7 @@
 use super::super::chunked::Chunked;
 use super::super::{Ending, head};
 use super::{Reader, State, Step};
-use crate::transaction::{Content, Message};
+use crate::transaction::Message;
 
 /// What a gap did.
 pub enum Gap {
@@ -19,10 +19,7 @@ impl Reader {
     /// Steps over `len` bytes that are not to be seen.
     pub fn gap(&mut self, len: u64) -> Gap {
         match self.state {
-            State::Opaque => {
-                self.opaque = self.opaque.saturating_add(len);
-                Gap::Covered
-            }
+            State::Opaque => Gap::Covered,
             State::UntilClose => {
                 self.missing(len);
                 Gap::Covered
@@ -106,10 +103,7 @@ impl Reader {
             State::Chunked(Chunked::Size) => self.text.is_empty(),
             _ => false,
         };
-        let none = |m: &Message| match &m.content {
-            Some(Content::Request(request)) => request.body.size() == 0,
-            _ => false,
-        };
+        let none = |m: &Message| m.request().is_some_and(|r| r.body.size() == 0);
         awaits && self.message().is_some_and(none)
     }
 

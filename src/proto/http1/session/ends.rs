@@ -1,13 +1,13 @@
 //! How directions end, and the connection with them.
 
-use super::super::super::{Backlog, Ending, Sink, other};
+use super::super::super::{Backlog, Ending, Sink};
 use super::{Session, Waiting};
 use crate::event::Dir;
 
 impl Session {
     /// Nothing more comes in this direction.
     pub fn end_of(&mut self, dir: Dir, sink: &mut impl Sink) {
-        self.lane(dir).ending = Some(Ending::Closed);
+        self.lane(dir).ended = true;
         self.end_lane(dir, sink);
         self.settle(sink);
     }
@@ -16,7 +16,7 @@ impl Session {
     pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
         let requests = self.requests.unwrap_or(Dir::Write);
         // What is read here may be a tunnel's beginning, after which the directions have other parts: then twice.
-        for dir in [requests, other(requests), requests, other(requests)] {
+        for dir in [requests, requests.other(), requests, requests.other()] {
             self.end_direction(dir, ending, sink);
             self.settle(sink);
         }
@@ -59,9 +59,8 @@ impl Session {
     /// Ends a direction, once its backlog is empty.
     pub(super) fn end_lane(&mut self, dir: Dir, sink: &mut impl Sink) {
         let lane = self.lane(dir);
-        let ending = lane.ending.filter(|_| lane.waiting == Waiting::No);
-        if let Some(ending) = ending {
-            self.end_message(dir, ending, sink);
+        if lane.ended && lane.waiting == Waiting::No {
+            self.end_message(dir, Ending::Closed, sink);
         }
     }
 }

@@ -5,8 +5,8 @@ use super::super::super::{Backlog, Ending, Piece, Sink};
 use super::super::reader::Reader;
 use super::{Session, Waiting};
 use crate::event::Dir;
-use crate::transaction::pairing::{Exchange, Pairing};
-use crate::transaction::{Lasting, Message};
+use crate::transaction::pairing::Pairing;
+use crate::transaction::{Exchange, Lasting, Message};
 
 /// What a connection goes on with in HTTP/2 (RFC 7540 §3.2).
 pub struct Upgrade {

@@ -2,7 +2,7 @@
 //! (RFC 9110 §10.1.1). The request is whole without it, and on a connection that goes on the next one may follow at once.
 
 use super::super::super::detect::{self, Kind, Start};
-use super::super::super::{Ending, Piece, other};
+use super::super::super::{Ending, Piece};
 use super::{Session, Waiting};
 use crate::event::Dir;
 use crate::transaction::Message;
@@ -13,7 +13,7 @@ impl Session {
         if let Some(known) = self.pairing.refused() {
             return Some(known);
         }
-        let responses = self.requests.map(other)?;
+        let responses = self.requests.map(Dir::other)?;
         let coming = self.lanes[responses as usize].reader.message();
         let is_final = coming.and_then(Message::status).is_some_and(|s| s >= 200);
         (is_final && self.pairing.waiting() == 1).then_some(true)

@@ -2,7 +2,7 @@ use super::*;
 use crate::event::KernelTime;
 use crate::proto::Sink;
 use crate::telemetry::ledger::Lost;
-use crate::transaction::pairing::Exchange;
+use crate::transaction::Exchange;
 use crate::transaction::{BodyLimits, Content, Stamp};
 
 #[derive(Default)]

@@ -1,0 +1,77 @@
+//! Those who get a transaction, and what they make of it.
+
+use crate::redact::{About, Raw, Redactor};
+use crate::rules::expr::{Buffers, Facts};
+use crate::rules::{Decision, Level, Ruleset};
+use crate::sampling::Sampler;
+use crate::sink::payload::PayloadStage;
+use crate::sink::{Fanout, ProgressDelivery};
+use crate::telemetry::Ledger;
+use crate::telemetry::ledger::SharedTicket;
+use crate::transaction::{Progress, Transaction};
+use std::sync::Arc;
+
+/// Those who get a transaction at the level that its rules give.
+pub struct Audience {
+    pub rules: Ruleset,
+    /// The least level, whatever the rules say.
+    pub least: Level,
+    /// Of what the rules want; the least level is given to all.
+    pub sampler: Sampler,
+    pub redactor: Redactor,
+    /// The store that objects go to first.
+    pub payloads: Option<Arc<PayloadStage>>,
+    pub sinks: Fanout,
+}
+
+impl Audience {
+    /// The level, and what decided it.
+    pub(super) fn decide(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Decision {
+        let decision = self.rules.decide(facts, buffers);
+        match decision.level < self.least {
+            true => Decision {
+                level: self.least,
+                rule: None,
+            },
+            false => decision,
+        }
+    }
+
+    /// The highest level that can come out.
+    pub(super) fn upper_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
+        self.rules.upper_bound(facts, buffers).max(self.least)
+    }
+
+    /// The lowest level that can come out.
+    pub(super) fn lower_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
+        self.rules.lower_bound(facts, buffers).max(self.least)
+    }
+
+    /// Redacts, and offers to the stores.
+    pub(super) fn deliver(
+        &self,
+        raw: Raw<Transaction>,
+        about: About,
+        ticket: SharedTicket,
+        ledger: &Ledger,
+    ) {
+        let (redacted, hits) = self.redactor.redact(raw, about);
+        for (matcher, count) in hits.iter() {
+            ledger.redacted(matcher, count);
+        }
+        ledger.bodies_left_out(redacted.bodies.left_out);
+        let capture = Arc::new(redacted);
+        match &self.payloads {
+            Some(stage) => stage.offer(capture, ticket),
+            None => self.sinks.deliver(capture, None, ticket),
+        }
+    }
+
+    /// The same with a report of one that goes on.
+    pub(super) fn report(&self, raw: Raw<Progress>, about: About, ticket: SharedTicket) {
+        self.sinks.offer_progress(ProgressDelivery {
+            progress: Arc::new(self.redactor.redact_progress(raw, about)),
+            ticket,
+        });
+    }
+}
