@@ -221,7 +221,7 @@ impl Pipeline {
 impl Stage {
     /// Decides by what is known of a process alone whether anything of it can be wanted.
     fn judge(&mut self, pid: u32, time: KernelTime) {
-        let process = self.processes.get(pid, time);
+        let process = self.processes.look(pid, time);
         self.judge_process(&process);
     }
 
