@@ -66,28 +66,31 @@ impl Watch {
         }
     }
 
-    /// The greatest PSS after the first fifth of the time is at most `growth` KiB above the greatest in it.
+    /// After the warm-up, the greatest PSS is at most `within` KiB above the least.
     ///
     /// # Panics
     /// When it is not, or when there are too few samples to tell.
-    pub fn assert_flat(&self, growth: u64) {
+    pub fn assert_flat(&self, warm_up: Duration, within: u64) {
+        let rest: Vec<u64> = self
+            .samples
+            .iter()
+            .filter(|sample| sample.at >= warm_up)
+            .map(|sample| sample.pss)
+            .collect();
+        let name = &self.name;
         assert!(
-            self.samples.len() >= 10,
-            "{}: {} samples are too few to tell",
-            self.name,
-            self.samples.len()
+            rest.len() >= 10,
+            "{name}: {} samples after {warm_up:?} are too few to tell",
+            rest.len()
         );
-        let (warm_up, rest) = self.samples.split_at(self.samples.len() / 5);
-        let most = |samples: &[Sample]| samples.iter().map(|s| s.pss).max().unwrap_or(0);
-        let (before, after) = (most(warm_up), most(rest));
-        println!(
-            "{}: at most {before} KiB in the warm-up, {after} KiB after it",
-            self.name
-        );
+        // What the end of the stream frees is no fault.
+        let while_it_lasts = &rest[..rest.len() - 1];
+        let least = while_it_lasts.iter().min().copied().unwrap_or(0);
+        let most = rest.iter().max().copied().unwrap_or(0);
+        println!("{name}: after {warm_up:?} between {least} and {most} KiB");
         assert!(
-            after <= before + growth,
-            "{}: memory grew from {before} to {after} KiB, by more than {growth}",
-            self.name
+            most <= least + within,
+            "{name}: after {warm_up:?} between {least} and {most} KiB, more than {within} apart"
         );
     }
 }
