@@ -162,6 +162,34 @@ fn with_lost_events_each_transaction_is_right_or_marked() {
     }
 }
 
+/// The request's beginning is lost, so it waits until its frames are sure; meanwhile an interim response is lost.
+#[test]
+fn bytes_lost_before_a_request_is_understood_mark_its_response() {
+    let mut fixtures = fixtures().into_iter();
+    let fixture = fixtures.find(|f| f.name == "h2_interim_and_trailers");
+    let fixture = fixture.expect("a fixture");
+    let view = View {
+        role: Role::Server,
+        tls: false,
+    };
+    let cutting = Cutting {
+        operations: vec![20, 38, 1, 93, 43, 33, 35, 51],
+        events: vec![93],
+    };
+    let mut recording = record(&fixture, view, &cutting);
+    let mut at = 0..;
+    recording
+        .data
+        .retain(|_| at.next().is_some_and(|at| at % 10 != 1 && at % 10 != 4));
+    let truth = Truth::of(&fixture);
+    if let Err(e) = check_right_or_marked(&fixture, &recording, truth.seen(view)) {
+        panic!("{e}");
+    }
+    let seen = play(&recording);
+    let marked = |t: &Transaction| t.marks.has(Mark::ResponseGap) && t.request.is_some();
+    assert!(seen.transactions.iter().any(marked));
+}
+
 #[test]
 fn with_cut_operations_each_transaction_is_right_or_marked() {
     for fixture in fixtures() {

@@ -26,9 +26,12 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
 
-/// Within what PSS stays after the warm-up, in KiB: documents of payloads on their way, own metrics, what is known of
-/// processes that other programs of the host start meanwhile, and pages of code that come in late.
-const WITHIN_KIB: u64 = 3 * 1024;
+/// Within what PSS stays from the warm-up to the end of the stream, in KiB: own metrics, what is known of processes that
+/// other programs of the host start meanwhile, and pages of code that come in late.
+const WITHIN_KIB: u64 = 2 * 1024;
+/// What may come when it ends, in KiB: on two sides a body of 1 MiB, its document of 1.4 MiB, and what the allocator
+/// keeps of both.
+const AT_END_KIB: u64 = 12 * 1024;
 const GIB: u64 = 1 << 30;
 /// Of downloads, in bytes a second: above it a debug build of the agent does not follow on two cores.
 const RATE: &str = "60M";
@@ -175,7 +178,7 @@ fn memory_is_flat_while_1_gib_is_downloaded_in_chunks() {
             _ => assert!(!whole || size == bytes, "{size} bytes: {span:#?}"),
         }
     }
-    watch.assert_flat(warm_up, WITHIN_KIB);
+    watch.assert_flat(warm_up, WITHIN_KIB, AT_END_KIB);
 }
 
 #[test]
@@ -209,5 +212,5 @@ fn memory_is_flat_while_server_sent_events_come() {
         let size = span.int("http.response.body.size").unwrap_or_default();
         assert_eq!(stored(span).1, size.unsigned_abs());
     }
-    watch.assert_flat(warm_up, WITHIN_KIB);
+    watch.assert_flat(warm_up, WITHIN_KIB, AT_END_KIB);
 }

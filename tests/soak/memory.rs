@@ -66,31 +66,33 @@ impl Watch {
         }
     }
 
-    /// After the warm-up, the greatest PSS is at most `within` KiB above the least.
+    /// From the warm-up to the end of the stream, which the last sample is after, the greatest PSS is at most `within`
+    /// KiB above the least; after it at most `at_end`.
     ///
     /// # Panics
     /// When it is not, or when there are too few samples to tell.
-    pub fn assert_flat(&self, warm_up: Duration, within: u64) {
-        let rest: Vec<u64> = self
-            .samples
-            .iter()
-            .filter(|sample| sample.at >= warm_up)
-            .map(|sample| sample.pss)
-            .collect();
+    pub fn assert_flat(&self, warm_up: Duration, within: u64, at_end: u64) {
+        let warm = self.samples.iter().filter(|sample| sample.at >= warm_up);
+        let mut rest: Vec<u64> = warm.map(|sample| sample.pss).collect();
+        let end = rest.pop().unwrap_or(0);
         let name = &self.name;
         assert!(
             rest.len() >= 10,
             "{name}: {} samples after {warm_up:?} are too few to tell",
             rest.len()
         );
-        // What the end of the stream frees is no fault.
-        let while_it_lasts = &rest[..rest.len() - 1];
-        let least = while_it_lasts.iter().min().copied().unwrap_or(0);
+        let least = rest.iter().min().copied().unwrap_or(0);
         let most = rest.iter().max().copied().unwrap_or(0);
-        println!("{name}: after {warm_up:?} between {least} and {most} KiB");
+        println!(
+            "{name}: after {warm_up:?} between {least} and {most} KiB, {end} KiB when it was over"
+        );
         assert!(
             most <= least + within,
             "{name}: after {warm_up:?} between {least} and {most} KiB, more than {within} apart"
+        );
+        assert!(
+            end <= least + at_end,
+            "{name}: {end} KiB when it was over, more than {at_end} above {least}"
         );
     }
 }

@@ -28,6 +28,10 @@ struct Lane {
     now: KernelTime,
     /// Bytes of it were lost.
     lossy: bool,
+    /// The next boundary of frames is looked for.
+    seeking: bool,
+    /// Until then bytes of it were lost, or were not understood because others were.
+    lost_until: KernelTime,
 }
 
 /// Reads both directions and joins what belongs to one stream.
@@ -70,6 +74,8 @@ impl Session {
             blocks: Blocks::new(!late),
             now: KernelTime(0),
             lossy: false,
+            seeking: false,
+            lost_until: KernelTime(0),
         };
         Session {
             lanes: [lane(), lane()],
@@ -207,7 +213,11 @@ impl Session {
 
     fn run(&mut self, dir: Dir, mut piece: Piece<'_>, sink: &mut impl Sink) {
         let stamp = piece.stamp;
-        self.lane(dir).now = stamp.time;
+        let lane = self.lane(dir);
+        lane.now = stamp.time;
+        if lane.seeking {
+            lane.lost_until = stamp.time;
+        }
         loop {
             match self.lane(dir).frames.feed(&mut piece) {
                 Step::More => return,
@@ -227,6 +237,7 @@ impl Session {
 
     /// A boundary of frames: what was sent before it is not known.
     fn found(&mut self, dir: Dir, held: &Backlog, sink: &mut impl Sink) {
+        self.lane(dir).seeking = false;
         if self.lane(dir).blocks.lose().is_some() {
             sink.lost(Lost::Unparsable, 1);
         }
@@ -263,8 +274,11 @@ impl Session {
 
     /// The direction is out of step: any stream that has not ended in it may have lost something.
     fn lose(&mut self, dir: Dir, stamp: Stamp, sink: &mut impl Sink) {
-        self.lane(dir).lossy = true;
-        let open = self.lane(dir).blocks.lose();
+        let lane = self.lane(dir);
+        lane.lossy = true;
+        lane.seeking = true;
+        lane.lost_until = lane.lost_until.max(stamp.time);
+        let open = lane.blocks.lose();
         let Some(kind) = self.kind(dir) else { return };
         if let Some(block) = open {
             self.block(dir, block, stamp, sink);
@@ -404,6 +418,7 @@ impl Session {
             }
         }
         self.open(id, kind, sink);
+        self.lost_before(dir, kind, &block);
         self.touch(id, |s| {
             if !s.is_cut_before(stamp.time) {
                 s.block(id, kind, block, stamp);
@@ -414,6 +429,23 @@ impl Session {
         }
         self.check(id, stamp, sink);
         self.limit_gain(sink);
+    }
+
+    /// A request may be understood after what answered it: bytes that were lost since it was sent may be its response's.
+    fn lost_before(&mut self, dir: Dir, kind: Kind, block: &Block) {
+        let (id, lost_until) = (block.stream, self.lane(other(dir)).lost_until);
+        let is_head = |s: &Stream| kind == Kind::Request && s.request.message.is_none();
+        if lost_until < block.first.time || !self.streams.get(&id).is_some_and(is_head) {
+            return;
+        }
+        self.touch(id, Stream::lost_response);
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.response.done
+            && stream.deadline.is_none()
+        {
+            stream.deadline = Some(after(lost_until, LOST_NS));
+            self.pending.push(id);
+        }
     }
 
     /// Gives up the oldest streams where the bytes of one event have become too much.
