@@ -58,7 +58,7 @@ impl Policies {
 impl Stage {
     /// Decides by what is known of a process alone whether anything of it can be wanted.
     pub(super) fn judge(&mut self, pid: u32, time: KernelTime) {
-        let process = self.processes.get(pid, time);
+        let process = self.processes.look(pid, time);
         self.judge_process(&process);
     }
 

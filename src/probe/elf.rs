@@ -63,7 +63,7 @@ pub enum ScanError {
     Unsupported(&'static str),
     #[error("damaged ELF file: {0} lies outside the file")]
     Damaged(&'static str),
-    #[error("symbol tables are larger than {} MiB", MAX_READ >> 20)]
+    #[error("symbol tables are larger than {} MiB, or name the same functions over and over", MAX_READ >> 20)]
     TooLarge,
     #[error("cannot read the file: {0}")]
     Read(#[from] std::io::Error),

@@ -26,13 +26,13 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
 
-/// How much the agent may grow after the warm-up, in KiB: a payload on its way, what the allocator rounds up to, and
-/// the pages of its own code that come in late.
-const GROWTH_KIB: u64 = 8 * 1024;
+/// Within what PSS stays from the warm-up to the end of the stream, in KiB: own metrics, what is known of processes that
+/// other programs of the host start meanwhile, and pages of code that come in late.
+const WITHIN_KIB: u64 = 2 * 1024;
+/// What may come when it ends, in KiB: on two sides a body of 1 MiB, its document of 1.4 MiB, and what the allocator
+/// keeps of both.
+const AT_END_KIB: u64 = 12 * 1024;
 const GIB: u64 = 1 << 30;
-/// In its first half minute the agent may grow once by about 12 MiB and stay there, as much over a slow stream as over a
-/// fast one: that is no growth with the stream.
-const SETTLING: Duration = Duration::from_secs(30);
 /// Of downloads, in bytes a second: above it a debug build of the agent does not follow on two cores.
 const RATE: &str = "60M";
 
@@ -104,7 +104,6 @@ impl Scene {
             run_well(&mut self.curl(&target), self.work.dir(), "warm-up", limit);
         }
         wait_for_targets(&self.agent, &self.sink, &[Call::get(&target)], 6);
-        std::thread::sleep(SETTLING);
     }
 
     /// Watches memory until the client ends by itself.
@@ -160,6 +159,8 @@ fn memory_is_flat_while_1_gib_is_downloaded_in_chunks() {
     scene.warm_up();
     let target = scene.work.url_path(&format!("flood/{bytes}"));
     let every = Duration::from_millis(250);
+    // Until both bodies are full.
+    let warm_up = Duration::from_secs(2);
     let watch = scene.watch("download", &target, every, Duration::from_secs(600));
     watch.print();
     let ledger = scene.agent.ledger();
@@ -177,7 +178,7 @@ fn memory_is_flat_while_1_gib_is_downloaded_in_chunks() {
             _ => assert!(!whole || size == bytes, "{size} bytes: {span:#?}"),
         }
     }
-    watch.assert_flat(GROWTH_KIB);
+    watch.assert_flat(warm_up, WITHIN_KIB, AT_END_KIB);
 }
 
 #[test]
@@ -192,6 +193,8 @@ fn memory_is_flat_while_server_sent_events_come() {
         .url_path(&format!("events/{seconds}?every=0.01&size=1000"));
     let every = Duration::from_secs((seconds / 30).clamp(1, 20));
     let limit = Duration::from_secs(seconds + 60);
+    // Until both bodies are full, own metrics have left and processes have been looked through again.
+    let warm_up = Duration::from_secs((seconds / 5).min(40));
     let watch = scene.watch("events", &target, every, limit);
     watch.print();
     scene.agent.ledger().assert_nothing_lost();
@@ -209,5 +212,5 @@ fn memory_is_flat_while_server_sent_events_come() {
         let size = span.int("http.response.body.size").unwrap_or_default();
         assert_eq!(stored(span).1, size.unsigned_abs());
     }
-    watch.assert_flat(GROWTH_KIB);
+    watch.assert_flat(warm_up, WITHIN_KIB, AT_END_KIB);
 }

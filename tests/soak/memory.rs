@@ -66,28 +66,33 @@ impl Watch {
         }
     }
 
-    /// The greatest PSS after the first fifth of the time is at most `growth` KiB above the greatest in it.
+    /// From the warm-up to the end of the stream, which the last sample is after, the greatest PSS is at most `within`
+    /// KiB above the least; after it at most `at_end`.
     ///
     /// # Panics
     /// When it is not, or when there are too few samples to tell.
-    pub fn assert_flat(&self, growth: u64) {
+    pub fn assert_flat(&self, warm_up: Duration, within: u64, at_end: u64) {
+        let warm = self.samples.iter().filter(|sample| sample.at >= warm_up);
+        let mut rest: Vec<u64> = warm.map(|sample| sample.pss).collect();
+        let end = rest.pop().unwrap_or(0);
+        let name = &self.name;
         assert!(
-            self.samples.len() >= 10,
-            "{}: {} samples are too few to tell",
-            self.name,
-            self.samples.len()
+            rest.len() >= 10,
+            "{name}: {} samples after {warm_up:?} are too few to tell",
+            rest.len()
         );
-        let (warm_up, rest) = self.samples.split_at(self.samples.len() / 5);
-        let most = |samples: &[Sample]| samples.iter().map(|s| s.pss).max().unwrap_or(0);
-        let (before, after) = (most(warm_up), most(rest));
+        let least = rest.iter().min().copied().unwrap_or(0);
+        let most = rest.iter().max().copied().unwrap_or(0);
         println!(
-            "{}: at most {before} KiB in the warm-up, {after} KiB after it",
-            self.name
+            "{name}: after {warm_up:?} between {least} and {most} KiB, {end} KiB when it was over"
         );
         assert!(
-            after <= before + growth,
-            "{}: memory grew from {before} to {after} KiB, by more than {growth}",
-            self.name
+            most <= least + within,
+            "{name}: after {warm_up:?} between {least} and {most} KiB, more than {within} apart"
+        );
+        assert!(
+            end <= least + at_end,
+            "{name}: {end} KiB when it was over, more than {at_end} above {least}"
         );
     }
 }

@@ -16,6 +16,9 @@ use std::time::{Duration, SystemTime};
 
 /// How long a process that is gone keeps its identity: its last transactions may still be on their way.
 const KEEP: Duration = Duration::from_secs(60);
+/// The same of one that had no transaction yet, which few have: a host that builds or tests software starts dozens of
+/// processes a second, and each is some kilobytes here.
+const KEEP_UNUSED: Duration = Duration::from_secs(10);
 /// A process whose end was not seen is looked at again after this: its exit may have been lost, and the kernel gives
 /// numbers out again.
 const CONFIRM: Duration = Duration::from_secs(1);
@@ -64,6 +67,8 @@ struct Entry {
     facts: Facts,
     start_boottime_ns: Option<u64>,
     exited: Option<KernelTime>,
+    /// A transaction was its.
+    used: bool,
     /// When `/proc` was asked last whether this is still the process of the number.
     confirmed: KernelTime,
     /// It was made of what is not wanted any more.
@@ -71,6 +76,13 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether it may still be asked for at `now`.
+    fn is_wanted(&self, now: KernelTime) -> bool {
+        let keep = if self.used { KEEP } else { KEEP_UNUSED };
+        self.exited
+            .is_none_or(|at| u128::from(now.since(at)) < keep.as_nanos())
+    }
+
     /// Reads anew what was read when other variables were wanted, where the process is still there.
     fn refresh(&mut self, proc: &Path, pid: u32, variables: &[String]) {
         if !std::mem::take(&mut self.outdated) {
@@ -143,7 +155,7 @@ impl Processes {
     /// Makes a process anew that was made of what is not wanted any more.
     fn update(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
         let Some(mut entry) = self.known.remove(&pid) else {
-            return self.get(pid, at);
+            return self.look(pid, at);
         };
         entry.refresh(&self.proc, pid, &self.wanted.variables);
         let (lookup, container) = self.container(&entry.facts, at);
@@ -209,8 +221,17 @@ impl Processes {
         }
     }
 
-    /// The process that had the id `pid` at kernel time `at`.
+    /// The process that had the id `pid` at kernel time `at`, and a transaction then.
     pub fn get(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
+        let process = self.look(pid, at);
+        if let Some(entry) = self.known.get_mut(&pid) {
+            entry.used = true;
+        }
+        process
+    }
+
+    /// As [`Processes::get`], where nothing is known of transactions.
+    pub fn look(&mut self, pid: u32, at: KernelTime) -> Arc<Process> {
         if let Some(entry) = self.known.get_mut(&pid) {
             // After its exit the number may be another process's, one that forked and made no exec. An exit can be lost.
             let doubtful = match entry.exited {
@@ -281,6 +302,7 @@ impl Processes {
                 start_boottime_ns: facts.start_boottime_ns,
                 facts,
                 exited: None,
+                used: false,
                 confirmed: at,
                 outdated: false,
             },
@@ -355,16 +377,18 @@ impl Processes {
         booted.checked_add(Duration::from_nanos(boottime_ns))
     }
 
-    /// Forgets those that are gone for long; called when one is added, and does something once in [`KEEP`].
+    /// Forgets those that are gone for long; called when one is added, and does something once in
+    /// [`KEEP_UNUSED`].
     fn prune(&mut self, now: KernelTime) {
-        let keep = KEEP.as_nanos() as u64;
         let full = self.known.len() >= MAX;
-        if !full && now.since(self.pruned) < keep {
+        if !full && u128::from(now.since(self.pruned)) < KEEP_UNUSED.as_nanos() {
             return;
         }
         self.pruned = now;
-        self.known
-            .retain(|_, entry| entry.exited.is_none_or(|at| now.since(at) < keep && !full));
+        self.known.retain(|_, entry| match full {
+            true => entry.exited.is_none(),
+            false => entry.is_wanted(now),
+        });
         if self.known.len() >= MAX {
             // An exit can be lost: ask who is alive.
             let proc = self.proc.clone();
@@ -462,6 +486,23 @@ mod tests {
         later.time = KernelTime(100 * SECOND);
         processes.exec(&later);
         assert_eq!(processes.known.len(), 1);
+    }
+
+    #[test]
+    fn what_had_no_transaction_is_forgotten_sooner() {
+        let proc = tempfile::tempdir().expect("a folder");
+        let mut processes = at(proc.path());
+        for pid in [1, 2] {
+            processes.exec(&exec(pid, b"/a"));
+            processes.look(pid, KernelTime(SECOND));
+            processes.exit(pid, KernelTime(2 * SECOND));
+        }
+        processes.get(1, KernelTime(SECOND));
+        let mut later = exec(3, b"/b");
+        later.time = KernelTime(30 * SECOND);
+        processes.exec(&later);
+        let known = |pid| processes.known.contains_key(&pid);
+        assert_eq!((known(1), known(2), known(3)), (true, false, true));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::os::unix::fs::FileExt;
 /// What is read of one file at most, bytes.
 pub const MAX_READ: u64 = 256 << 20;
 
+/// What is in memory of a table or of strings at a time, bytes: those of a large program take tens of megabytes.
+pub const PIECE: u64 = 64 << 10;
+
 /// Bytes by position. Reading instead of mapping, because a mapped file that shrinks kills the reader (SIGBUS).
 pub trait ReadAt {
     /// Exactly `len` bytes from `offset`.
@@ -64,6 +67,72 @@ impl ReadAt for FileBytes<'_> {
             }
             Err(e) => Err(ScanError::Read(e)),
         }
+    }
+}
+
+/// A part of a file that is looked at in pieces.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub offset: u64,
+    pub size: u64,
+    /// What it is called where it is damaged.
+    pub what: &'static str,
+}
+
+impl Part {
+    /// Each whole entry of `entry` bytes, with its number.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read`], and what `each` says.
+    pub fn entries<B: ReadAt>(
+        self,
+        bytes: &B,
+        entry: u64,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        let (Some(piece), Ok(len)) = (PIECE.checked_div(entry), usize::try_from(entry)) else {
+            return Ok(());
+        };
+        let mut number = 0;
+        self.pieces(bytes, piece.max(1) * entry, 0, |_, piece| {
+            for entry in piece.chunks_exact(len) {
+                each(number, entry)?;
+                number += 1;
+            }
+            Ok(())
+        })
+    }
+
+    /// Pieces that end `overlap` bytes inside the next, with their positions in the part. A string of at most as many
+    /// bytes lies whole in the piece that it begins in.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read`], and what `each` says.
+    pub fn strings<B: ReadAt>(
+        self,
+        bytes: &B,
+        overlap: u64,
+        each: impl FnMut(u64, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        self.pieces(bytes, PIECE, overlap, each)
+    }
+
+    fn pieces<B: ReadAt>(
+        self,
+        bytes: &B,
+        piece: u64,
+        overlap: u64,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        let mut at = 0;
+        while at < self.size {
+            let offset = self.offset.checked_add(at);
+            let offset = offset.ok_or(ScanError::Damaged(self.what))?;
+            let len = piece.saturating_add(overlap).min(self.size - at);
+            each(at, &bytes.read(offset, len, self.what)?)?;
+            at = at.saturating_add(piece);
+        }
+        Ok(())
     }
 }
 

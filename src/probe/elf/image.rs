@@ -3,7 +3,7 @@
 //! Offsets and sizes of the structures are those of the System V ABI, ELF-64 object file format.
 
 use super::ScanError;
-use super::bytes::{ReadAt, u16_at, u32_at, u64_at};
+use super::bytes::{Part, ReadAt, u16_at, u32_at, u64_at};
 use memchr::memmem;
 use std::collections::HashMap;
 
@@ -24,6 +24,9 @@ const R_X86_64_JUMP_SLOT: u32 = 7;
 /// Notes are small; more is no note that a linker wrote.
 const MAX_NOTES: u64 = 64 << 10;
 
+/// Strings, symbols or slots of the functions asked for. A library has some dozens.
+const MAX_FOUND: usize = 64 << 10;
+
 struct Segment {
     kind: u32,
     executable: bool,
@@ -37,6 +40,16 @@ struct Section {
     offset: u64,
     size: u64,
     link: u32,
+}
+
+impl Section {
+    fn part(&self, what: &'static str) -> Part {
+        Part {
+            offset: self.offset,
+            size: self.size,
+            what,
+        }
+    }
 }
 
 /// A function that a symbol defines.
@@ -77,17 +90,15 @@ impl<'b, B: ReadAt> Image<'b, B> {
         let damaged = || ScanError::Damaged("the header");
         let u16 = |at| u16_at(&header, at).ok_or_else(damaged);
         let u64 = |at| u64_at(&header, at).ok_or_else(damaged);
-        let segments = table(bytes, u64(32)?, u16(54)?, u16(56)?, 56, "program headers")?
-            .iter()
-            .filter_map(|entry| segment(entry))
-            .collect();
+        let what = "program headers";
+        let segments = table(bytes, u64(32)?, [u16(54)?, u16(56)?, 56], what, segment)?;
         // A file without section headers still runs; it has no symbols that could be found through them.
         let sections = match u64(40)? {
             0 => Vec::new(),
-            at => table(bytes, at, u16(58)?, u16(60)?, 64, "section headers")?
-                .iter()
-                .filter_map(|entry| section(entry))
-                .collect(),
+            at => {
+                let what = "section headers";
+                table(bytes, at, [u16(58)?, u16(60)?, 64], what, section)?
+            }
         };
         Ok(Image {
             bytes,
@@ -186,25 +197,22 @@ impl<'b, B: ReadAt> Image<'b, B> {
         else {
             return Ok(by_symbol);
         };
-        let strings = self
-            .bytes
-            .read(strings.offset, strings.size, "a string table")?;
-        let wanted = name_positions(&strings, prefix, names);
+        let wanted = name_positions(self.bytes, strings, prefix, names)?;
         if wanted.is_empty() {
             return Ok(by_symbol);
         }
-        let symbols = self
-            .bytes
-            .read(table.offset, table.size, "a symbol table")?;
-        for (index, symbol) in (0u32..).zip(symbols.chunks_exact(24)) {
-            let Some(name) = u32_at(symbol, 0).and_then(|at| wanted.get(&at)) else {
-                continue;
+        let symbols = table.part("a symbol table");
+        symbols.entries(self.bytes, 24, |index, symbol| {
+            let name = u32_at(symbol, 0).and_then(|at| wanted.get(&at));
+            let (Some(name), Ok(index)) = (name, u32::try_from(index)) else {
+                return Ok(());
             };
             by_symbol.insert(index, *name);
             if let Some(function) = self.function(symbol) {
                 functions.entry(*name).or_insert(function);
             }
-        }
+            bounded(by_symbol.len())
+        })?;
         Ok(by_symbol)
     }
 
@@ -229,22 +237,15 @@ impl<'b, B: ReadAt> Image<'b, B> {
             if usize::try_from(section.link) != Ok(dynsym) {
                 continue;
             }
-            let relocations =
-                self.bytes
-                    .read(section.offset, section.size, "a relocation table")?;
-            for entry in relocations.chunks_exact(24) {
-                let (Some(slot), Some(kind), Some(symbol)) =
-                    (u64_at(entry, 0), u32_at(entry, 8), u32_at(entry, 12))
-                else {
-                    continue;
-                };
-                if !matches!(kind, R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT) {
-                    continue;
+            let relocations = section.part("a relocation table");
+            relocations.entries(self.bytes, 24, |_, entry| {
+                let filled =
+                    slot(entry).and_then(|(at, symbol)| Some((at, by_symbol.get(&symbol)?)));
+                if let Some((at, name)) = filled {
+                    slots.insert(at, *name);
                 }
-                if let Some(name) = by_symbol.get(&symbol) {
-                    slots.insert(slot, *name);
-                }
-            }
+                bounded(slots.len())
+            })?;
         }
         Ok(())
     }
@@ -268,26 +269,46 @@ fn check(header: &[u8]) -> Result<(), ScanError> {
     Ok(())
 }
 
-/// The entries of a header table.
-fn table<B: ReadAt>(
+/// No file has as many for a good reason.
+fn bounded(found: usize) -> Result<(), ScanError> {
+    match found > MAX_FOUND {
+        true => Err(ScanError::TooLarge),
+        false => Ok(()),
+    }
+}
+
+/// The slot that a relocation fills, and the symbol whose address it fills it with.
+fn slot(relocation: &[u8]) -> Option<(u64, u32)> {
+    let kind = u32_at(relocation, 8)?;
+    matches!(kind, R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT)
+        .then_some((u64_at(relocation, 0)?, u32_at(relocation, 12)?))
+}
+
+/// The entries of a header table, of which the file says size and count, and each has at least so many bytes.
+fn table<B: ReadAt, T>(
     bytes: &B,
     offset: u64,
-    entry: u16,
-    count: u16,
-    least: u16,
+    [entry, count, least]: [u16; 3],
     what: &'static str,
-) -> Result<Vec<Vec<u8>>, ScanError> {
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Vec<T>, ScanError> {
     if count == 0 {
         return Ok(Vec::new());
     }
     if entry < least {
         return Err(ScanError::Damaged(what));
     }
-    let all = bytes.read(offset, u64::from(entry) * u64::from(count), what)?;
-    Ok(all
-        .chunks_exact(usize::from(entry))
-        .map(<[u8]>::to_vec)
-        .collect())
+    let part = Part {
+        offset,
+        size: u64::from(entry) * u64::from(count),
+        what,
+    };
+    let mut all = Vec::new();
+    part.entries(bytes, entry.into(), |_, entry| {
+        all.extend(read(entry));
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 fn segment(entry: &[u8]) -> Option<Segment> {
@@ -311,19 +332,32 @@ fn section(entry: &[u8]) -> Option<Section> {
 
 /// Positions in a string table at which one of `names` begins, with the index of the name. Linkers share tails of
 /// strings, so a name may begin inside a longer one.
-fn name_positions(strings: &[u8], prefix: &str, names: &[&str]) -> HashMap<u32, usize> {
+fn name_positions<B: ReadAt>(
+    bytes: &B,
+    strings: &Section,
+    prefix: &str,
+    names: &[&str],
+) -> Result<HashMap<u32, usize>, ScanError> {
+    let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
     let mut positions = HashMap::new();
-    for at in memmem::find_iter(strings, prefix) {
-        let tail = strings.get(at..).unwrap_or_default();
-        let matches = |name: &&str| {
-            tail.strip_prefix(name.as_bytes())
-                .is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')))
-        };
-        if let (Some(name), Ok(at)) = (names.iter().position(matches), u32::try_from(at)) {
-            positions.insert(at, name);
+    let part = strings.part("a string table");
+    // One more than the name, for what ends it.
+    part.strings(bytes, longest as u64 + 1, |from, piece| {
+        for at in memmem::find_iter(piece, prefix) {
+            let tail = piece.get(at..).unwrap_or_default();
+            let matches = |name: &&str| {
+                tail.strip_prefix(name.as_bytes())
+                    .is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')))
+            };
+            let position = from.saturating_add(at as u64);
+            if let (Some(name), Ok(at)) = (names.iter().position(matches), u32::try_from(position))
+            {
+                positions.insert(at, name);
+            }
         }
-    }
-    positions
+        bounded(positions.len())
+    })?;
+    Ok(positions)
 }
 
 /// The build id in a run of notes: name size, descriptor size, type, name and descriptor padded to four bytes.
@@ -339,5 +373,46 @@ fn build_id(mut notes: &[u8]) -> Option<&[u8]> {
             return (1..=64).contains(&size).then_some(descriptor);
         }
         notes = notes.get(start.checked_add(size.checked_next_multiple_of(4)?)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::elf::bytes::PIECE;
+
+    const NAMES: [&str; 2] = ["SSL_read", "SSL_read_ex"];
+
+    fn positions(strings: &[u8]) -> Result<HashMap<u32, usize>, ScanError> {
+        let section = Section {
+            kind: 3,
+            offset: 0,
+            size: strings.len() as u64,
+            link: 0,
+        };
+        name_positions(&strings, &section, "SSL_", &NAMES)
+    }
+
+    #[test]
+    fn names_are_found_wherever_pieces_of_the_string_table_end() {
+        for shift in 0..30 {
+            for pieces in [1, 2] {
+                let before = pieces * PIECE as usize - shift;
+                let mut strings = vec![b'x'; before];
+                strings.extend_from_slice(b"SSL_read_ex@OPENSSL_3\0SSL_read\0SSL_readx\0");
+                let found = positions(&strings).expect("found");
+                let at = before as u32;
+                assert_eq!(found, [(at, 1), (at + 22, 0)].into(), "{shift} {pieces}");
+            }
+        }
+        assert_eq!(positions(b"SSL_read").expect("no end"), HashMap::new());
+    }
+
+    #[test]
+    fn a_file_that_names_the_functions_without_end_takes_no_memory_without_end() {
+        let found = positions(&b"SSL_read\0".repeat(MAX_FOUND));
+        assert_eq!(found.expect("that many").len(), MAX_FOUND);
+        let found = positions(&b"SSL_read\0".repeat(MAX_FOUND + 1));
+        assert!(matches!(found, Err(ScanError::TooLarge)));
     }
 }

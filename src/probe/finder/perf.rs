@@ -338,11 +338,25 @@ mod tests {
         assert!(libc_seen);
     }
 
+    /// Keeps this thread on the processor that it runs on.
+    fn stay_here() {
+        // SAFETY: `set` is a set of processors on this stack, zero is one without any, and the calls only read and write it.
+        let kept = unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            let here = usize::try_from(libc::sched_getcpu()).expect("a processor");
+            libc::CPU_SET(here, &mut set);
+            libc::sched_setaffinity(0, size_of_val(&set), &set)
+        };
+        assert_eq!(kept, 0, "{}", std::io::Error::last_os_error());
+    }
+
     #[test]
     fn a_full_ring_says_how_much_is_lost_and_goes_on() {
         let mut rings = Rings::open().expect("this test needs root or CAP_PERFMON");
         let own = std::process::id();
         let file = std::fs::File::open("/bin/true").expect("opened");
+        // The kernel tells of a loss on the processor where it happened.
+        stay_here();
         let map = || {
             // SAFETY: a new read-only mapping at an address of the kernel's choice.
             let at = unsafe {

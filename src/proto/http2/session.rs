@@ -34,6 +34,10 @@ struct Lane {
     now: KernelTime,
     /// Bytes of it were lost.
     lossy: bool,
+    /// The next boundary of frames is looked for.
+    seeking: bool,
+    /// Until then bytes of it were lost, or were not understood because others were.
+    lost_until: KernelTime,
 }
 
 /// Reads both directions and joins what belongs to one stream.
@@ -68,6 +72,8 @@ impl Session {
             blocks: Blocks::new(!late),
             now: KernelTime(0),
             lossy: false,
+            seeking: false,
+            lost_until: KernelTime(0),
         };
         Session {
             lanes: [lane(), lane()],
@@ -155,7 +161,11 @@ impl Session {
 
     fn run(&mut self, dir: Dir, mut piece: Piece<'_>, sink: &mut impl Sink) {
         let stamp = piece.stamp;
-        self.lane(dir).now = stamp.time;
+        let lane = self.lane(dir);
+        lane.now = stamp.time;
+        if lane.seeking {
+            lane.lost_until = stamp.time;
+        }
         loop {
             match self.lane(dir).frames.feed(&mut piece) {
                 Step::More => return,
@@ -175,6 +185,7 @@ impl Session {
 
     /// A boundary of frames: what was sent before it is not known.
     fn found(&mut self, dir: Dir, held: &Backlog, sink: &mut impl Sink) {
+        self.lane(dir).seeking = false;
         if self.lane(dir).blocks.lose().is_some() {
             sink.lost(Lost::Unparsable, 1);
         }
@@ -206,8 +217,11 @@ impl Session {
 
     /// The direction is out of step: any stream that has not ended in it may have lost something.
     fn lose(&mut self, dir: Dir, stamp: Stamp, sink: &mut impl Sink) {
-        self.lane(dir).lossy = true;
-        let open = self.lane(dir).blocks.lose();
+        let lane = self.lane(dir);
+        lane.lossy = true;
+        lane.seeking = true;
+        lane.lost_until = lane.lost_until.max(stamp.time);
+        let open = lane.blocks.lose();
         let Some(kind) = self.kind(dir) else { return };
         if let Some(block) = open {
             self.block(dir, block, stamp, sink);

@@ -248,6 +248,16 @@ impl Stream {
         true
     }
 
+    /// Bytes were lost before the stream was known that may have been its response's, of which the rest may have come.
+    pub fn lost_response(&mut self) {
+        if !self.lose(Kind::Response) {
+            self.response.lost = true;
+            if let Some(message) = &mut self.response.message {
+                message.lose();
+            }
+        }
+    }
+
     /// Trailers of a message came whose head was not seen.
     pub fn missed(&mut self, kind: Kind, end_stream: bool) {
         let side = self.side(kind);

@@ -2,11 +2,11 @@
 
 use super::super::super::Sink;
 use super::super::super::detect::Kind;
-use super::super::STREAMS_MAX;
 use super::super::block::Block;
 use super::super::head::Head;
 use super::super::stream::Stream;
-use super::{REFUSED, Session};
+use super::super::{LOST_NS, STREAMS_MAX};
+use super::{REFUSED, Session, after};
 use crate::event::Dir;
 use crate::telemetry::ledger::Lost;
 use crate::transaction::Stamp;
@@ -40,6 +40,7 @@ impl Session {
             }
         }
         self.open(id, kind, sink);
+        self.lost_before(dir, kind, &block);
         self.streams.touch(id, |s| {
             if !s.is_cut_before(stamp.time) {
                 s.block(id, kind, block, stamp);
@@ -50,6 +51,20 @@ impl Session {
         }
         self.check(id, stamp, sink);
         self.limit_gain(sink);
+    }
+
+    /// A request may be understood after what answered it: bytes that were lost since it was sent may be its response's.
+    fn lost_before(&mut self, dir: Dir, kind: Kind, block: &Block) {
+        let (id, lost_until) = (block.stream, self.lane(dir.other()).lost_until);
+        let is_head = |s: &Stream| kind == Kind::Request && s.request.message.is_none();
+        if lost_until < block.first.time || !self.streams.get(id).is_some_and(is_head) {
+            return;
+        }
+        self.streams.touch(id, Stream::lost_response);
+        let waits = |s: &Stream| !s.response.done && s.deadline.is_none();
+        if self.streams.get(id).is_some_and(waits) {
+            self.streams.wait(id, after(lost_until, LOST_NS));
+        }
     }
 
     /// Learns from a block which direction carries requests.
