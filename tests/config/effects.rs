@@ -288,10 +288,9 @@ fn every_test_of_an_effect_is_there() {
             let at = text
                 .find(&format!("fn {name}("))
                 .unwrap_or_else(|| panic!("{keys:?} of {section}: {file} has no test `{name}`"));
-            let above = text.get(..at).unwrap_or_default().lines().rev();
+            let mut above = text.get(..at).unwrap_or_default().lines().rev();
             let marked = above
-                .skip_while(|line| !line.trim_start().starts_with("#["))
-                .next()
+                .find(|line| line.trim_start().starts_with("#["))
                 .is_some_and(|line| line.contains("test"));
             assert!(marked, "{name} of {file} is no test");
         }
