@@ -137,3 +137,39 @@ fn redactor(settings: &HttpCapture, ledger: &Ledger) -> Result<Redactor, Redacto
     let report = move |matcher: &str, count| ledger.redacted(matcher, count);
     Ok(Redactor::new(settings)?.reporting(Arc::new(report)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load};
+
+    /// The store in effect with this `object_store`, and from which level on.
+    fn in_effect(choice: &str) -> Option<(String, Level)> {
+        let text = format!(
+            "version: 2\n\
+             services: {{object_stores: [{{type: disk, path: /p, id: first}}, {{type: disk, path: /q, id: second}}]}}\n\
+             stacks: {{s: {{plugins: [{{type: http_capture, config: {{level: full, object_store: {choice}}}}}]}}}}\n"
+        );
+        let loaded = load(&text, "test", &Environment::default()).expect("a configuration");
+        let config = &loaded.config;
+        let (store, capture) = store(config, config.stacks.get("s")?)?;
+        Some((store.id.clone(), capture.object_from_level))
+    }
+
+    #[test]
+    fn a_stack_s_payloads_go_to_the_store_that_it_names_from_the_level_on_that_it_says() {
+        for (choice, expected) in [
+            ("{}", Some(("first", Level::Summary))),
+            ("{id: second}", Some(("second", Level::Summary))),
+            (
+                "{id: second, from_level: full}",
+                Some(("second", Level::Full)),
+            ),
+            ("{id: second, disabled: true}", None),
+            ("{disabled: true}", None),
+        ] {
+            let expected = expected.map(|(id, level)| (id.to_owned(), level));
+            assert_eq!(in_effect(choice), expected, "{choice}");
+        }
+    }
+}

@@ -1,9 +1,11 @@
 //! Fixed transactions for tests of rules.
 
-use crate::enrich::{Identity, Process};
+use crate::enrich::identity::{Container, Pod};
+use crate::enrich::{Identity, Lookup, Process, Tag, Variables};
 use crate::event::{KernelTime, Role, TlsId};
 use crate::redact::sample::headers;
 use crate::transaction::*;
+use std::sync::Arc;
 
 pub(crate) struct Sample {
     pub transaction: Transaction,
@@ -168,5 +170,47 @@ pub(crate) fn grpc() -> Sample {
         trailers: headers(&[("grpc-status", "5"), ("grpc-message", "not found")]),
         ..Response::default()
     });
+    sample
+}
+
+/// A failed DELETE of a container of a pod of which the runtime told all.
+pub(crate) fn pod() -> Sample {
+    let mut sample = orders();
+    if let Some(request) = &mut sample.transaction.request {
+        request.method = b"DELETE".to_vec();
+    }
+    if let Some(response) = &mut sample.transaction.response {
+        response.status = 503;
+    }
+    let labels = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let container = Container {
+        id: "0123456789abcdef".repeat(4),
+        name: Some("payments-api".into()),
+        image: Some("registry.example/shop/payments:2.7.1".into()),
+        labels: labels(&[("com.example.tier", "backend"), ("replica", "3")]),
+        pod: Some(Pod {
+            name: "payments-5d4f8-x7k2p".into(),
+            namespace: "prod".into(),
+            labels: labels(&[("app", "payments"), ("canary", "")]),
+            annotations: labels(&[("owner.team", "Checkout")]),
+            ..Pod::default()
+        }),
+        ..Container::default()
+    };
+    sample.process.identity = Identity {
+        lookup: Lookup::Known,
+        container: Some(Arc::new(container)),
+        env: Variables::new(vec![("REGION".into(), "eu-1".into())]),
+        tags: [("team", "Checkout"), ("tier", "gold")]
+            .into_iter()
+            .filter_map(|(key, value)| Tag::new(key, value))
+            .collect(),
+        ..Identity::default()
+    };
     sample
 }

@@ -2,6 +2,7 @@
 
 mod broken;
 mod damage;
+mod effects;
 mod environment;
 mod from_qtap;
 mod guide;

@@ -12,6 +12,8 @@ Paths, whatever stands before the last but one part:
     .../die/N         the same, then the process ends
     .../chunked/N     N bytes in chunks of 1000, with a trailer
     .../close/N       N bytes, no length, ended by the end of the connection
+    .../cookie/x      a cookie that holds TEST_COOKIE
+    .../location/x    a redirect to a URL that holds TEST_COOKIE
     .../fold/x        an answer with a header that is folded over two lines
     .../events/S      server-sent events for S seconds, one every `every` seconds (0.1), with `size` bytes of data (40)
     .../endless/S     a chunk every S seconds, until the client goes
@@ -108,6 +110,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_cookie(self, _):
         self.answer(200, b"here\n", [("set-cookie", "sid=" + os.environ.get("TEST_COOKIE", "x"))])
+
+    def get_location(self, _):
+        secret = os.environ.get("TEST_COOKIE", "x")
+        url = f"https://example.test/cb?state=1&code={secret}#access_token={secret}"
+        self.answer(302, b"there\n", [("location", url), ("content-location", f"/p?acc%65ss_token={secret}")])
 
     def get_slow(self, seconds):
         body = pattern(1000)

@@ -397,3 +397,63 @@ async fn the_kubelet_s_list_names_pods_and_their_owners_and_is_not_asked_for_eac
     assert_eq!(sources.find(&"f".repeat(64)).await, Answer::NotFound);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
+
+/// A kubelet over TLS whose certificate is its own authority, written to `ca`. Returns its URL.
+async fn kubelet_over_tls(ca: &Path, list: String) -> String {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+        .and_then(|params| params.self_signed(&key))
+        .expect("a certificate");
+    std::fs::write(ca, certificate.pem()).expect("written");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .expect("a server");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust the certificate goes away.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                http(stream, |_, _| (200, list.clone())).await;
+            }
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test]
+async fn a_kubelet_over_tls_is_trusted_by_its_ca_file_or_unseen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    let list = format!(
+        r#"{{"items":[{{"metadata":{{"name":"web-7","namespace":"prod"}},"status":{{"containerStatuses":[{{"name":"web","containerID":"cri-o://{}"}}]}}}}]}}"#,
+        id()
+    );
+    let url = kubelet_over_tls(&ca, list).await;
+    let other = folder.path().join("other.pem");
+    kubelet_over_tls(&other, String::new()).await;
+    for (ca_file, insecure_skip_verify, trusted) in [
+        (Some(ca), false, true),
+        (Some(other.clone()), false, false),
+        (None, true, true),
+        (Some(other), true, true),
+    ] {
+        let sources = sources(IdentitySources {
+            kubelet: Some(KubeletSettings {
+                url: url.clone(),
+                token_file: None,
+                ca_file: ca_file.clone(),
+                insecure_skip_verify,
+            }),
+            ..IdentitySources::default()
+        });
+        let known = matches!(sources.find(&id()).await, Answer::Known(_));
+        assert_eq!(known, trusted, "{ca_file:?} {insecure_skip_verify}");
+    }
+}

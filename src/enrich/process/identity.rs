@@ -129,7 +129,7 @@ impl Identity {
 
 impl Tag {
     /// Values are lower-case, without space around, with hyphens for spaces within, as QTap's. None: nothing is left.
-    fn new(key: &str, value: &str) -> Option<Tag> {
+    pub(crate) fn new(key: &str, value: &str) -> Option<Tag> {
         let clean = |text: &str| {
             let words = text.trim().to_lowercase().replace(' ', "-");
             let end = words.floor_char_boundary(TAG_MAX);

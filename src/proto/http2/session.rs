@@ -37,7 +37,7 @@ struct Lane {
     /// The next boundary of frames is looked for.
     seeking: bool,
     /// Until then bytes of it were lost, or were not understood because others were.
-    lost_until: KernelTime,
+    lost_until: Option<KernelTime>,
 }
 
 /// Reads both directions and joins what belongs to one stream.
@@ -73,7 +73,7 @@ impl Session {
             now: KernelTime(0),
             lossy: false,
             seeking: false,
-            lost_until: KernelTime(0),
+            lost_until: None,
         };
         Session {
             lanes: [lane(), lane()],
@@ -164,7 +164,7 @@ impl Session {
         let lane = self.lane(dir);
         lane.now = stamp.time;
         if lane.seeking {
-            lane.lost_until = stamp.time;
+            lane.lost_until = Some(stamp.time);
         }
         loop {
             match self.lane(dir).frames.feed(&mut piece) {
@@ -220,7 +220,7 @@ impl Session {
         let lane = self.lane(dir);
         lane.lossy = true;
         lane.seeking = true;
-        lane.lost_until = lane.lost_until.max(stamp.time);
+        lane.lost_until = lane.lost_until.max(Some(stamp.time));
         let open = lane.blocks.lose();
         let Some(kind) = self.kind(dir) else { return };
         if let Some(block) = open {

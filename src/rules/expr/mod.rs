@@ -168,4 +168,6 @@ pub fn exercise(text: &str) {
 }
 
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;

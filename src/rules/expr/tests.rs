@@ -1,8 +1,10 @@
 //! Expressions on fixed transactions, and expressions that must fail at a named column.
 
 use super::*;
+use crate::event::KernelTime;
 use crate::rules::facts::TransactionFacts;
 use crate::rules::sample::{self, Sample};
+use crate::transaction::Headers;
 
 fn outcome(text: &str, sample: &Sample) -> Truths {
     let (program, _) = compile(text).unwrap_or_else(|faults| panic!("{}", shown(text, &faults)));
@@ -79,39 +81,49 @@ fn expressions_mean_what_the_table_says() {
         include_str!("../../../tests/rules/grpc.txt"),
         &sample::grpc(),
     );
+    count += run(include_str!("../../../tests/rules/pod.txt"), &sample::pod());
     assert!(count >= 200, "only {count} expressions");
 }
 
+/// What each example of the reference makes of a client's POST that went well and whose container nobody knows, and of
+/// a failed DELETE of a container of which all is known.
 #[test]
 fn the_examples_of_the_reference_mean_what_it_says() {
-    let sample = sample::orders();
-    for (text, expected) in [
-        ("http.req.host == \"httpbin.org\"", Truths::FALSE),
-        (
-            "http.res.status >= 400 and http.res.status < 500",
-            Truths::FALSE,
-        ),
-        (
-            "http.req.method in [\"POST\", \"PUT\", \"DELETE\"]",
-            Truths::TRUE,
-        ),
-        (r"http.req.path matches /^\/api\/v[0-9]+\//", Truths::TRUE),
-        ("src.container.name contains \"payments\"", Truths::UNKNOWN),
-        (
-            "src.pod.namespace == \"prod\" and (http.res.status >= 500 or http.req.method == \"DELETE\")",
-            Truths::FALSE,
-        ),
-        ("in_zone(http.req.host, \"example.com\")", Truths::TRUE),
-        ("src.process.binary matches |python[0-9.]*$|", Truths::TRUE),
-        ("dst.ip in 10.0.0.0/8", Truths::TRUE),
-        ("tags contains \"team:checkout\"", Truths::FALSE),
-        ("is_4xx()", Truths::FALSE),
-        (
-            "not exists(http.req.headers.authorization) and http.duration > 2s",
-            Truths::FALSE,
-        ),
-    ] {
-        assert_eq!(outcome(text, &sample), expected, "{text}");
+    const T: Truths = Truths::TRUE;
+    const F: Truths = Truths::FALSE;
+    const UNKNOWN: Truths = Truths::UNKNOWN;
+    let (orders, pod) = (sample::orders(), sample::pod());
+    #[rustfmt::skip]
+    let examples = [
+        ("http.req.host == \"httpbin.org\"", F, F),
+        ("http.res.status >= 400 and http.res.status < 500", F, F),
+        ("http.req.method in [\"POST\", \"PUT\", \"DELETE\"]", T, T),
+        (r"http.req.path matches /^\/api\/v[0-9]+\//", T, T),
+        ("src.container.name contains \"payments\"", UNKNOWN, T),
+        ("src.pod.namespace == \"prod\" and (http.res.status >= 500 or http.req.method == \"DELETE\")", F, T),
+        ("in_zone(http.req.host, \"example.com\")", T, T),
+        ("src.process.binary matches |python[0-9.]*$|", T, T),
+        ("dst.ip in 10.0.0.0/8", T, T),
+        ("tags contains \"team:checkout\"", F, T),
+        ("is_4xx()", F, F),
+        ("not exists(http.req.headers.authorization) and http.duration > 2s", F, F),
+    ];
+    for (text, of_orders, of_pod) in examples {
+        assert_eq!(outcome(text, &orders), of_orders, "{text} on orders");
+        assert_eq!(outcome(text, &pod), of_pod, "{text} on pod");
+    }
+    // What neither makes true.
+    let mut other = sample::orders();
+    if let Some(response) = &mut other.transaction.response {
+        response.status = 404;
+    }
+    if let Some(request) = &mut other.transaction.request {
+        request.headers = Headers::default();
+        request.headers.push(b"Host", b"httpbin.org");
+    }
+    other.transaction.timing.end = KernelTime(4_000_000_000);
+    for (text, ..) in [examples[0], examples[1], examples[10], examples[11]] {
+        assert_eq!(outcome(text, &other), T, "{text}");
     }
 }
 

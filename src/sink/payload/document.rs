@@ -17,7 +17,7 @@ use crate::event::Role;
 use crate::redact::{Capture, Content};
 use crate::rules::Level;
 use crate::sink::json::Json;
-use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo};
+use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo, Transaction};
 
 /// Version of the document's shape. Grows when a key changes its meaning or goes away.
 pub const VERSION: u32 = 1;
@@ -86,12 +86,7 @@ fn body_hint(capture: &Capture, headers: &Headers, body: &Body) -> usize {
 fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
     let t = &capture.transaction;
     let process = &*capture.process;
-    let to_server = t.request.as_ref().map_or(0, |r| r.wire_size);
-    let to_client = t.response.as_ref().map_or(0, |r| r.wire_size);
-    let (sent, received) = match t.role {
-        Role::Client => (to_server, to_client),
-        Role::Server => (to_client, to_server),
-    };
+    let (sent, received) = wire_bytes(t);
     j.object(|j| {
         j.key("process_id").plain(format_args!("{}", t.pid));
         j.key("process_exe")
@@ -113,6 +108,16 @@ fn metadata(j: &mut Json, capture: &Capture, target: Option<&Target<'_>>) {
             .string(resource(process, "service.name"));
         j.key("thread_id").number(t.tid);
     });
+}
+
+/// Bytes on the wire that the process sent, and those that it received.
+pub(in crate::sink) fn wire_bytes(transaction: &Transaction) -> (u64, u64) {
+    let to_server = transaction.request.as_ref().map_or(0, |r| r.wire_size);
+    let to_client = transaction.response.as_ref().map_or(0, |r| r.wire_size);
+    match transaction.role {
+        Role::Client => (to_server, to_client),
+        Role::Server => (to_client, to_server),
+    }
 }
 
 /// The container's image as it was asked for, with tag or digest; empty where that is not known.

@@ -17,7 +17,7 @@
 //! What was not seen is null. A capture whose level kept no headers has none in any mode, likewise bodies.
 
 use crate::enrich::rfc3339;
-use crate::event::Role;
+
 use crate::redact::{Capture, Content};
 use crate::rules::Level;
 use crate::sink::PayloadLink;
@@ -83,12 +83,7 @@ fn details(j: &mut Json, capture: &Capture, level: Level) {
 fn meta(j: &mut Json, capture: &Capture) {
     let transaction = &capture.transaction;
     let process = &*capture.process;
-    let to_server = transaction.request.as_ref().map_or(0, |r| r.wire_size);
-    let to_client = transaction.response.as_ref().map_or(0, |r| r.wire_size);
-    let (sent, received) = match transaction.role {
-        Role::Client => (to_server, to_client),
-        Role::Server => (to_client, to_server),
-    };
+    let (sent, received) = document::wire_bytes(transaction);
     j.object(|j| {
         j.key("bytes_sent").plain(format_args!("{sent}"));
         j.key("bytes_received").plain(format_args!("{received}"));

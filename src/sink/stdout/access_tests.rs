@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Role;
 use crate::sink::PayloadStatus;
 use crate::sink::testing::{body as content_of, capture};
 use crate::transaction::Mark;

@@ -2,16 +2,27 @@
 //!
 //! ```text
 //! 2023-11-14T22:13:20.000Z curl[42] → GET https://example.com/a/b?c=d 200 12.3 ms ↑0 B ↓5 B
-//!   > Host: example.com
-//!   < Content-Type: text/plain
-//!     hello
+//!   Process
+//!     PID: 42 @ /usr/bin/curl
+//!   Network
+//!     Direction: egress-internal
+//!     Sent: 80 B
+//!     Received: 69 B
+//!   REQUEST
+//!     > Host: example.com
+//!   RESPONSE
+//!     < Content-Type: text/plain
+//!       hello
 //! ```
 //!
 //! The time is that of the first byte, in UTC. `→`: this process asked; `←`: it answered. Sizes are those of the contents
 //! of request and response. A call of gRPC has its code behind the status, and then the messages of each direction, with a
 //! `?` where they could not be counted to the end. Then, where there are any: `[marks]` of what is missing or in doubt, and the payload's link.
-//! Header and trailer lines stand behind `>` (request) and `<` (response), bodies four columns in; nothing captured
-//! can begin a line at the left edge. All captured text goes through [`escape`].
+//!
+//! Below stand the sections of QTap's `details`: the process with its container, image, pod and namespace where it has
+//! them, the bytes on the wire as the process has them, and both messages. Header and trailer lines stand behind `>`
+//! (request) and `<` (response), bodies six columns in; nothing captured can begin a line at the left edge, or where a
+//! section begins. All captured text goes through [`escape`].
 
 use super::escape;
 use crate::enrich::rfc3339_millis;
@@ -19,6 +30,7 @@ use crate::event::Role;
 use crate::redact::{Capture, Content};
 use crate::rules::Level;
 use crate::sink::otlp::encode::{self, REQUEST_NOT_SEEN};
+use crate::sink::payload::document;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::transaction::{Body, Headers, Transaction};
 use std::fmt::Write;
@@ -37,6 +49,8 @@ pub fn push(
 ) {
     line(out, capture, link, colour);
     if detail >= Level::Headers {
+        process(out, capture);
+        network(out, capture);
         messages(out, capture, detail);
     }
 }
@@ -183,11 +197,50 @@ fn payload(out: &mut String, link: &PayloadLink) {
     }
 }
 
+fn section(out: &mut String, name: &str) {
+    add(out, format_args!("  {name}\n"));
+}
+
+/// One line of a section; what is not there has none.
+fn entry(out: &mut String, name: &str, value: &str) {
+    if !value.is_empty() {
+        add(out, format_args!("    {name}: "));
+        escape::push(out, value.as_bytes());
+        out.push('\n');
+    }
+}
+
+fn process(out: &mut String, capture: &Capture) {
+    let process = &*capture.process;
+    section(out, "Process");
+    add(out, format_args!("    PID: {} @ ", process.pid));
+    let exe = process.exe.as_deref().unwrap_or(&process.name);
+    escape::push(out, exe.as_bytes());
+    out.push('\n');
+    let resource = |attribute| document::resource(process, attribute);
+    entry(out, "Container", resource("container.name"));
+    entry(out, "Image", document::image(process));
+    entry(out, "Pod", resource("k8s.pod.name"));
+    entry(out, "Namespace", resource("k8s.namespace.name"));
+}
+
+fn network(out: &mut String, capture: &Capture) {
+    section(out, "Network");
+    entry(out, "Direction", document::direction(capture));
+    let (sent, received) = document::wire_bytes(&capture.transaction);
+    for (name, bytes) in [("Sent", sent), ("Received", received)] {
+        add(out, format_args!("    {name}: "));
+        size(out, bytes);
+        out.push('\n');
+    }
+}
+
 fn messages(out: &mut String, capture: &Capture, detail: Level) {
     let facts = &capture.facts;
     // Bodies are there from level full on alone; what was not kept is not spoken of.
     let bodies = detail.min(capture.decision.level) >= Level::Full;
     if let Some(request) = &capture.transaction.request {
+        section(out, "REQUEST");
         headers(out, '>', &request.headers);
         if bodies {
             let content_type = facts.request_content_type.as_deref();
@@ -199,6 +252,7 @@ fn messages(out: &mut String, capture: &Capture, detail: Level) {
         headers(out, '>', &request.trailers);
     }
     if let Some(response) = &capture.transaction.response {
+        section(out, "RESPONSE");
         headers(out, '<', &response.headers);
         if bodies {
             let content_type = facts.response_content_type.as_deref();
@@ -213,7 +267,7 @@ fn messages(out: &mut String, capture: &Capture, detail: Level) {
 
 fn headers(out: &mut String, side: char, headers: &Headers) {
     for (name, value) in headers.iter() {
-        add(out, format_args!("  {side} "));
+        add(out, format_args!("    {side} "));
         escape::push(out, name);
         out.push_str(": ");
         escape::push(out, value);
@@ -234,11 +288,11 @@ fn content(
     if let Some(dropped) = content.dropped() {
         add(
             out,
-            format_args!("    <redaction left out content: {}>\n", dropped.name()),
+            format_args!("      <redaction left out content: {}>\n", dropped.name()),
         );
     }
     let Some(text) = content.text() else {
-        add(out, format_args!("    <{} bytes of ", body.size()));
+        add(out, format_args!("      <{} bytes of ", body.size()));
         let content_type = content_type.unwrap_or("unknown type");
         escape::push(out, content_type.as_bytes());
         if let Some(encoding) = encoding {
@@ -252,7 +306,7 @@ fn content(
     let lines = shown.strip_suffix(b"\n").unwrap_or(shown);
     if !shown.is_empty() {
         for line in lines.split(|b| *b == b'\n') {
-            out.push_str("    ");
+            out.push_str("      ");
             escape::push(out, line.strip_suffix(b"\r").unwrap_or(line));
             out.push('\n');
         }
@@ -265,11 +319,11 @@ fn content(
     };
     let shown = shown.len() as u64;
     if shown < size {
-        add(out, format_args!("    <{shown} of {size} bytes shown>\n"));
+        add(out, format_args!("      <{shown} of {size} bytes shown>\n"));
     } else if cut {
         add(
             out,
-            format_args!("    <{shown} bytes shown, the rest is missing>\n"),
+            format_args!("      <{shown} bytes shown, the rest is missing>\n"),
         );
     }
 }

@@ -32,8 +32,13 @@ fn a_summary_is_one_line() {
 }
 
 #[test]
-fn details_are_the_header_lines_of_both_messages() {
-    let below = "  > Host: example.com\n  > User-Agent: curl/8\n  < Content-Type: text/plain\n  < Content-Length: 5\n";
+fn details_have_qtaps_sections_with_the_header_lines_of_both_messages() {
+    let below = concat!(
+        "  Process\n    PID: 42 @ /usr/bin/curl\n",
+        "  Network\n    Direction: egress-internal\n    Sent: 80 B\n    Received: 69 B\n",
+        "  REQUEST\n    > Host: example.com\n    > User-Agent: curl/8\n",
+        "  RESPONSE\n    < Content-Type: text/plain\n    < Content-Length: 5\n",
+    );
     assert_eq!(
         shown(&capture(Role::Client), Level::Headers),
         format!("{LINE}{below}")
@@ -46,12 +51,39 @@ fn details_are_the_header_lines_of_both_messages() {
 }
 
 #[test]
+fn details_name_container_and_pod_where_there_are_such() {
+    use crate::enrich::identity::Container;
+    let mut capture = capture(Role::Server);
+    let mut process = (*capture.process).clone();
+    process.identity.container = Some(std::sync::Arc::new(Container {
+        image: Some("shop/web:2\n".into()),
+        ..Container::default()
+    }));
+    for (name, value) in [
+        ("container.name", "web"),
+        ("k8s.pod.name", "web-7"),
+        ("k8s.namespace.name", "prod"),
+    ] {
+        let value = crate::enrich::ResourceValue::Str(value.into());
+        process.resource.push((name.into(), value));
+    }
+    capture.process = std::sync::Arc::new(process);
+    let out = shown(&capture, Level::Headers);
+    let wanted = concat!(
+        "  Process\n    PID: 42 @ /usr/bin/curl\n    Container: web\n    Image: shop/web:2\\n\n",
+        "    Pod: web-7\n    Namespace: prod\n",
+        "  Network\n    Direction: ingress\n    Sent: 69 B\n    Received: 80 B\n  REQUEST\n",
+    );
+    assert!(out.contains(wanted), "{out}");
+}
+
+#[test]
 fn full_shows_text_line_by_line_behind_the_headers() {
     let mut capture = full();
     answer(&mut capture).body = body(b"{\r\n\t\"a\": 1\n}\n");
     answer(&mut capture).trailers = headers(&[("X-Sum", "1")]);
     let out = shown(&capture, Level::Full);
-    let end = "  < Content-Length: 5\n    {\n    \\t\"a\": 1\n    }\n  < X-Sum: 1\n";
+    let end = "    < Content-Length: 5\n      {\n      \\t\"a\": 1\n      }\n    < X-Sum: 1\n";
     assert!(out.ends_with(end), "{out}");
 }
 
@@ -64,14 +96,14 @@ fn full_names_what_is_no_text() {
         out.lines().last().map(str::to_owned).expect("lines")
     };
     let png = end(|c| c.facts.response_content_type = Some("image/png".into()));
-    assert_eq!(png, "    <5 bytes of image/png>");
+    assert_eq!(png, "      <5 bytes of image/png>");
     let coded = end(|c| {
         c.facts.response_content_encoding = Some("aes128gcm".into());
         answer(c).headers.push(b"Content-Encoding", b"aes128gcm");
     });
-    assert_eq!(coded, "    <5 bytes of text/plain, aes128gcm>");
+    assert_eq!(coded, "      <5 bytes of text/plain, aes128gcm>");
     let unknown = end(|c| c.facts.response_content_type = None);
-    assert_eq!(unknown, "    <5 bytes of unknown type>");
+    assert_eq!(unknown, "      <5 bytes of unknown type>");
 }
 
 #[test]
@@ -87,10 +119,10 @@ fn coded_text_is_shown_decoded() {
         .push(b"Content-Encoding", b"gzip");
     answer(&mut capture).body = body(&zipped);
     let out = shown(&capture, Level::Full);
-    assert!(out.ends_with("gzip\n    one\n    two\n"), "{out}");
+    assert!(out.ends_with("gzip\n      one\n      two\n"), "{out}");
     answer(&mut capture).body = body(&zipped[..zipped.len() - 8]);
     let out = shown(&capture, Level::Full);
-    let end = "    two\n    <8 bytes shown, the rest is missing>\n";
+    let end = "      two\n      <8 bytes shown, the rest is missing>\n";
     assert!(out.ends_with(end), "{out}");
 }
 
@@ -101,7 +133,7 @@ fn long_bodies_are_cut_between_characters() {
     answer(&mut capture).body = body(text.as_bytes());
     let out = shown(&capture, Level::Full);
     let end = format!(
-        "aaa\n    <{} of {} bytes shown>\n",
+        "aaa\n      <{} of {} bytes shown>\n",
         MAX_BODY - 1,
         text.len()
     );

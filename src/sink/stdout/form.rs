@@ -54,7 +54,7 @@ impl Form {
     }
 
     /// Appends the lines of a capture, the last with its line break.
-    pub(super) fn push(&self, out: &mut Vec<u8>, capture: &Capture, link: Option<&PayloadLink>) {
+    pub fn push(&self, out: &mut Vec<u8>, capture: &Capture, link: Option<&PayloadLink>) {
         match self {
             Form::Console { detail, colour } => {
                 let mut text = String::with_capacity(256);
@@ -108,4 +108,82 @@ impl Form {
 fn colour() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load};
+    use crate::event::Role;
+    use crate::sink::testing;
+
+    /// The form that a configuration with this `config` of access_logs has.
+    fn form(config: &str) -> Form {
+        let text = format!(
+            "version: 2\nstacks: {{s: {{plugins: [{{type: access_logs, config: {config}}}]}}}}\n"
+        );
+        let loaded = load(&text, "test", &Environment::default()).expect("a configuration");
+        let stack = loaded.config.stacks.get("s").expect("the stack");
+        Form::of_access_logs(stack.access_logs.as_ref().expect("access_logs"))
+    }
+
+    #[test]
+    fn the_configuration_of_access_logs_says_what_a_line_holds_and_in_which_form() {
+        const BODY: &str = "hello";
+        // A mark of the form, whether there are headers, whether there are bodies.
+        for (config, mark, headers, bodies) in [
+            ("{}", " → GET ", false, false),
+            ("{mode: summary, format: console}", " → GET ", false, false),
+            (
+                "{mode: details, format: console}",
+                "\n  REQUEST\n",
+                true,
+                false,
+            ),
+            ("{mode: full, format: console}", "\n  REQUEST\n", true, true),
+            (
+                "{mode: summary, format: json}",
+                "\"bin\":\"curl\"",
+                false,
+                false,
+            ),
+            ("{mode: details, format: json}", "\"meta\":{", true, false),
+            ("{mode: full, format: json}", "\"meta\":{", true, true),
+            (
+                "{mode: summary, format: json, rules: [{name: r, expr: 'true', mode: full}]}",
+                "\"meta\":{",
+                true,
+                true,
+            ),
+        ] {
+            let mut capture = testing::capture(Role::Client);
+            // What the mode, or a rule's, lets through.
+            capture.decision.level = Level::Full;
+            capture.facts.response_content_type = Some("text/plain".into());
+            let mut line = Vec::new();
+            form(config).push(&mut line, &capture, None);
+            let line = String::from_utf8(line).expect("lines are UTF-8");
+            assert!(line.contains(mark), "{config}: {line}");
+            assert_eq!(line.contains("User-Agent"), headers, "{config}: {line}");
+            assert_eq!(line.contains(BODY), bodies, "{config}: {line}");
+        }
+    }
+
+    #[test]
+    fn a_line_holds_no_more_than_the_level_that_a_rule_gave() {
+        for json in ["console", "json"] {
+            let form = form(&format!(
+                "{{format: {json}, mode: full, rules: [{{expr: 'http.res.status < 400', mode: summary}}]}}"
+            ));
+            let mut capture = testing::capture(Role::Client);
+            capture.decision.level = Level::Summary;
+            let mut line = Vec::new();
+            form.push(&mut line, &capture, None);
+            let line = String::from_utf8(line).expect("lines are UTF-8");
+            assert!(
+                !line.contains("User-Agent") && line.lines().count() == 1,
+                "{line}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::super::head::Head;
 use super::super::stream::Stream;
 use super::super::{LOST_NS, STREAMS_MAX};
 use super::{REFUSED, Session, after};
-use crate::event::Dir;
+use crate::event::{Dir, KernelTime};
 use crate::telemetry::ledger::Lost;
 use crate::transaction::Stamp;
 
@@ -55,9 +55,13 @@ impl Session {
 
     /// A request may be understood after what answered it: bytes that were lost since it was sent may be its response's.
     fn lost_before(&mut self, dir: Dir, kind: Kind, block: &Block) {
-        let (id, lost_until) = (block.stream, self.lane(dir.other()).lost_until);
+        let since = |until: &KernelTime| *until >= block.first.time;
+        let Some(lost_until) = self.lane(dir.other()).lost_until.filter(since) else {
+            return;
+        };
+        let id = block.stream;
         let is_head = |s: &Stream| kind == Kind::Request && s.request.message.is_none();
-        if lost_until < block.first.time || !self.streams.get(id).is_some_and(is_head) {
+        if !self.streams.get(id).is_some_and(is_head) {
             return;
         }
         self.streams.touch(id, Stream::lost_response);

@@ -1,0 +1,387 @@
+//! Every key that this version acts on, and the tests that show what it does beyond the configuration that is read.
+//!
+//! A key without a test here, or with one that is gone, fails. `keys.rs` has each key's error.
+
+use crate::{loaded, text_of};
+use plainspan::config::file::{Reader, load_hash_keys};
+use plainspan::config::{HashKeySource, Secret, known_keys};
+use plainspan::enrich::{Identity, Process};
+use plainspan::rules::Filter;
+
+/// File and name of a test.
+type Test = (&'static str, &'static str);
+
+const GUIDE: Test = (
+    "tests/e2e/guide.rs",
+    "the_guides_file_runs_and_writes_lines_on_stdout_though_s3_is_unreachable",
+);
+const CURL: Test = (
+    "tests/e2e/curl_nginx.rs",
+    "every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload",
+);
+const LEVELS: Test = (
+    "tests/e2e/curl_nginx.rs",
+    "level_headers_has_headers_and_no_bodies_and_level_summary_has_neither",
+);
+const RELOAD: Test = (
+    "tests/e2e/reload.rs",
+    "reloads_under_load_lose_and_double_nothing_and_a_bad_file_changes_nothing",
+);
+const RULES: Test = (
+    "tests/e2e/rules.rs",
+    "the_first_rule_that_applies_gives_its_level_and_its_name",
+);
+const AUDIENCES: Test = (
+    "src/pipeline_tests.rs",
+    "each_audience_gets_a_transaction_at_the_level_of_its_own_rules",
+);
+const CONTAINER: Test = (
+    "tests/e2e/filters.rs",
+    "a_container_s_first_request_has_its_names_labels_and_pod",
+);
+const VARIABLES: Test = (
+    "tests/e2e/filters.rs",
+    "a_process_s_environment_says_how_it_is_looked_at_and_tags_it",
+);
+const TAGS: Test = (
+    "src/enrich/process/identity.rs",
+    "tags_come_from_variables_labels_and_annotations",
+);
+const DOMAINS: Test = (
+    "tests/e2e/filters.rs",
+    "each_domain_goes_through_its_own_stack",
+);
+const EXECUTABLES: Test = (
+    "tests/e2e/filters.rs",
+    "executables_and_users_that_are_not_wanted_are_left_out",
+);
+const PEERS: Test = (
+    "tests/e2e/filters.rs",
+    "direction_tells_internal_from_external_peers",
+);
+const STRATEGIES: Test = (
+    "src/rules/filter.rs",
+    "each_strategy_excludes_by_the_executable_s_path",
+);
+const INCLUDE: Test = (
+    "src/rules/filter.rs",
+    "include_wants_every_key_of_one_entry",
+);
+const INCLUDE_POD: Test = (
+    "src/rules/filter.rs",
+    "include_knows_containers_pods_namespaces_and_control_groups",
+);
+const GROUPS: Test = (
+    "tests/config/effects.rs",
+    "groups_and_patterns_of_a_file_leave_out_their_executables",
+);
+const OTLP: Test = (
+    "src/sink/otlp/tests.rs",
+    "spans_and_log_records_arrive_over_both_protocols_with_every_compression",
+);
+const OTLP_HTTP: Test = (
+    "tests/e2e/collector.rs",
+    "http_with_protobuf_arrives_as_grpc_does",
+);
+const TLS: Test = (
+    "src/sink/otlp/tests.rs",
+    "tls_trusts_the_ca_file_and_nothing_else",
+);
+const TLS_CLIENT: Test = (
+    "src/sink/otlp/tests.rs",
+    "tls_shows_the_clients_certificate_where_there_is_one",
+);
+const ENDPOINTS: Test = ("tests/config/environment.rs", "endpoints_of_the_file");
+const S3: Test = (
+    "tests/payload.rs",
+    "the_object_of_each_link_is_there_and_its_sha_256_is_its_key",
+);
+const S3_SECRET: Test = (
+    "tests/payload.rs",
+    "with_a_wrong_secret_payloads_are_lost_by_name_and_the_log_says_why",
+);
+const S3_LINK: Test = (
+    "tests/e2e/payload_store.rs",
+    "the_object_of_the_link_is_in_s3_and_its_sha_256_is_its_key",
+);
+const FOLDER: Test = (
+    "src/sink/payload/stage_tests.rs",
+    "a_folder_gets_files_for_its_owner_alone_and_file_urls",
+);
+const STORE_CHOICE: Test = (
+    "src/agent/stacks.rs",
+    "a_stack_s_payloads_go_to_the_store_that_it_names_from_the_level_on_that_it_says",
+);
+const STORE_LEVEL: Test = (
+    "src/sink/payload/stage_tests.rs",
+    "below_the_stores_level_and_at_a_disabled_store_no_payload_is_wanted",
+);
+const QTAP: Test = (
+    "tests/config/broken.rs",
+    "what_is_not_acted_on_is_said_and_the_file_runs",
+);
+const KEPT_HEADER: Test = (
+    "tests/e2e/canary.rs",
+    "a_rule_that_keeps_a_header_keeps_that_one_and_no_other",
+);
+const HASHED: Test = (
+    "tests/canary.rs",
+    "with_mode_hash_a_secret_has_the_same_value_wherever_it_stands",
+);
+const PATTERNS: Test = (
+    "src/redact/matchers_tests.rs",
+    "patterns_match_exactly_by_glob_and_by_expression",
+);
+const NARROWED: Test = (
+    "src/redact/tests.rs",
+    "headers_keeps_headers_without_bodies_and_narrows_them",
+);
+const SAMPLED: Test = (
+    "tests/e2e/sampling.rs",
+    "a_ratio_keeps_both_ends_of_a_trace_or_none_by_its_id_and_errors_always",
+);
+const RATED: Test = (
+    "tests/e2e/sampling.rs",
+    "a_rate_leaves_out_what_the_ledger_says_and_spans_add_up_to_what_was_asked",
+);
+const LINES: Test = (
+    "src/sink/stdout/form.rs",
+    "the_configuration_of_access_logs_says_what_a_line_holds_and_in_which_form",
+);
+const USAGE: Test = (
+    "src/pipeline_tests.rs",
+    "report_usage_gets_a_summary_of_what_rules_leave_out",
+);
+const KUBELET: Test = (
+    "src/enrich/identity/sources_tests.rs",
+    "the_kubelet_s_list_names_pods_and_their_owners_and_is_not_asked_for_each_container",
+);
+const KUBELET_TLS: Test = (
+    "src/enrich/identity/sources_tests.rs",
+    "a_kubelet_over_tls_is_trusted_by_its_ca_file_or_unseen",
+);
+
+/// Section of the tables, its keys, the tests of their effect.
+#[rustfmt::skip]
+const EFFECTS: &[(&str, &[&str], &[Test])] = &[
+    ("the configuration", &["version", "services", "stacks", "tap"], &[GUIDE]),
+    ("the configuration", &["resource"], &[RELOAD]),
+    ("the configuration", &["limits"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
+    ("the configuration", &["rulekit"], &[AUDIENCES]),
+    ("the configuration", &["tags"], &[VARIABLES, CONTAINER]),
+    ("rulekit", &["macros"], &[AUDIENCES]),
+    ("rulekit.macros", &["name", "expr"], &[AUDIENCES]),
+    ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
+    ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource.rs", "the_process_names_its_service_and_the_configuration_has_the_last_word")]),
+    ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
+    ("limits", &["connection_memory"], &[("src/conn/table_tests.rs", "one_connection_has_a_bound_of_its_own")]),
+    ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
+
+    ("services", &["event_stores", "object_stores"], &[CURL]),
+    ("event store otel", &["id", "type", "endpoint"], &[CURL, ("tests/e2e/streams.rs", "a_websocket_reports_its_messages")]),
+    ("event store otel", &["protocol"], &[OTLP, OTLP_HTTP]),
+    ("event store otel", &["signals"], &[("src/sink/otlp/tests.rs", "a_store_without_signals_takes_everything"), OTLP]),
+    ("event store otel", &["headers", "compression"], &[OTLP]),
+    ("event store otel", &["tls"], &[TLS]),
+    ("event store otel", &["timeout"], &[("src/sink/otlp/tests.rs", "a_collector_that_hangs_is_given_up_after_the_timeout_and_asked_again")]),
+    // It is an attribute of the resource of each process from there on.
+    ("event store otel", &["environment"], &[("tests/config/from_qtap.rs", "internal_calls_alone"), RELOAD]),
+    ("tls", &["enabled"], &[ENDPOINTS, TLS]),
+    ("tls", &["ca_file", "insecure_skip_verify"], &[TLS]),
+    ("tls", &["cert_file", "key_file"], &[TLS_CLIENT]),
+    ("event store", &["id", "type"], &[GUIDE, ("src/sink/stdout/tests.rs", "all_that_was_taken_is_written_in_order_before_drain_ends")]),
+
+    ("object store s3", &["id", "type", "endpoint", "bucket", "region", "insecure"], &[S3, S3_LINK]),
+    ("object store s3", &["access_url"], &[S3_LINK, ("src/sink/payload/link.rs", "a_template_is_filled_and_unknown_names_stay")]),
+    ("object store s3", &["access_key", "secret_key"], &[S3_SECRET, S3]),
+    ("object store s3", &["prefix"], &[("tests/payload.rs", "an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key")]),
+    ("object store s3", &["layout"], &[S3]),
+    ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL]),
+    ("object store disk", &["access_url"], &[("src/sink/payload/link.rs", "a_folder_has_file_urls")]),
+    ("object store", &["id", "type"], &[("src/sink/payload/store_tests.rs", "on_stdout_a_document_is_a_line"), STORE_LEVEL]),
+
+    ("stack", &["plugins"], &[AUDIENCES]),
+    ("plugin", &["type"], &[USAGE]),
+    ("plugin http_capture", &["type", "config"], &[CURL]),
+    ("plugin access_logs", &["type", "config"], &[LINES, ("tests/e2e/canary.rs", "credentials_cookies_and_tokens_of_the_query_are_in_no_output_with_access_logs_as_json")]),
+    ("http_capture.config", &["level"], &[LEVELS, ("tests/e2e/curl_nginx.rs", "level_none_lets_nothing_leave")]),
+    // Payloads are JSON: `text` is taken with a warning.
+    ("http_capture.config", &["format"], &[QTAP]),
+    ("http_capture.config.rules", &["format"], &[QTAP]),
+    ("http_capture.config", &["rules"], &[RULES]),
+    ("http_capture.config.rules", &["name", "expr", "level"], &[RULES]),
+    ("http_capture.config.rules", &["ratio"], &[("src/sampling/tests.rs", "a_rule_has_its_own_ratio")]),
+    ("http_capture.config.rules", &["max_bytes"], &[("src/redact/limits.rs", "a_rule_has_its_own_limit_of_bodies")]),
+    ("http_capture.config", &["object_store"], &[STORE_CHOICE]),
+    ("http_capture.config.object_store", &["id", "disabled"], &[STORE_CHOICE]),
+    ("http_capture.config.object_store", &["from_level"], &[STORE_CHOICE, STORE_LEVEL]),
+    ("http_capture.config", &["headers"], &[NARROWED]),
+    ("http_capture.config.headers", &["include", "exclude"], &[NARROWED]),
+    ("http_capture.config", &["redact"], &[KEPT_HEADER]),
+    ("http_capture.config.redact", &["hash_key"], &[HASHED]),
+    ("http_capture.config.redact", &["hash_key_file"], &[("tests/config/effects.rs", "a_key_of_hashes_is_read_from_its_file")]),
+    ("http_capture.config.redact", &["rules"], &[KEPT_HEADER, HASHED]),
+    ("http_capture.config.redact.rules", &["name"], &[("src/redact/tests.rs", "the_first_rule_that_matches_decides_and_keep_undoes_a_default")]),
+    ("http_capture.config.redact.rules", &["in"], &[HASHED]),
+    ("http_capture.config.redact.rules", &["match", "key"], &[PATTERNS]),
+    ("http_capture.config.redact.rules", &["mode"], &[KEPT_HEADER, HASHED, ("src/redact/matchers_tests.rs", "dropped_fields_and_cookies_are_gone")]),
+    ("http_capture.config", &["sample"], &[SAMPLED]),
+    ("http_capture.config.sample", &["ratio", "keep"], &[SAMPLED]),
+    ("http_capture.config.sample", &["per_endpoint"], &[RATED]),
+    ("http_capture.config.sample", &["per_process"], &[("src/pipeline_tests.rs", "what_sampling_leaves_out_is_in_the_ledger_under_its_reason")]),
+    ("http_capture.config", &["bodies"], &[("tests/e2e/odd_connections.rs", "a_body_above_the_bound_keeps_its_head_and_its_true_length")]),
+    ("http_capture.config.bodies", &["max_bytes"], &[("tests/e2e/odd_connections.rs", "a_body_above_the_bound_keeps_its_head_and_its_true_length"), ("src/conn/table_tests.rs", "a_body_of_any_length_holds_no_more_than_its_limit")]),
+    ("http_capture.config.bodies", &["content_types"], &[("src/redact/limits.rs", "a_body_of_another_type_is_not_kept_and_its_size_is")]),
+    ("http_capture.config.bodies", &["as_sent"], &[("src/sink/payload/document_tests.rs", "a_coded_body_is_stored_as_sent_too_where_asked")]),
+    ("access_logs.config", &["mode", "format"], &[LINES]),
+    ("access_logs.config", &["rules"], &[AUDIENCES, LINES]),
+    ("access_logs.config.rules", &["name", "expr", "mode"], &[AUDIENCES, LINES]),
+
+    ("tap", &["direction"], &[PEERS]),
+    ("tap", &["ignore_loopback"], &[("src/rules/filter.rs", "loopback_is_an_address_at_either_end"), PEERS]),
+    ("tap", &["http"], &[CURL]),
+    ("tap.http", &["stack"], &[CURL]),
+    ("tap", &["filters"], &[EXECUTABLES]),
+    ("tap.filters", &["groups"], &[GROUPS]),
+    ("tap.filters", &["custom"], &[EXECUTABLES, GROUPS]),
+    ("tap.filters", &["include"], &[EXECUTABLES, INCLUDE]),
+    ("tap.filters.custom", &["exe", "strategy"], &[EXECUTABLES, STRATEGIES, GROUPS]),
+    ("tap.filters.custom", &["only"], &[("src/rules/filter.rs", "only_tls_leaves_out_what_goes_over_tls")]),
+    ("tap.filters.include", &["exe", "strategy", "uid"], &[EXECUTABLES]),
+    ("tap.filters.include", &["pid", "port", "netns"], &[INCLUDE]),
+    ("tap.filters.include", &["cgroup"], &[("tests/e2e/filters.rs", "a_control_group_and_those_below_it_can_be_looked_at_alone"), INCLUDE_POD]),
+    ("tap.filters.include", &["container", "pod"], &[CONTAINER, INCLUDE_POD]),
+    ("tap.filters.include", &["k8s_namespace"], &[INCLUDE_POD]),
+    ("tap", &["endpoints"], &[DOMAINS]),
+    ("tap.endpoints", &["domain", "http"], &[DOMAINS, ("src/pipeline/stacks_tests.rs", "an_exact_domain_wins_over_a_pattern_and_the_longest_pattern_over_others")]),
+    ("tap", &["private_ranges"], &[PEERS]),
+    ("tap", &["identity"], &[CONTAINER]),
+    ("tap.identity", &["docker"], &[CONTAINER]),
+    ("tap.identity", &["containerd"], &[("src/enrich/identity/sources_tests.rs", "containerd_is_asked_in_each_of_its_namespaces")]),
+    ("tap.identity", &["cri"], &[("src/enrich/identity/sources_tests.rs", "a_cri_socket_names_the_pod_with_its_labels_and_annotations")]),
+    ("tap.identity", &["kubelet"], &[KUBELET]),
+    ("tap.identity.kubelet", &["url", "token_file"], &[KUBELET]),
+    ("tap.identity.kubelet", &["ca_file", "insecure_skip_verify"], &[KUBELET_TLS]),
+    ("tap", &["trace"], &[("src/enrich/ids.rs", "policy_link_makes_a_root_with_a_link_and_off_forgets_the_context")]),
+    ("tap.trace", &["context"], &[("src/enrich/ids.rs", "policy_link_makes_a_root_with_a_link_and_off_forgets_the_context"), ("tests/e2e/trace_context.rs", "a_request_with_traceparent_becomes_a_span_of_that_trace_with_that_parent")]),
+    ("tap", &["progress"], &[("tests/e2e/streams.rs", "server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end")]),
+];
+
+#[test]
+fn every_key_has_a_test_of_its_effect() {
+    let mut known: Vec<(&str, &str)> = known_keys().collect();
+    let mut named: Vec<(&str, &str)> = EFFECTS
+        .iter()
+        .flat_map(|(section, keys, _)| keys.iter().map(|key| (*section, *key)))
+        .collect();
+    known.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(named, known);
+    assert!(EFFECTS.iter().all(|(.., tests)| !tests.is_empty()));
+}
+
+#[test]
+fn every_test_of_an_effect_is_there() {
+    for (section, keys, tests) in EFFECTS {
+        for (file, name) in *tests {
+            let text = text_of(file);
+            let at = text
+                .find(&format!("fn {name}("))
+                .unwrap_or_else(|| panic!("{keys:?} of {section}: {file} has no test `{name}`"));
+            let mut above = text.get(..at).unwrap_or_default().lines().rev();
+            let marked = above
+                .find(|line| line.trim_start().starts_with("#["))
+                .is_some_and(|line| line.contains("test"));
+            assert!(marked, "{name} of {file} is no test");
+        }
+    }
+}
+
+fn process(exe: &str) -> Process {
+    Process {
+        pid: 42,
+        parent_pid: None,
+        exe: Some(exe.into()),
+        name: exe.rsplit('/').next().unwrap_or(exe).into(),
+        uid: Some(0),
+        owner: None,
+        started: None,
+        netns: None,
+        container_id: None,
+        identity: Identity::default(),
+        is_agent: false,
+        resource: Vec::new(),
+    }
+}
+
+#[test]
+fn groups_and_patterns_of_a_file_leave_out_their_executables() {
+    for (filters, exe, wanted) in [
+        ("{}", "/usr/local/bin/kubelet", true),
+        ("{groups: [kubernetes]}", "/usr/local/bin/kubelet", false),
+        ("{groups: [kubernetes]}", "/usr/bin/kubelet-notes", true),
+        (
+            "{groups: [container-runtimes]}",
+            "/usr/bin/containerd",
+            false,
+        ),
+        (
+            "{groups: [container-runtimes]}",
+            "/usr/local/bin/kubelet",
+            true,
+        ),
+        ("{custom: [{exe: /usr/bin/curl}]}", "/usr/bin/curl", false),
+        ("{custom: [{exe: /usr/bin/curl}]}", "/usr/bin/curl2", true),
+        (
+            "{custom: [{exe: /opt/, strategy: prefix}]}",
+            "/opt/shop/server",
+            false,
+        ),
+        (
+            "{custom: [{exe: 'python3[.][0-9]+$', strategy: regex}]}",
+            "/usr/bin/python3.11",
+            false,
+        ),
+        (
+            "{include: [{exe: nginx, strategy: suffix}]}",
+            "/usr/sbin/nginx",
+            true,
+        ),
+        (
+            "{include: [{exe: nginx, strategy: suffix}]}",
+            "/usr/bin/curl",
+            false,
+        ),
+    ] {
+        let config = loaded(&format!("version: 2\ntap: {{filters: {filters}}}\n"), &[]).config;
+        let filter = Filter::new(&config.tap).expect("patterns compile");
+        assert_eq!(filter.may_admit(&process(exe)), wanted, "{filters} {exe}");
+    }
+}
+
+#[test]
+fn a_key_of_hashes_is_read_from_its_file() {
+    use std::os::unix::fs::MetadataExt;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let reader = Reader {
+        uid: file.as_file().metadata().expect("metadata").uid(),
+        sudo_uid: None,
+    };
+    let text = format!(
+        "version: 2\nstacks: {{s: {{plugins: [{{type: http_capture, config: {{redact: {{hash_key_file: {}, \
+         rules: [{{in: header, key: x-user, mode: hash}}]}}}}}}]}}}}\n",
+        file.path().display()
+    );
+    let mut config = loaded(&text, &[]).config;
+    std::fs::write(file.path(), "too short\n").expect("written");
+    let error = load_hash_keys(&mut config, reader).expect_err("a short key");
+    assert!(error.to_string().contains("16"), "{error}");
+    std::fs::write(file.path(), "0123456789abcdef\n").expect("written");
+    load_hash_keys(&mut config, reader).expect("a key");
+    let capture = config.stacks["s"]
+        .http_capture
+        .as_ref()
+        .expect("http_capture");
+    let key = HashKeySource::Text(Secret::new("0123456789abcdef"));
+    assert_eq!(capture.hash_key, Some(key));
+}
