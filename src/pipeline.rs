@@ -6,11 +6,13 @@
 
 mod exchange;
 mod held;
+mod policies;
 mod progress;
 mod stacks;
 
 pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
+pub use policies::{Policies, Policy, want};
 pub use stacks::{Choice, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
@@ -19,14 +21,13 @@ use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::redact::{About, Raw, Redactor, SpanIds};
 use crate::rules::expr::{Buffers, Facts};
-use crate::rules::{Decision, Early, Filter, Level, Ruleset, TransactionFacts};
+use crate::rules::{Decision, Filter, Level, Ruleset, TransactionFacts};
 use crate::sampling::{Outcome, Sampler, Sampling};
 use crate::sink::Fanout;
 use crate::sink::payload::PayloadStage;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, SharedTicket, Ticket};
 use crate::transaction::{Mark, Progress, Transaction};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The agent's own line of stages.
@@ -60,24 +61,6 @@ pub struct Stage {
     pub policies: Policies,
     /// Memory of the evaluation of rules.
     pub buffers: Buffers,
-}
-
-/// Which processes the kernel programs leave out.
-#[derive(Debug, Default)]
-pub struct Policies {
-    ignored: HashSet<u32>,
-    /// Processes with TLS sessions in the kernel's map, which outlive a process that does not free them.
-    with_sessions: HashSet<u32>,
-    changes: Vec<Policy>,
-}
-
-/// One change of the kernel's policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Nothing of the process is wanted: nothing of it is copied.
-    Ignore(u32),
-    /// The process has a new program, or is gone: what was decided for it no longer holds.
-    Forget(u32),
 }
 
 /// Those who get a transaction at the level that its rules give.
@@ -120,8 +103,12 @@ impl Pipeline {
         self.witness(Ring::Control, record);
         match event {
             Event::TlsBind(tls) => {
-                self.stage.policies.with_sessions.insert(tls.pid);
+                self.stage.policies.has_session(tls.pid);
                 self.table.handle(&event, &mut self.stage);
+            }
+            Event::ConnOpen(open) => {
+                self.table.handle(&event, &mut self.stage);
+                self.stage.judge_connection(&open);
             }
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
@@ -148,7 +135,7 @@ impl Pipeline {
                 && data.tls.is_some()
                 && data.conn.is_none()
             {
-                self.stage.policies.with_sessions.insert(data.pid);
+                self.stage.policies.has_session(data.pid);
             }
             self.table.handle(&event, &mut self.stage);
         }
@@ -163,13 +150,13 @@ impl Pipeline {
             };
             self.witness(Ring::Control, record);
             self.table.handle(&event, &mut self.stage);
-            if let Event::Exit { pid, time } = event {
-                self.stage.processes.exit(pid, time);
-                let policies = &mut self.stage.policies;
-                // To forget walks all sessions of the host: only for those who have any.
-                if policies.ignored.remove(&pid) | policies.with_sessions.remove(&pid) {
-                    policies.changes.push(Policy::Forget(pid));
+            match event {
+                Event::Exit { pid, time } => {
+                    self.stage.processes.exit(pid, time);
+                    self.stage.policies.exit(pid);
                 }
+                Event::ConnClose(end) => self.stage.policies.close(end.conn),
+                _ => {}
             }
         }
         ends.clear();
@@ -179,7 +166,7 @@ impl Pipeline {
 
     /// What the kernel programs have to know, since the last call.
     pub fn policies(&mut self) -> impl Iterator<Item = Policy> {
-        self.stage.policies.changes.drain(..)
+        self.stage.policies.take()
     }
 
     /// Time goes on: what waited too long is given up.
@@ -219,53 +206,6 @@ impl Pipeline {
 }
 
 impl Stage {
-    /// Decides by what is known of a process alone whether anything of it can be wanted.
-    fn judge(&mut self, pid: u32, time: KernelTime) {
-        let process = self.processes.get(pid, time);
-        self.judge_process(&process);
-    }
-
-    /// As [`Stage::judge`], for a process with a new program: the kernel programs forgot their policy with its exec. A
-    /// policy for the program before may still be on its way, so it is taken back too.
-    fn judge_anew(&mut self, pid: u32, time: KernelTime) {
-        let was_ignored = self.policies.ignored.remove(&pid);
-        self.judge(pid, time);
-        if was_ignored && !self.policies.ignored.contains(&pid) {
-            self.policies.changes.push(Policy::Forget(pid));
-        }
-    }
-
-    fn judge_process(&mut self, process: &Arc<Process>) {
-        let pid = process.pid;
-        // Of one that is gone nothing is copied; its number may be another's soon.
-        if !self.processes.lives(process) {
-            return;
-        }
-        if !self.filter.may_admit(process) || self.upper_bound(process) == Level::None {
-            if self.policies.ignored.insert(pid) {
-                self.policies.changes.push(Policy::Ignore(pid));
-            }
-        } else if self.policies.ignored.remove(&pid) {
-            self.policies.changes.push(Policy::Forget(pid));
-        }
-    }
-}
-
-impl Stage {
-    /// The highest level that a transaction of this process can get.
-    fn upper_bound(&mut self, process: &Process) -> Level {
-        let facts = Early {
-            process,
-            connection: None,
-        };
-        // A pod's label or a domain may choose any of the stacks.
-        let general = [&self.telemetry, &self.access].into_iter().flatten();
-        let bounds = general
-            .chain(self.stacks.others())
-            .map(|audience| audience.upper_bound(&facts, &mut self.buffers));
-        bounds.max().unwrap_or(Level::None)
-    }
-
     /// What each audience gets.
     fn decide(
         &mut self,
@@ -477,6 +417,11 @@ impl Audience {
 
     fn upper_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
         self.rules.upper_bound(facts, buffers).max(self.least)
+    }
+
+    /// The highest level that can come out for any transaction.
+    pub fn highest(&self) -> Level {
+        self.rules.highest().max(self.least)
     }
 
     fn lower_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {

@@ -144,6 +144,8 @@ pub struct ConnEnd {
     pub verdict: Verdict,
     /// An operation failed with ECONNRESET or EPIPE.
     pub reset: bool,
+    /// Some of its bytes were not copied because nothing of the connection was wanted.
+    pub unwanted: bool,
 }
 
 /// Binding of a TLS session to a connection, or its end.

@@ -5,18 +5,21 @@
 //! that moment alone, for those that wait for their container too; of a body that was on its way, what the limits before
 //! it did not keep is not there.
 
-use super::{Audience, Pipeline, Stacks, Stage};
+use super::{Audience, Pipeline, Stacks};
 use crate::config::TraceContextPolicy;
 use crate::conn::Limits;
 use crate::enrich::identity::Lookups;
 use crate::enrich::{Directory, Wanted};
 use crate::event::KernelTime;
+use crate::probe::kernel::Want;
 use crate::rules::Filter;
 use std::time::Duration;
 
 /// All that a configuration decides in the line.
 pub struct Settings {
     pub limits: Limits,
+    /// The most that anybody wants of anything.
+    pub want: Want,
     /// Between two reports of one transaction.
     pub progress: Duration,
     pub trace_context: TraceContextPolicy,
@@ -66,17 +69,7 @@ impl Pipeline {
             stacks: std::mem::replace(&mut stage.stacks, settings.stacks),
             containers,
         };
-        stage.judge_again(now);
+        stage.judge_again(settings.want, now);
         retired
-    }
-}
-
-impl Stage {
-    /// Asks again about the processes that the kernel programs leave out. Others are judged when they do something.
-    fn judge_again(&mut self, now: KernelTime) {
-        let ignored: Vec<u32> = self.policies.ignored.iter().copied().collect();
-        for pid in ignored {
-            self.judge(pid, now);
-        }
     }
 }

@@ -511,7 +511,7 @@ impl Reader {
                 at += piece.bytes.len();
                 fits
             }
-            super::super::Held::Gap(..) => false,
+            super::super::Held::Gap(..) | super::super::Held::Skip(..) => false,
         })
     }
 
