@@ -26,8 +26,8 @@ enum ps_field {
 /* ps_walk.said */
 #define PS_SAID_LENGTH 1
 #define PS_SAID_CHUNKED 2
-#define PS_SAID_DIGIT 4	    /* of a content-length, or of a chunk's size */
-#define PS_SAID_DIGITS 8    /* the digits are over */
+#define PS_SAID_DIGIT 4	 /* of a content-length, or of a chunk's size */
+#define PS_SAID_DIGITS 8 /* the digits are over */
 
 /* What the bytes that were read come to. */
 enum ps_lines {
@@ -327,7 +327,8 @@ static __always_inline bool ps_request_head(struct ps_walks *walks, struct ps_wa
 }
 
 /* The same for a response. `request`: what is being read in the other direction. */
-static __always_inline bool ps_response_head(struct ps_walks *walks, struct ps_walk *walk, const struct ps_walk *request)
+static __always_inline bool ps_response_head(struct ps_walks *walks, struct ps_walk *walk,
+					     const struct ps_walk *request)
 {
 	bool bodiless;
 
@@ -339,7 +340,8 @@ static __always_inline bool ps_response_head(struct ps_walks *walks, struct ps_w
 		return true;
 	}
 	/* Content that was announced and not begun may stay away now. */
-	if (walks->asked == walks->answered || ((request->mode == PS_W_BODY || request->mode == PS_W_SIZE) && !request->few))
+	if (walks->asked == walks->answered ||
+	    ((request->mode == PS_W_BODY || request->mode == PS_W_SIZE) && !request->few))
 		return false;
 	bodiless = walks->bodiless >> (walks->answered & 63) & 1;
 	walks->answered++;

@@ -306,7 +306,8 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
  * Where a message may begin: a client's preface, a server's settings, a start line of HTTP/1. `first`: these are the
  * first bytes of the stream; else only HTTP/1 can be told, by what is in common use.
  */
-static __always_inline void ps_walk_start(struct ps_walks *walks, struct ps_walk *walk, const struct ps_op *op, bool first)
+static __always_inline void ps_walk_start(struct ps_walks *walks, struct ps_walk *walk, const struct ps_op *op,
+					  bool first)
 {
 	const __u32 http = 0x50545448; /* "HTTP" */
 	__u64 word = 0;
