@@ -12,9 +12,10 @@
 
 #include "parts/state.bpf.h"
 #include "parts/emit.bpf.h"
+#include "parts/verdict.bpf.h"
+#include "parts/http1.bpf.h"
 #include "parts/walk.bpf.h"
 #include "parts/conn.bpf.h"
-#include "parts/verdict.bpf.h"
 #include "parts/session.bpf.h"
 #include "parts/socket.bpf.h"
 #include "parts/tls.bpf.h"

@@ -13,7 +13,8 @@ use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture,
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::pipeline::{
-    Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage, Witness,
+    self, Audience, Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage,
+    Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
@@ -134,13 +135,14 @@ impl Agent {
             ledger: &ledger,
         };
         let settings = settings(&config, None, &parts, runtime)?;
+        let want = settings.want;
         let table = Table::new(settings.limits).with_progress(settings.progress);
         let stage = stage(settings, &ledger);
 
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
             ring_bytes: config.limits.ring,
-            skip_bodies: !limits(&config).body.capture,
+            want,
             ..KernelOptions::default()
         })?;
         let tier = kernel.tier();
@@ -289,16 +291,14 @@ fn settings(
             false => others.push((name.clone(), plugins)),
         }
     }
-    let all = others.iter().map(|(_, plugins)| plugins).chain([&general]);
-    let audiences = all
-        .flat_map(|plugins| [&plugins.telemetry, &plugins.access])
-        .flatten();
-    let variables = audiences.flat_map(|audience| {
+    let variables = audiences(&general, &others).flat_map(|audience| {
         let rules = audience.rules.variables();
         rules.chain(audience.sampler.variables())
     });
+    let highest = audiences(&general, &others).map(Audience::highest).max();
     Ok(Settings {
         limits: limits(config),
+        want: pipeline::want(highest.unwrap_or(Level::None)),
         progress: config.tap.progress,
         trace_context: config.tap.trace_context,
         wanted: identity::wanted(config, variables.collect()),
@@ -308,6 +308,15 @@ fn settings(
         access: general.access,
         stacks: Stacks::new(&config.tap, others),
     })
+}
+
+fn audiences<'a>(
+    general: &'a Plugins,
+    others: &'a [(String, Plugins)],
+) -> impl Iterator<Item = &'a Audience> {
+    let all = others.iter().map(|(_, plugins)| plugins).chain([general]);
+    all.flat_map(|plugins| [&plugins.telemetry, &plugins.access])
+        .flatten()
 }
 
 fn stage(settings: Settings, ledger: &Ledger) -> Stage {
@@ -325,7 +334,7 @@ fn stage(settings: Settings, ledger: &Ledger) -> Stage {
         access: settings.access,
         stacks: settings.stacks,
         held: Held::default(),
-        policies: Policies::default(),
+        policies: Policies::new(settings.want),
         buffers: Buffers::default(),
     }
 }

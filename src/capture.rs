@@ -151,10 +151,10 @@ impl Worker {
 
     fn exchange(&mut self) {
         while let Ok(exchange) = self.exchanges.try_recv() {
-            let bodies = exchange.settings.limits.body.capture;
+            let want = exchange.settings.want;
             let retired = self.pipeline.exchange(exchange.settings, time::now());
-            if let Err(error) = self.kernel.skip_bodies(!bodies) {
-                tracing::warn!(%error, bodies, "the kernel programs go on as before");
+            if let Err(error) = self.kernel.want(want) {
+                tracing::warn!(%error, ?want, "the kernel programs go on as before");
             }
             if exchange.retired.send(retired).is_err() {
                 tracing::warn!("a configuration was taken later than its reload waited for");
@@ -179,9 +179,12 @@ impl Worker {
         for policy in pipeline.policies() {
             let told = match policy {
                 Policy::Ignore(pid) => self.kernel.ignore_process(pid),
+                Policy::Want(pid, want) => self.kernel.want_of_process(pid, want),
+                Policy::Connection(conn, want) => self.kernel.want_of_connection(conn, want),
                 Policy::Forget(pid) => self.kernel.forget_process(pid),
             };
             if let Err(error) = told {
+                self.ledger.policy_not_told();
                 tracing::debug!(?policy, %error, "the kernel programs do not know of a policy");
             }
         }

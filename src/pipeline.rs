@@ -15,7 +15,7 @@ mod stacks;
 pub use audience::Audience;
 pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
-pub use policies::{Policies, Policy};
+pub use policies::{Policies, Policy, want};
 pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
@@ -95,6 +95,10 @@ impl Pipeline {
                 self.stage.policies.saw_session(tls.pid);
                 self.table.handle(&event, &mut self.stage);
             }
+            Event::ConnOpen(open) => {
+                self.table.handle(&event, &mut self.stage);
+                self.stage.judge_connection(&open);
+            }
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
                 self.table.handle(&event, &mut self.stage);
@@ -136,9 +140,13 @@ impl Pipeline {
             };
             self.witness(Ring::Control, record);
             self.table.handle(&event, &mut self.stage);
-            if let Event::Exit { pid, time } = event {
-                self.stage.processes.exit(pid, time);
-                self.stage.policies.exit(pid);
+            match event {
+                Event::Exit { pid, time } => {
+                    self.stage.processes.exit(pid, time);
+                    self.stage.policies.exit(pid);
+                }
+                Event::ConnClose(end) => self.stage.policies.close(end.conn),
+                _ => {}
             }
         }
         ends.clear();

@@ -5,6 +5,7 @@ use crate::config::TraceContextPolicy;
 use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
 use crate::conn::Limits;
 use crate::enrich::Wanted;
+use crate::event::Want;
 use crate::redact::Redactor;
 use crate::rules::{Ruleset, sample};
 use crate::sampling::Sampler;
@@ -138,9 +139,13 @@ fn what_every_audience_gives_level_none_is_left_out_and_its_process_too_where_no
         let expected: &[Policy] = if wanted {
             &[]
         } else {
-            &[Policy::Ignore(u32::MAX - 1)]
+            &[Policy::Want(u32::MAX - 1, Want::Nothing)]
         };
-        assert_eq!(stage.policies.changes, expected, "{expr}");
+        assert_eq!(
+            stage.policies.changes().collect::<Vec<_>>(),
+            expected,
+            "{expr}"
+        );
     }
 }
 
@@ -265,10 +270,13 @@ fn a_process_that_the_names_of_its_container_leave_out_is_told_to_the_kernel() {
     };
     stage.filter = Filter::new(&tap).expect("a filter");
     stage.judge(7, KernelTime(1));
-    assert_eq!(stage.policies.changes, []);
+    assert_eq!(stage.policies.changes().collect::<Vec<_>>(), []);
     asked.answers.send(named(&id)).expect("sent");
     stage.news();
-    assert_eq!(stage.policies.changes, [Policy::Ignore(7)]);
+    assert_eq!(
+        stage.policies.changes().collect::<Vec<_>>(),
+        [Policy::Ignore(7)]
+    );
 }
 
 #[test]
@@ -291,7 +299,7 @@ fn a_new_program_is_judged_anew_and_told_to_the_kernel_again() {
     stage.filter = Filter::new(&include(5)).expect("a filter");
     stage.judge_anew(7, KernelTime(3));
     assert_eq!(
-        stage.policies.changes,
+        stage.policies.changes().collect::<Vec<_>>(),
         [Policy::Ignore(7), Policy::Ignore(7), Policy::Forget(7)]
     );
 }
@@ -357,6 +365,7 @@ fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settin
             connection_memory: 1 << 20,
             total_memory: 1 << 20,
         },
+        want: Want::All,
         progress: Duration::from_secs(60),
         trace_context: TraceContextPolicy::Off,
         wanted: Wanted {
@@ -419,7 +428,7 @@ fn processes_that_the_new_settings_may_want_are_looked_at_again() {
     let pid = u32::MAX - 1;
     assert_eq!(
         pipeline.policies().collect::<Vec<_>>(),
-        [Policy::Ignore(pid)]
+        [Policy::Want(pid, Want::Nothing)]
     );
     pipeline.exchange(settings(&tap(), none(), &[]), KernelTime(1));
     assert_eq!(pipeline.policies().count(), 0);
@@ -427,7 +436,7 @@ fn processes_that_the_new_settings_may_want_are_looked_at_again() {
     pipeline.exchange(settings(&tap(), telemetry, &[]), KernelTime(2));
     assert_eq!(
         pipeline.policies().collect::<Vec<_>>(),
-        [Policy::Forget(pid)]
+        [Policy::Want(pid, Want::Heads)]
     );
 }
 

@@ -73,7 +73,7 @@ fn sizes_are_the_compilers() {
 
 #[test]
 fn constants_are_the_headers() {
-    use layout::{CONN_RESET, CONN_WHOLE, VERSION, flag, kind, stat};
+    use layout::{CONN_RESET, CONN_UNWANTED, CONN_WHOLE, VERSION, flag, kind, stat};
     let constants = [
         ("PS_EVENT_VERSION", VERSION.into()),
         ("PS_DATA", kind::DATA.into()),
@@ -91,6 +91,7 @@ fn constants_are_the_headers() {
         ("PS_F_WHOLE", flag::WHOLE.into()),
         ("PS_F_SKIPPED", flag::SKIPPED.into()),
         ("PS_CONN_RESET", CONN_RESET.into()),
+        ("PS_CONN_UNWANTED", CONN_UNWANTED.into()),
         ("PS_CONN_WHOLE", CONN_WHOLE.into()),
         ("PS_ST_BYTES_SEEN", stat::BYTES_SEEN as u64),
         ("PS_ST_BYTES_COPIED", stat::BYTES_COPIED as u64),
@@ -104,6 +105,8 @@ fn constants_are_the_headers() {
         ("PS_ST_NO_TASK", stat::NO_TASK as u64),
         ("PS_ST_NESTED_LOST", stat::NESTED_LOST as u64),
         ("PS_ST_REBOUND", stat::REBOUND as u64),
+        ("PS_ST_SKIPPED_CONTENT", stat::SKIPPED_CONTENT as u64),
+        ("PS_ST_SKIPPED_NONE", stat::SKIPPED_NONE as u64),
         ("PS_ST_MAX", stat::MAX as u64),
     ];
     numbers(&constants, "", str::to_owned);

@@ -492,3 +492,193 @@ fn raw_bytes_as_streams_never_panic_and_stay_bounded() {
         Ok(())
     });
 }
+
+/// One exchange of HTTP/1: lengths of the content, and how each end says them.
+#[derive(Debug, Clone)]
+struct Plan {
+    upload: Option<(usize, bool)>,
+    download: (usize, bool),
+}
+
+/// Bytes that are copied, or the length of content that may be left out.
+enum Part {
+    Copied(Vec<u8>),
+    Content(usize),
+}
+
+fn message(head: String, (len, is_chunked): (usize, bool)) -> Vec<Part> {
+    if !is_chunked {
+        let head = format!("{head}Content-Length: {len}\r\n\r\n");
+        return vec![Part::Copied(head.into_bytes()), Part::Content(len)];
+    }
+    let head = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    let mut parts = vec![Part::Copied(head.into_bytes())];
+    for chunk in [len / 3, len - len / 3].into_iter().filter(|n| *n > 0) {
+        parts.push(Part::Copied(format!("{chunk:x}\r\n").into_bytes()));
+        parts.push(Part::Content(chunk));
+        parts.push(Part::Copied(b"\r\n".to_vec()));
+    }
+    parts.push(Part::Copied(b"0\r\nX-End: yes\r\n\r\n".to_vec()));
+    parts
+}
+
+/// Both directions of the plans, all requests at once where `pipelined`.
+fn directions(plans: &[Plan], pipelined: bool) -> Vec<(bool, Vec<Part>)> {
+    let mut all = Vec::new();
+    let mut answers = Vec::new();
+    for (n, plan) in plans.iter().enumerate() {
+        let request = match plan.upload {
+            Some(content) => message(format!("POST /{n} HTTP/1.1\r\nHost: x\r\n"), content),
+            None => vec![Part::Copied(
+                format!("GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes(),
+            )],
+        };
+        all.push((true, request));
+        let answer = message(format!("HTTP/1.1 20{} OK\r\n", n % 3), plan.download);
+        match pipelined {
+            true => answers.push((false, answer)),
+            false => all.push((false, answer)),
+        }
+    }
+    all.extend(answers);
+    all
+}
+
+/// The records of a connection. `sizes` cuts operations; content is left out where `skip` says so, else copied.
+fn record_skips(
+    all: &[(bool, Vec<Part>)],
+    view: View,
+    sizes: &[usize],
+    skip: impl FnMut() -> bool,
+) -> Recording {
+    use plainspan::event::build::EventBuilder;
+    let mut skip = skip;
+    let mut b = EventBuilder::new(42, 1, view.role);
+    if view.tls {
+        b = b.over_tls(77);
+    }
+    let (requests, responses) = match view.role {
+        Role::Client => (Dir::Write, Dir::Read),
+        Role::Server => (Dir::Read, Dir::Write),
+    };
+    let before = vec![b.open()];
+    let mut data = Vec::new();
+    let mut sizes = sizes.iter().copied().cycle();
+    for (is_request, parts) in all {
+        let dir = if *is_request { requests } else { responses };
+        for part in parts {
+            let (copied, mut left) = match part {
+                Part::Copied(bytes) => (Some(bytes), bytes.len()),
+                Part::Content(len) => (None, *len),
+            };
+            let len = left;
+            while left > 0 {
+                let n = sizes.next().unwrap_or(1).min(left);
+                let at = len - left;
+                match copied {
+                    Some(bytes) => {
+                        data.extend(
+                            b.operation(dir, &bytes[at..at + n], &[])
+                                .into_iter()
+                                .map(|r| (dir, r)),
+                        );
+                    }
+                    None if skip() => {
+                        data.push((dir, b.partial(dir, &[], n as u32, flag::SKIPPED)))
+                    }
+                    None => {
+                        let content = vec![b'x'; n];
+                        data.extend(
+                            b.operation(dir, &content, &[])
+                                .into_iter()
+                                .map(|r| (dir, r)),
+                        );
+                    }
+                }
+                left -= n;
+            }
+        }
+    }
+    let after = vec![if view.tls { b.tls_end() } else { b.eof() }, b.close()];
+    Recording {
+        before,
+        data,
+        after,
+    }
+}
+
+fn plans() -> impl Strategy<Value = Vec<Plan>> {
+    let content = || (0usize..5000, any::<bool>());
+    let plan = (prop::option::of(content()), content());
+    prop::collection::vec(
+        plan.prop_map(|(upload, download)| Plan { upload, download }),
+        1..5,
+    )
+}
+
+/// Limits of a configuration that keeps no bodies.
+fn without_bodies() -> Limits {
+    let mut limits = limits();
+    limits.body.capture = false;
+    limits
+}
+
+#[test]
+fn content_of_http_1_that_the_kernel_leaves_out_changes_no_transaction_however_it_is_cut() {
+    let choices = || prop::collection::vec(any::<bool>(), 1..40);
+    let strategy = (
+        views(),
+        plans(),
+        any::<bool>(),
+        sizes(),
+        (choices(), choices()),
+    );
+    run(
+        strategy,
+        |(view, plans, pipelined, sizes, (skips, order))| {
+            let all = directions(&plans, pipelined);
+            let whole = record_skips(&all, view, &[usize::MAX], || false);
+            let truth = feed(mixed(&whole, &[true, false]), without_bodies());
+            prop_assert_eq!(truth.transactions.len(), plans.len());
+            for (t, plan) in truth.transactions.iter().zip(&plans) {
+                let size = t.response.as_ref().map(|r| r.body.size());
+                prop_assert_eq!(size, Some(plan.download.0 as u64));
+            }
+            let mut skips = skips.iter().cycle();
+            let recording = record_skips(&all, view, &sizes, || skips.next() == Some(&true));
+            let seen = feed(mixed(&recording, &order), without_bodies());
+            prop_assert!(seen.transactions.iter().all(Transaction::complete));
+            prop_assert_eq!(dumps(&seen), dumps(&truth));
+            prop_assert!(seen.lost.is_empty());
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn with_lost_events_beside_content_that_was_left_out_each_transaction_is_right_or_marked() {
+    let choices = |p| prop::collection::vec(prop::bool::weighted(p), 1..40);
+    let strategy = (views(), plans(), sizes(), choices(0.7), choices(0.15));
+    run(strategy, |(view, plans, sizes, skips, drops)| {
+        let all = directions(&plans, false);
+        let whole = record_skips(&all, view, &[usize::MAX], || false);
+        let mut truth = dumps(&feed(mixed(&whole, &[true, false]), without_bodies()));
+        let mut skips = skips.iter().cycle();
+        let mut recording = record_skips(&all, view, &sizes, || skips.next() == Some(&true));
+        let mut drop = drops.iter().cycle();
+        recording.data.retain(|_| drop.next() != Some(&true));
+        let records = recording.before.iter().map(|r| &r[..]);
+        let records = records.chain(recording.data.iter().map(|(_, r)| &r[..]));
+        let seen = feed(
+            records.chain(recording.after.iter().map(|r| &r[..])),
+            without_bodies(),
+        );
+        for t in seen.transactions.iter().filter(|t| t.complete()) {
+            let got = dump(t, false);
+            let at = truth.iter().position(|want| *want == got);
+            prop_assert!(at.is_some(), "not true and not marked: {got:#}");
+            truth.remove(at.unwrap_or(0));
+        }
+        Ok(())
+    });
+}

@@ -42,7 +42,8 @@ enum ps_source {
 #define PS_F_SKIPPED 32 /* no bytes follow: those from op_off to op_len were left out on purpose */
 
 /* ps_conn_end.flags */
-#define PS_CONN_RESET 1 /* ECONNRESET, or EPIPE before the peer had ended its direction */
+#define PS_CONN_RESET 1	   /* ECONNRESET, or EPIPE before the peer had ended its direction */
+#define PS_CONN_UNWANTED 2 /* some of its bytes were not copied because nothing of the connection was wanted */
 
 /* ps_conn_open.flags */
 #define PS_CONN_WHOLE 1 /* seen from its handshake on */
@@ -120,7 +121,7 @@ struct ps_conn_end {
 	__u64 sent; /* bytes of the socket, as far as seen */
 	__u64 received;
 	__u8 verdict; /* enum ps_verdict */
-	__u8 flags;   /* PS_CONN_RESET */
+	__u8 flags;   /* PS_CONN_RESET, PS_CONN_UNWANTED */
 	__u8 pad[6];
 };
 
@@ -148,17 +149,19 @@ struct ps_exit {
 enum ps_stat {
 	PS_ST_BYTES_SEEN = 0,	     /* plaintext bytes that operations moved on captured streams */
 	PS_ST_BYTES_COPIED = 1,	     /* of these, copied into the ring */
-	PS_ST_BYTES_SKIPPED = 2,     /* left out on purpose (cut, no user buffer, bodies) */
+	PS_ST_BYTES_SKIPPED = 2,     /* left out on purpose (nobody wants them, cut, no user buffer) */
 	PS_ST_BYTES_LOST = 3,	     /* lost: ring full or fault */
 	PS_ST_DATA_RING_FULL = 4,    /* data events that found no room */
 	PS_ST_CONTROL_RING_FULL = 5, /* control events that found no room */
 	PS_ST_CONN_MAP_FULL = 6,
 	PS_ST_TLS_MAP_FULL = 7,
-	PS_ST_FAULT = 8,	/* reads of user memory that failed */
-	PS_ST_NO_TASK = 9,	/* task storage could not be had */
-	PS_ST_NESTED_LOST = 10, /* TLS calls nested deeper than is followed */
-	PS_ST_REBOUND = 11,	/* TLS sessions bound to another connection than before */
-	PS_ST_MAX = 12,
+	PS_ST_FAULT = 8,	    /* reads of user memory that failed */
+	PS_ST_NO_TASK = 9,	    /* task storage could not be had */
+	PS_ST_NESTED_LOST = 10,	    /* TLS calls nested deeper than is followed */
+	PS_ST_REBOUND = 11,	    /* TLS sessions bound to another connection than before */
+	PS_ST_SKIPPED_CONTENT = 12, /* of PS_ST_BYTES_SKIPPED: content, where heads alone are wanted */
+	PS_ST_SKIPPED_NONE = 13,    /* of PS_ST_BYTES_SKIPPED: bytes of streams of which nothing is wanted */
+	PS_ST_MAX = 14,
 };
 
 #endif

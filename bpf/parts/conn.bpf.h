@@ -132,6 +132,8 @@ static __noinline void ps_conn_end(const struct ps_conn *conn, __u16 kind)
 	e->received = conn->off[PS_READ];
 	e->verdict = conn->verdict;
 	e->flags = conn->flags & PS_C_RESET ? PS_CONN_RESET : 0;
+	if (conn->flags & PS_C_UNWANTED)
+		e->flags |= PS_CONN_UNWANTED;
 	bpf_ringbuf_submit(e, 0);
 }
 

@@ -61,7 +61,7 @@ static __always_inline void ps_session_restart(struct ps_session *s, const struc
 	s->off[PS_WRITE] = 0;
 	s->turn = 0;
 	s->last_dir = PS_NO_DIR;
-	__builtin_memset(s->walk, 0, sizeof(s->walk));
+	__builtin_memset(&s->walks, 0, sizeof(s->walks));
 	s->flags = v->fresh ? PS_S_WHOLE : 0;
 }
 

@@ -125,9 +125,30 @@ static __noinline void ps_tls_begins(struct ps_conn *conn, const struct ps_op *o
 		conn->verdict = PS_V_TLS;
 }
 
-/* Votes, verdict and copy of an operation that moved bytes. */
-static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct ps_op *op, bool readable)
+/* Nobody wants anything of the connection: what may be wanted later is one that was met late. */
+static __always_inline void ps_io_unwanted(struct ps_conn *conn, const struct ps_op *op)
 {
+	__sync_fetch_and_or(&conn->flags, PS_C_UNWANTED);
+	__sync_fetch_and_and(&conn->flags, ~(PS_C_EXACT_READ | PS_C_EXACT_WRITE));
+	if ((conn->verdict == PS_V_HTTP1 || conn->verdict == PS_V_HTTP2) && !(conn->flags & PS_C_BOUND))
+		ps_walk_nothing(&conn->walks, op->d.op_len);
+}
+
+/* Copies an operation of a plain connection, or what is wanted of it. */
+static __always_inline void ps_io_copy(struct ps_conn *conn, struct ps_op *op, __u32 max, __u32 want, bool begins)
+{
+	if (want == PS_WANT_ALL)
+		ps_walk_leave(&conn->walks);
+	else if (max >= op->d.op_len && ps_walk_frames(&conn->walks, op, begins))
+		return;
+	ps_copy(op, max);
+}
+
+/* Votes, verdict and copy of an operation that moved bytes. `turned`: the one before it went the other way. */
+static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct ps_op *op, bool readable, bool turned)
+{
+	bool undecided = conn->verdict == PS_V_UNKNOWN;
+	__u32 want;
 	__u32 dir = op->d.dir & 1;
 	__u32 max = ps_cfg.op_max;
 	bool fresh = !op->d.stream_off || !conn->off[dir ^ 1];
@@ -145,23 +166,30 @@ static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct
 		ps_tls_begins(conn, op);
 	if (own)
 		return;
-	if (conn->verdict == PS_V_TLS || (conn->head[dir] & 0xff) == 0x16)
+	want = ps_want(op->d.h.tgid, conn->id);
+	if (want == PS_WANT_NOTHING)
+		ps_io_unwanted(conn, op);
+	else if (conn->verdict == PS_V_TLS || (conn->head[dir] & 0xff) == 0x16)
 		ps_hello_copy(conn, dir, op, readable);
 	else if (!max || conn->verdict == PS_V_OTHER || conn->flags & PS_C_BOUND)
 		return;
 	else if (readable)
-		ps_copy(op, max);
-	else
+		ps_io_copy(conn, op, max, want, turned || undecided);
+	else {
+		ps_walk_unseen(&conn->walks, dir, op->d.op_len);
 		ps_copy_nothing(op);
+	}
 }
 
-static __always_inline void ps_conn_turn(struct ps_conn *conn, __u32 dir)
+/* Returns whether the operation before this one went the other way. */
+static __always_inline bool ps_conn_turn(struct ps_conn *conn, __u32 dir)
 {
-	if (conn->last_dir == dir)
-		return;
-	if (conn->last_dir != PS_NO_DIR)
+	bool turned = conn->last_dir != dir && conn->last_dir != PS_NO_DIR;
+
+	if (turned)
 		conn->turn++;
 	conn->last_dir = dir;
+	return turned;
 }
 
 static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u32 dir)
@@ -171,6 +199,7 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 	struct ps_op op = {};
 	struct ps_conn *conn;
 	struct socket *socket;
+	bool turned;
 
 	if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE)
 		return 0;
@@ -196,7 +225,7 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 		return 0;
 	/* Everything is counted before there can be a loss. */
 	op.d.stream_off = __sync_fetch_and_add(&conn->off[dir], ret);
-	ps_conn_turn(conn, dir);
+	turned = ps_conn_turn(conn, dir);
 	if (!(conn->flags & (PS_C_ANNOUNCED | PS_C_OWN)))
 		ps_conn_announce(sk, conn, id >> 32);
 
@@ -211,7 +240,7 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 	if (conn->flags & (dir == PS_READ ? PS_C_EXACT_READ : PS_C_EXACT_WRITE))
 		op.d.flags = PS_F_WHOLE;
 	/* A receive with MSG_TRUNC throws the bytes away. */
-	ps_io_bytes(sk, conn, &op, dir == PS_WRITE || !(flags & MSG_TRUNC));
+	ps_io_bytes(sk, conn, &op, dir == PS_WRITE || !(flags & MSG_TRUNC), turned);
 	return 0;
 }
 

@@ -10,10 +10,19 @@ const volatile struct ps_config ps_cfg = {};
 
 /* Set by user space once ps_pid_policy has an entry: most hosts never pay for the look-up. A map of its own. */
 __u32 ps_policy_on SEC(".data.policy") = 0;
-/* Set by user space while no level keeps bodies: content of HTTP/2 is counted, not copied. A map of its own. */
-__u32 ps_skip_bodies SEC(".data.bodies") = 0;
+/* The most that anybody wants of anything: enum ps_want. Set by user space. A map of its own. */
+__u32 ps_want_most SEC(".data.want") = 0;
+/* Set by user space once ps_conn_policy has an entry. A map of its own. */
+__u32 ps_conn_policy_on SEC(".data.conns") = 0;
 /* Connections and TLS sessions are numbered together. */
 __u64 ps_last_id = 0;
+
+/* What is copied of a stream. The higher number is the stronger one. */
+enum ps_want {
+	PS_WANT_ALL = 0,
+	PS_WANT_HEADS = 1,   /* content is counted, not copied */
+	PS_WANT_NOTHING = 2, /* bytes are counted, nothing is copied */
+};
 
 /* ps_conn.flags. The one after a PS_C_*_READ is the same for PS_WRITE. */
 #define PS_C_ANNOUNCED 0x1 /* PS_CONN_OPEN was sent */
@@ -27,6 +36,56 @@ __u64 ps_last_id = 0;
 #define PS_C_EXACT_WRITE 0x200
 #define PS_C_FOREIGN_READ 0x400 /* this direction began with something that is not HTTP */
 #define PS_C_FOREIGN_WRITE 0x800
+#define PS_C_UNWANTED 0x1000 /* nothing was copied of some of its bytes: PS_WANT_NOTHING */
+
+/* ps_walk.mode */
+enum ps_walk_mode {
+	PS_W_START = 0, /* where a message may begin, on a stream that is not followed yet */
+	PS_W_OFF = 1,	/* not to be followed: everything is copied */
+	/* HTTP/2 */
+	PS_W_HEAD = 2, /* in a frame header */
+	PS_W_COPY = 3, /* in bytes that are copied */
+	PS_W_PEEK = 4, /* at the first byte of content */
+	PS_W_SKIP = 5, /* in content that is not copied */
+	/* HTTP/1 */
+	PS_W_MESSAGE = 6,   /* at the first byte of a message */
+	PS_W_FIELDS = 7,    /* in a head */
+	PS_W_TRAILER = 8,   /* in a trailer section */
+	PS_W_SIZE = 9,	    /* in the line before a chunk */
+	PS_W_SIZE_EXT = 10, /* in that line, behind the size */
+	PS_W_CHUNK_END = 11,
+	PS_W_CHUNK = 12, /* in a chunk's data */
+	PS_W_BODY = 13,	 /* in content of known length */
+	PS_W_CLOSE = 14, /* in content that ends with the stream */
+};
+
+/* Where one direction of a stream is in the frames of HTTP/2 or in the messages of HTTP/1. */
+struct ps_walk {
+	__u64 left; /* bytes until the mode ends; in a head: the content's length, as far as it was read */
+	union {
+		__u64 word[2]; /* HTTP/1: beginning of the line or of the field's value, lower case */
+		__u8 head[16]; /* HTTP/2: 9 of them are used; a power of two for the verifier */
+	};
+	__u32 few;    /* HTTP/1: content of this message that was copied, because little of it came at a time */
+	__u32 size;   /* HTTP/1: bytes of the head */
+	__u16 status; /* HTTP/1: of a response */
+	__u8 mode;    /* enum ps_walk_mode */
+	__u8 have;    /* HTTP/2: bytes of head */
+	__u8 pos;     /* HTTP/1: bytes of the line, or of the field's value */
+	__u8 field;   /* HTTP/1: enum ps_field */
+	__u8 said;    /* HTTP/1: PS_SAID_* */
+	__u8 kind;    /* HTTP/1: enum ps_message */
+};
+
+/* Both directions of a stream. Each field but `stop` is written by one direction alone. */
+struct ps_walks {
+	struct ps_walk dir[2];
+	__u64 bodiless; /* HTTP/1: a bit for each request: its response has no content */
+	__u32 asked;	/* HTTP/1: requests, and final responses to them */
+	__u32 answered;
+	__u32 stop; /* never to be followed again */
+	__u32 pad;
+};
 
 /* One TCP connection end. Indexed by enum ps_dir where there are two. */
 struct ps_conn {
@@ -45,6 +104,8 @@ struct ps_conn {
 	__u8 last_dir;
 	__u8 pad[2];
 	__u16 late_ops; /* the same, on a connection that is older than its entry */
+	__u8 pad2[6];
+	struct ps_walks walks;
 };
 
 /* last_dir before the first operation */
@@ -54,25 +115,6 @@ struct ps_session_key {
 	__u64 obj;
 	__u32 tgid;
 	__u32 pad;
-};
-
-/* ps_walk.mode */
-enum ps_walk_mode {
-	PS_W_START = 0, /* before the first byte */
-	PS_W_OFF = 1,	/* no frames, or not in step with them: everything is copied */
-	PS_W_HEAD = 2,	/* in a frame header */
-	PS_W_COPY = 3,	/* in bytes that are copied */
-	PS_W_PEEK = 4,	/* at the first byte of content */
-	PS_W_SKIP = 5,	/* in content that is not copied */
-};
-
-/* Where one direction of a session is in the frames of HTTP/2 (RFC 9113, section 4.1). */
-struct ps_walk {
-	__u32 left; /* bytes until the mode ends */
-	__u8 mode;  /* enum ps_walk_mode */
-	__u8 have;  /* bytes of head */
-	__u8 pad[2];
-	__u8 head[16]; /* 9 of them are used; a power of two for the verifier */
 };
 
 /* ps_session.flags */
@@ -91,7 +133,7 @@ struct ps_session {
 	__u8 flags;
 	__u8 last_dir;
 	__u8 pad[7];
-	struct ps_walk walk[2];
+	struct ps_walks walks;
 };
 
 /* A TLS library call under way on a thread. */
@@ -177,7 +219,9 @@ struct {
 	__type(value, __u8);
 } ps_own_ports SEC(".maps");
 
+/* Values of ps_pid_policy and ps_conn_policy: PS_POLICY_IGNORE, or an enum ps_want above it. */
 #define PS_POLICY_IGNORE 1
+#define PS_POLICY_WANT_SHIFT 1
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -186,6 +230,15 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } ps_pid_policy SEC(".maps");
+
+/* By ps_conn.id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, __u32);
+} ps_conn_policy SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -218,4 +271,23 @@ static __always_inline bool ps_ignored(__u32 tgid)
 		return false;
 	policy = bpf_map_lookup_elem(&ps_pid_policy, &tgid);
 	return policy && (*policy & PS_POLICY_IGNORE);
+}
+
+/* What is copied of a connection of a process. */
+static __always_inline __u32 ps_want(__u32 tgid, __u64 conn_id)
+{
+	__u32 want = ps_want_most;
+	__u32 *policy;
+
+	if (ps_policy_on) {
+		policy = bpf_map_lookup_elem(&ps_pid_policy, &tgid);
+		if (policy && *policy >> PS_POLICY_WANT_SHIFT > want)
+			want = *policy >> PS_POLICY_WANT_SHIFT;
+	}
+	if (ps_conn_policy_on) {
+		policy = bpf_map_lookup_elem(&ps_conn_policy, &conn_id);
+		if (policy && *policy >> PS_POLICY_WANT_SHIFT > want)
+			want = *policy >> PS_POLICY_WANT_SHIFT;
+	}
+	return want;
 }

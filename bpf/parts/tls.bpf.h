@@ -171,6 +171,7 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
+	__u32 want, turn = s->turn;
 	struct ps_op op = {.plaintext = 1, .piece = call->buf, .piece_len = n};
 
 	op.d.stream_off = s->off[dir];
@@ -180,6 +181,13 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 	s->last_dir = dir;
 	if (s->flags & PS_S_OWN)
 		return;
+	want = ps_want(id >> 32, s->conn_id);
+	if (want == PS_WANT_NOTHING) {
+		/* What may be wanted later is a stream that was met late. */
+		s->flags &= ~PS_S_WHOLE;
+		ps_walk_nothing(&s->walks, n);
+		return;
+	}
 	ps_fill_header(&op.d.h, PS_DATA, id >> 32);
 	op.d.ts_entry_ns = call->ts;
 	op.d.conn_id = s->conn_id;
@@ -192,9 +200,9 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 	op.d.bound = s->how;
 	if (s->flags & PS_S_WHOLE)
 		op.d.flags = PS_F_WHOLE;
-	if (!ps_skip_bodies)
-		s->walk[dir & 1].mode = PS_W_OFF; /* not followed once, it can't be followed again */
-	else if (ps_walk_op(s, &op))
+	if (want == PS_WANT_ALL)
+		ps_walk_leave(&s->walks);
+	else if (ps_walk_frames(&s->walks, &op, s->turn != turn || !op.d.stream_off))
 		return;
 	ps_copy(&op, ps_cfg.op_max);
 }

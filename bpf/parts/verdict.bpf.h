@@ -96,11 +96,14 @@ static __always_inline bool ps_is_frame(__u64 head)
 	}
 }
 
+/* "PRI * HT": what a client of HTTP/2 begins with (RFC 9113, section 3.4) */
+#define PS_PREFACE_WORD 0x5448202a20495250
+
 /* n bytes, 1 to PS_HEAD_MAX, the first in the lowest bits. `late`: not the first ones of the stream. */
 __noinline __u32 ps_classify(__u64 head, __u32 n, bool late)
 {
-	const __u64 preface = 0x5448202a20495250; /* "PRI * HT" */
-	const __u64 status = 0x2e312f50545448;	  /* "HTTP/1." */
+	const __u64 preface = PS_PREFACE_WORD;
+	const __u64 status = 0x2e312f50545448; /* "HTTP/1." */
 
 	if (n < 1 || n > PS_HEAD_MAX)
 		return PS_V_OTHER;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Content of HTTP/2 left out. Where no level keeps bodies, the frames of a TLS session are followed from its first byte
- * on: all is copied but the content of DATA, which is one event without bytes. A session that carries gRPC is copied
- * whole, since its messages are counted; so is everything that is no HTTP/2 or was not seen from its beginning.
+ * Content left out. Where no level keeps bodies, a stream is followed: all is copied but content, which is one event
+ * without bytes. HTTP/2 is followed frame by frame from the stream's first byte on; HTTP/1, in http1.bpf.h, from where
+ * a message begins. A stream that carries gRPC is copied whole, since its messages are counted; so is everything that
+ * is neither, or not understood. User space reads all heads and frames itself, so that a wrong step here is a gap to
+ * it, and never a wrong message.
  */
 
 #define PS_FRAME_HEAD 9
@@ -11,21 +13,32 @@
 #define PS_GRPC_PREFIX 5
 /* A longer message is not believed: receivers take 4 MiB unless told otherwise. */
 #define PS_GRPC_MAX (16 << 20)
+/* Steps of one operation: each one takes some of it, but for a few between two frames or chunks. */
+#define PS_WALK_STEPS (1 << 20)
 
 /* One operation while its frames are followed. Positions count from the operation's first byte. */
 struct ps_walk_loop {
 	struct ps_op *op;
+	struct ps_walks *walks;
 	struct ps_walk *walk;
-	__u64 base;	  /* user memory */
+	__u64 base;	  /* user memory of position 0, as if the piece that is there now were all */
 	__u64 stream_off; /* of the operation */
 	__u32 n;
+	__u32 end; /* of the piece */
 	__u32 run; /* first byte that was not sent yet */
 	__u32 at;
 	__u8 flags; /* of events */
 	__u8 broken;
-	__u8 grpc;
+	__u8 dir;
 	__u8 pad;
 };
+
+/* The stream is copied whole from here on. */
+static __always_inline void ps_walk_stop(struct ps_walk_loop *w)
+{
+	w->walks->stop = 1;
+	w->walk->mode = PS_W_OFF;
+}
 
 /* Sends what is between run and at: PS_CHUNK bytes at most. */
 static __always_inline void ps_walk_send(struct ps_walk_loop *w)
@@ -68,7 +81,12 @@ static __always_inline void ps_walk_skip(struct ps_walk_loop *w, __u32 n)
 	op->d.op_len = w->at + n;
 	op->d.stream_off = w->stream_off + w->at;
 	op->d.flags = w->flags;
-	ps_count(ps_put_empty(op, PS_F_SKIPPED) ? PS_ST_BYTES_LOST : PS_ST_BYTES_SKIPPED, n);
+	if (ps_put_empty(op, PS_F_SKIPPED)) {
+		ps_count(PS_ST_BYTES_LOST, n);
+	} else {
+		ps_count(PS_ST_BYTES_SKIPPED, n);
+		ps_count(PS_ST_SKIPPED_CONTENT, n);
+	}
 	w->at += n;
 	w->run = w->at;
 }
@@ -100,7 +118,7 @@ static __always_inline void ps_walk_head(struct ps_walk_loop *w)
 	__u8 whole[16];
 	__u8 byte;
 
-	if (!walk->have && w->n - w->at >= PS_FRAME_HEAD) {
+	if (!walk->have && w->end - w->at >= PS_FRAME_HEAD) {
 		if (bpf_probe_read_user(whole, PS_FRAME_HEAD, from)) {
 			walk->mode = PS_W_OFF;
 			return;
@@ -120,36 +138,116 @@ static __always_inline void ps_walk_head(struct ps_walk_loop *w)
 		ps_walk_frame(walk, walk->head);
 }
 
-/* Content that begins as a gRPC message does is not skipped, and from then on none of the session. */
+/* Content that begins as a gRPC message does is not skipped, and from then on none of the stream. */
 static __always_inline void ps_walk_peek(struct ps_walk_loop *w)
 {
-	struct ps_walk *walk = w->walk;
 	const void *from = (void *)(w->base + w->at);
 	__u8 p[PS_GRPC_PREFIX] = {};
+	bool grpc;
 	__u32 len;
 
-	walk->mode = PS_W_SKIP;
-	if (w->n - w->at < PS_GRPC_PREFIX) {
-		if (bpf_probe_read_user(p, 1, from) || p[0] <= 1)
-			w->grpc = 1;
+	w->walk->mode = PS_W_SKIP;
+	if (w->end - w->at < PS_GRPC_PREFIX) {
+		grpc = bpf_probe_read_user(p, 1, from) || p[0] <= 1;
 	} else if (bpf_probe_read_user(p, sizeof(p), from)) {
-		w->grpc = 1;
+		grpc = true;
 	} else {
 		len = (__u32)p[1] << 24 | (__u32)p[2] << 16 | (__u32)p[3] << 8 | p[4];
-		w->grpc = p[0] <= 1 && len < PS_GRPC_MAX;
+		grpc = p[0] <= 1 && len < PS_GRPC_MAX;
 	}
-	if (w->grpc)
-		walk->mode = PS_W_OFF;
+	if (grpc)
+		ps_walk_stop(w);
+}
+
+/* The next piece of the operation. What was not sent of the one before it is sent first. */
+static __always_inline void ps_walk_piece(struct ps_walk_loop *w)
+{
+	struct ps_op *op = w->op;
+	__u32 left = w->n - w->at;
+
+	if (w->at != w->run) {
+		ps_walk_send(w);
+		return;
+	}
+	if (!ps_next_piece(op)) {
+		op->d.op_off = w->at;
+		op->d.op_len = w->n;
+		op->d.stream_off = w->stream_off + w->at;
+		op->d.flags = w->flags;
+		ps_count(PS_ST_FAULT, 1);
+		ps_count(PS_ST_BYTES_LOST, left);
+		ps_put_empty(op, PS_F_FAULT);
+		w->broken = 1;
+		return;
+	}
+	w->base = op->piece - w->at;
+	w->end = op->piece_len < left ? w->at + (__u32)op->piece_len : w->n;
+}
+
+/* Content that is not wanted. */
+static __always_inline void ps_walk_content(struct ps_walk_loop *w, __u32 n)
+{
+	struct ps_walk *walk = w->walk;
+
+	if (n > walk->left)
+		n = walk->left;
+	ps_walk_skip(w, n);
+	walk->left -= n;
+}
+
+/* Heads of HTTP/1, and what stands around chunks. */
+static __always_inline void ps_walk_lines(struct ps_walk_loop *w)
+{
+	struct ps_walk *walk = w->walk;
+	int got = ps_lines_read(walk, w->base + w->at, w->end - w->at);
+	__u32 read = got >> 2;
+
+	w->at += read;
+	walk->size += read;
+	if (!read || (got & 3) == PS_LINES_ODD || walk->size > PS_HTTP1_HEAD_MAX)
+		ps_walk_stop(w);
+	else if ((got & 3) == PS_LINES_END &&
+		 !ps_lines_end(w->walks, walk, w->dir ? &w->walks->dir[0] : &w->walks->dir[1]))
+		ps_walk_stop(w);
+}
+
+/* Content of HTTP/1. Returns whether it was copied: then the caller sends it. */
+static __always_inline bool ps_walk_body(struct ps_walk_loop *w)
+{
+	struct ps_walk *walk = w->walk;
+	__u32 n = w->end - w->at;
+	bool copy;
+
+	if (n > walk->left)
+		n = walk->left;
+	copy = n < PS_FEW && walk->few < PS_FEW_MAX;
+	if (copy) {
+		w->at += n;
+		walk->left -= n;
+		walk->few += n;
+	} else if (w->at != w->run) {
+		ps_walk_send(w);
+		return false;
+	} else {
+		ps_walk_content(w, n);
+		walk->few |= 1;
+	}
+	ps_content_passed(walk);
+	return copy;
 }
 
 static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 {
 	struct ps_walk *walk = w->walk;
-	__u32 n = w->n - w->at;
+	__u32 n = w->end - w->at;
 
 	(void)step;
 	if (w->at >= w->n || w->broken)
 		return 1;
+	if (w->at >= w->end) {
+		ps_walk_piece(w);
+		return 0;
+	}
 	switch (walk->mode) {
 	case PS_W_HEAD:
 		ps_walk_head(w);
@@ -162,10 +260,7 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 			ps_walk_send(w);
 			return 0;
 		}
-		if (n > walk->left)
-			n = walk->left;
-		ps_walk_skip(w, n);
-		walk->left -= n;
+		ps_walk_content(w, n);
 		if (!walk->left)
 			walk->mode = PS_W_HEAD;
 		return 0;
@@ -180,6 +275,22 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 		if (!walk->left)
 			walk->mode = PS_W_HEAD;
 		break;
+	case PS_W_MESSAGE:
+		ps_message_begins(walk);
+		return 0;
+	case PS_W_FIELDS:
+	case PS_W_TRAILER:
+	case PS_W_SIZE:
+	case PS_W_SIZE_EXT:
+	case PS_W_CHUNK_END:
+		ps_walk_lines(w);
+		break;
+	case PS_W_CHUNK:
+	case PS_W_BODY:
+	case PS_W_CLOSE:
+		if (!ps_walk_body(w))
+			return 0;
+		break;
 	default:
 		if (n > PS_CHUNK / 2)
 			n = PS_CHUNK / 2;
@@ -191,68 +302,114 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 	return 0;
 }
 
-/* The first bytes of a direction: a client's preface, a server's settings, or no HTTP/2. */
-static __always_inline void ps_walk_start(struct ps_walk *walk, const struct ps_op *op)
+/*
+ * Where a message may begin: a client's preface, a server's settings, a start line of HTTP/1. `first`: these are the
+ * first bytes of the stream; else only HTTP/1 can be told, by what is in common use.
+ */
+static __always_inline void ps_walk_start(struct ps_walks *walks, struct ps_walk *walk, const struct ps_op *op,
+					  bool first)
 {
-	const __u64 preface = 0x5448202a20495250; /* "PRI * HT" */
-	__u64 first = 0;
-	__u8 stream = 0;
+	const __u32 http = 0x50545448; /* "HTTP" */
+	__u64 word = 0;
+	__u8 c = 0;
 
-	walk->mode = PS_W_OFF;
-	if (op->piece_len < PS_FRAME_HEAD || bpf_probe_read_user(&first, sizeof(first), (void *)op->piece) ||
-	    bpf_probe_read_user(&stream, 1, (void *)(op->piece + 8)))
+	if (op->piece_len >= PS_FRAME_HEAD) {
+		if (bpf_probe_read_user(&word, sizeof(word), (void *)op->piece) ||
+		    bpf_probe_read_user(&c, 1, (void *)(op->piece + 8)))
+			return;
+	} else if (bpf_probe_read_user(&word, 1, (void *)op->piece)) {
 		return;
-	if (first == preface) {
+	}
+	if (first && word == PS_PREFACE_WORD) {
 		walk->mode = PS_W_COPY;
 		walk->left = PS_PREFACE;
-	} else if (!(first & 0xff) && first >> 24 == 4 && !stream) {
-		/* Length below 64 KiB, type SETTINGS, no flags, stream 0. */
-		walk->mode = PS_W_HEAD;
+		return;
 	}
+	/* Length below 64 KiB, type SETTINGS, no flags, stream 0. */
+	if (first && !(word & 0xff) && word >> 24 == 4 && !c) {
+		walk->mode = PS_W_HEAD;
+		return;
+	}
+	c = word;
+	if (c < 'A' || c > 'Z' || (!first && !ps_is_common(word)))
+		return;
+	/* A response to a request that was not followed: whether it has content is not known. */
+	if ((__u32)word == http && walks->asked == walks->answered)
+		return;
+	walk->kind = PS_M_NONE;
+	ps_message_begins(walk);
 }
 
-/* Sends an operation of a session without the content of DATA. 0: it is to be copied as it is. */
-__noinline int ps_walk_frames(struct ps_walk *walk, struct ps_op *op, __u32 whole)
+/* Sends an operation without content that is not wanted. 0: it is to be copied as it is. */
+__noinline int ps_walk_frames(struct ps_walks *walks, struct ps_op *op, __u32 begins)
 {
 	struct ps_walk_loop w = {};
+	struct ps_walk *walk;
 
-	if (!walk || !op)
+	if (!walks || !op || walks->stop)
 		return 0;
-	if (walk->mode == PS_W_START) {
-		walk->mode = PS_W_OFF;
-		if (whole)
-			ps_walk_start(walk, op);
-	}
-	if (walk->mode == PS_W_OFF)
+	walk = op->d.dir & 1 ? &walks->dir[1] : &walks->dir[0];
+	if (!op->piece_len && !ps_next_piece(op))
+		return 0;
+	if (walk->mode == PS_W_START && begins)
+		ps_walk_start(walks, walk, op, !op->d.stream_off && op->d.flags & PS_F_WHOLE);
+	if (walk->mode == PS_W_OFF || walk->mode == PS_W_START)
 		return 0;
 	w.op = op;
+	w.walks = walks;
 	w.walk = walk;
+	w.dir = op->d.dir & 1;
 	w.base = op->piece;
 	w.n = op->d.op_len;
+	w.end = op->piece_len < w.n ? (__u32)op->piece_len : w.n;
 	w.stream_off = op->d.stream_off;
 	w.flags = op->d.flags;
 	ps_count(PS_ST_BYTES_SEEN, w.n);
-	bpf_loop(PS_STEPS, ps_walk_step, &w, 0);
+	bpf_loop(PS_WALK_STEPS, ps_walk_step, &w, 0);
 	if (!w.broken && w.run < w.n) {
-		/* More frames than any sender puts into one operation. */
+		/* More frames or chunks than any sender puts into one operation. */
 		ps_count(PS_ST_BYTES_LOST, w.n - w.run);
-		walk->mode = PS_W_OFF;
+		w.broken = 1;
 	}
 	if (w.broken)
-		walk->mode = PS_W_OFF;
-	return w.grpc ? 2 : 1;
+		walks->stop = 1;
+	return 1;
 }
 
-/* Whether the operation was sent here. */
-static __noinline bool ps_walk_op(struct ps_session *s, struct ps_op *op)
+/* What is not followed for now can be followed again where a message of HTTP/1 begins. */
+static __always_inline void ps_walk_leave(struct ps_walks *walks)
 {
-	__u32 dir = op->d.dir & 1;
-	__u32 whole = s->flags & PS_S_WHOLE && !op->d.stream_off;
-	int walked = ps_walk_frames(dir ? &s->walk[1] : &s->walk[0], op, whole);
-
-	if (walked == 2) {
-		s->walk[0].mode = PS_W_OFF;
-		s->walk[1].mode = PS_W_OFF;
+	if (walks->dir[0].mode >= PS_W_MESSAGE || walks->dir[1].mode >= PS_W_MESSAGE) {
+		walks->dir[0].mode = PS_W_START;
+		walks->dir[1].mode = PS_W_START;
+		walks->asked = 0;
+		walks->answered = 0;
+	} else if (walks->dir[0].mode != PS_W_START || walks->dir[1].mode != PS_W_START) {
+		walks->stop = 1;
 	}
-	return walked;
+}
+
+/* Nothing of these bytes is wanted. */
+static __always_inline void ps_walk_nothing(struct ps_walks *walks, __u32 n)
+{
+	ps_walk_leave(walks);
+	ps_count(PS_ST_BYTES_SEEN, n);
+	ps_count(PS_ST_BYTES_SKIPPED, n);
+	ps_count(PS_ST_SKIPPED_NONE, n);
+}
+
+/* An operation whose bytes can't be seen. */
+static __always_inline void ps_walk_unseen(struct ps_walks *walks, __u32 dir, __u32 n)
+{
+	struct ps_walk *walk = dir & 1 ? &walks->dir[1] : &walks->dir[0];
+
+	if (walk->mode == PS_W_START || walks->stop)
+		return;
+	if (walk->mode < PS_W_CHUNK || n > walk->left) {
+		walks->stop = 1;
+		return;
+	}
+	walk->left -= n;
+	walk->few |= 1;
+	ps_content_passed(walk);
 }

@@ -172,6 +172,7 @@ impl Script {
             received,
             verdict: Verdict::Unknown,
             reset: tag & 64 != 0,
+            unwanted: false,
         }
     }
 }

@@ -77,8 +77,9 @@ impl Protocol {
     fn skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
         match self {
             Protocol::Http2(session) => session.skip(dir, len, stamp, sink),
-            // Only content of HTTP/2 is left out: what is not known as that is out of step.
-            Protocol::Unknown(..) | Protocol::Http1(_) => self.gap(dir, len, stamp, sink),
+            Protocol::Http1(session) => session.skip(dir, len, stamp, sink),
+            // What is not known as either is out of step.
+            Protocol::Unknown(..) => self.gap(dir, len, stamp, sink),
         }
     }
 

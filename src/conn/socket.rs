@@ -45,13 +45,16 @@ impl Socket {
     }
 
     /// Why it gave no transaction; None where it did.
-    pub fn fate(&self, verdict: Verdict) -> Option<ConnectionFate> {
+    pub fn fate(&self, end: &ConnEnd) -> Option<ConnectionFate> {
         if self.captured {
             return None;
         }
+        let verdict = end.verdict;
         let whole = self.open.is_some_and(|o| o.whole);
         let tls = self.had_tls || verdict == Verdict::Tls;
-        let reason = if self.had_http2 || verdict == Verdict::Http2 {
+        let reason = if end.unwanted && verdict != Verdict::Other {
+            Uncaptured::LevelNone
+        } else if self.had_http2 || verdict == Verdict::Http2 {
             Uncaptured::Http2
         } else if tls && !whole {
             Uncaptured::AttachedLate
@@ -73,6 +76,7 @@ pub fn given_up(conn: ConnId, time: KernelTime) -> ConnEnd {
         received: 0,
         verdict: Verdict::Unknown,
         reset: false,
+        unwanted: false,
     }
 }
 

@@ -310,7 +310,7 @@ impl Table {
         }
         if let Some(socket) = self.sockets.remove(&end.conn) {
             self.recount(socket.memory(), 0);
-            if let Some(fate) = socket.fate(end.verdict) {
+            if let Some(fate) = socket.fate(end) {
                 out.connection(fate);
             }
         }

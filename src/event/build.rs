@@ -115,7 +115,9 @@ fn conn_end(kind: u16, e: &ConnEnd) -> Vec<u8> {
         Verdict::Tls => 3,
         Verdict::Other => 4,
     };
-    r.put(40, &[verdict, if e.reset { layout::CONN_RESET } else { 0 }]);
+    let reset = u8::from(e.reset) * layout::CONN_RESET;
+    let unwanted = u8::from(e.unwanted) * layout::CONN_UNWANTED;
+    r.put(40, &[verdict, reset | unwanted]);
     r.0
 }
 
@@ -342,6 +344,7 @@ impl EventBuilder {
                 None => Verdict::Http1,
             },
             reset,
+            unwanted: false,
         }
     }
 
@@ -373,6 +376,7 @@ mod tests {
             received: 5,
             verdict: Verdict::Tls,
             reset: true,
+            unwanted: false,
         };
         let tls = Tls {
             time,

@@ -205,6 +205,7 @@ fn conn_end(r: Reader<'_>) -> Result<ConnEnd, Error> {
         received: r.u64(32),
         verdict,
         reset: r.u8(41) & layout::CONN_RESET != 0,
+        unwanted: r.u8(41) & layout::CONN_UNWANTED != 0,
     })
 }
 

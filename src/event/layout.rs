@@ -30,6 +30,8 @@ pub mod flag {
 
 /// `PS_CONN_RESET`.
 pub const CONN_RESET: u8 = 1;
+/// `PS_CONN_UNWANTED`.
+pub const CONN_UNWANTED: u8 = 2;
 /// `PS_CONN_WHOLE`.
 pub const CONN_WHOLE: u8 = 1;
 
@@ -60,5 +62,7 @@ pub mod stat {
     pub const NO_TASK: usize = 9;
     pub const NESTED_LOST: usize = 10;
     pub const REBOUND: usize = 11;
-    pub const MAX: usize = 12;
+    pub const SKIPPED_CONTENT: usize = 12;
+    pub const SKIPPED_NONE: usize = 13;
+    pub const MAX: usize = 14;
 }

@@ -51,6 +51,32 @@ impl Dir {
     }
 }
 
+/// What the kernel programs copy of a stream's plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Want {
+    /// Bytes are counted, nothing is copied.
+    Nothing,
+    /// All but content, which is counted; where that cannot be told apart, all.
+    Heads,
+    All,
+}
+
+impl Want {
+    /// `enum ps_want`.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Want::All => 0,
+            Want::Heads => 1,
+            Want::Nothing => 2,
+        }
+    }
+
+    /// As a policy: above the bit of `PS_POLICY_IGNORE`.
+    pub(crate) fn policy(self) -> [u8; 4] {
+        (self.code() << 1).to_ne_bytes()
+    }
+}
+
 /// Where the bytes of a data event were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -153,6 +179,8 @@ pub struct ConnEnd {
     pub verdict: Verdict,
     /// An operation failed with ECONNRESET or EPIPE.
     pub reset: bool,
+    /// Some of its bytes were not copied because nothing of the connection was wanted.
+    pub unwanted: bool,
 }
 
 /// Binding of a TLS session to a connection, or its end.

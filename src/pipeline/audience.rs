@@ -42,6 +42,11 @@ impl Audience {
         self.rules.upper_bound(facts, buffers).max(self.least)
     }
 
+    /// The highest level that can come out for any transaction.
+    pub fn highest(&self) -> Level {
+        self.rules.highest().max(self.least)
+    }
+
     /// The lowest level that can come out.
     pub(super) fn lower_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
         self.rules.lower_bound(facts, buffers).max(self.least)

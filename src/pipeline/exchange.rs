@@ -10,13 +10,15 @@ use crate::config::TraceContextPolicy;
 use crate::conn::Limits;
 use crate::enrich::identity::Lookups;
 use crate::enrich::{Directory, Wanted};
-use crate::event::KernelTime;
+use crate::event::{KernelTime, Want};
 use crate::rules::Filter;
 use std::time::Duration;
 
 /// All that a configuration decides in the line.
 pub struct Settings {
     pub limits: Limits,
+    /// The most that anybody wants of anything.
+    pub want: Want,
     /// Between two reports of one transaction.
     pub progress: Duration,
     pub trace_context: TraceContextPolicy,
@@ -66,7 +68,7 @@ impl Pipeline {
             stacks: std::mem::replace(&mut stage.stacks, settings.stacks),
             containers,
         };
-        stage.judge_again(now);
+        stage.judge_again(settings.want, now);
         retired
     }
 }

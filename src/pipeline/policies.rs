@@ -1,32 +1,77 @@
-//! Which processes the kernel programs leave out: those of which no filter and no rule can want anything.
+//! What the kernel programs need not copy, going by what is known of a process or a connection before any request.
+//!
+//! Enters: processes and connections when they are met, and when what is known of them changes. Leaves: changes of the
+//! kernel's policies.
+//! Holds: what a rule, a filter or a stack may still want is copied; a policy that no longer holds is taken back.
 
-use super::Stage;
+use super::{Stage, most};
 use crate::enrich::Process;
-use crate::event::KernelTime;
+use crate::event::{ConnId, ConnOpen, KernelTime, Want};
 use crate::rules::{Early, Level};
-use std::collections::HashSet;
+use crate::transaction::ConnectionInfo;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Which processes the kernel programs leave out.
-#[derive(Debug, Default)]
+/// What the kernel programs were told.
+#[derive(Debug)]
 pub struct Policies {
-    ignored: HashSet<u32>,
+    /// What they copy where they were told nothing else.
+    most: Want,
+    told: HashMap<u32, Told>,
+    connections: HashMap<ConnId, (ConnOpen, Want)>,
     /// Processes with TLS sessions in the kernel's map, which outlive a process that does not free them.
     with_sessions: HashSet<u32>,
-    pub(super) changes: Vec<Policy>,
+    changes: Vec<Policy>,
+}
+
+/// What a process's policy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Ignore,
+    Want(Want),
 }
 
 /// One change of the kernel's policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing of the process is wanted: nothing of it is copied.
+    /// The filters refuse the process: nothing of it is copied or counted.
     Ignore(u32),
+    /// Of the process this is copied at the most.
+    Want(u32, Want),
+    /// Of the connection this is copied at the most; `All`: what the process's policy says.
+    Connection(ConnId, Want),
     /// The process has a new program, or is gone: what was decided for it no longer holds.
     Forget(u32),
 }
 
+/// What has to be copied for a transaction to get this level.
+pub fn want(level: Level) -> Want {
+    match level {
+        Level::None => Want::Nothing,
+        Level::Summary | Level::Headers => Want::Heads,
+        Level::Full => Want::All,
+    }
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Policies::new(Want::All)
+    }
+}
+
 impl Policies {
-    /// The process uses a TLS session.
+    /// `most`: what the kernel programs copy at the most, of anything.
+    pub fn new(most: Want) -> Policies {
+        Policies {
+            most,
+            told: HashMap::new(),
+            connections: HashMap::new(),
+            with_sessions: HashSet::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The process has a TLS session in the kernel's map.
     pub fn saw_session(&mut self, pid: u32) {
         self.with_sessions.insert(pid);
     }
@@ -34,8 +79,15 @@ impl Policies {
     /// The process is gone.
     pub fn exit(&mut self, pid: u32) {
         // To forget walks all sessions of the host: only for those who have any.
-        if self.ignored.remove(&pid) | self.with_sessions.remove(&pid) {
+        if self.told.remove(&pid).is_some() | self.with_sessions.remove(&pid) {
             self.changes.push(Policy::Forget(pid));
+        }
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self, conn: ConnId) {
+        if self.connections.remove(&conn).is_some() {
+            self.changes.push(Policy::Connection(conn, Want::All));
         }
     }
 
@@ -44,19 +96,34 @@ impl Policies {
         self.changes.drain(..)
     }
 
-    fn judge(&mut self, pid: u32, is_wanted: bool) {
-        if is_wanted {
-            if self.ignored.remove(&pid) {
-                self.changes.push(Policy::Forget(pid));
-            }
-        } else if self.ignored.insert(pid) {
-            self.changes.push(Policy::Ignore(pid));
+    fn tell(&mut self, pid: u32, policy: Option<Told>) {
+        let before = match policy {
+            Some(policy) => self.told.insert(pid, policy),
+            None => self.told.remove(&pid),
+        };
+        if before == policy {
+            return;
+        }
+        self.changes.push(match policy {
+            Some(Told::Ignore) => Policy::Ignore(pid),
+            Some(Told::Want(want)) => Policy::Want(pid, want),
+            None => Policy::Want(pid, Want::All),
+        });
+    }
+
+    fn tell_connection(&mut self, open: &ConnOpen, want: Want) {
+        let before = match want {
+            Want::All => self.connections.remove(&open.conn),
+            want => self.connections.insert(open.conn, (*open, want)),
+        };
+        if before.map_or(Want::All, |(_, want)| want) != want {
+            self.changes.push(Policy::Connection(open.conn, want));
         }
     }
 }
 
 impl Stage {
-    /// Decides by what is known of a process alone whether anything of it can be wanted.
+    /// Decides by what is known of a process alone what of it can be wanted.
     pub(super) fn judge(&mut self, pid: u32, time: KernelTime) {
         let process = self.processes.look(pid, time);
         self.judge_process(&process);
@@ -65,42 +132,90 @@ impl Stage {
     /// As [`Stage::judge`], for a process with a new program: the kernel programs forgot their policy with its exec. A
     /// policy for the program before may still be on its way, so it is taken back too.
     pub(super) fn judge_anew(&mut self, pid: u32, time: KernelTime) {
-        let was_ignored = self.policies.ignored.remove(&pid);
+        let was_told = self.policies.told.remove(&pid).is_some();
         self.judge(pid, time);
-        if was_ignored && !self.policies.ignored.contains(&pid) {
+        if was_told && !self.policies.told.contains_key(&pid) {
             self.policies.changes.push(Policy::Forget(pid));
         }
     }
 
     pub(super) fn judge_process(&mut self, process: &Arc<Process>) {
-        let pid = process.pid;
         // Of one that is gone nothing is copied; its number may be another's soon.
         if !self.processes.lives(process) {
             return;
         }
-        let is_wanted = self.filter.may_admit(process) && self.upper_bound(process) > Level::None;
-        self.policies.judge(pid, is_wanted);
+        let policy = if self.filter.may_admit(process) {
+            let facts = Early {
+                process,
+                connection: None,
+            };
+            let want = want(self.upper_bound(&facts));
+            (want < self.policies.most).then_some(Told::Want(want))
+        } else {
+            Some(Told::Ignore)
+        };
+        self.policies.tell(process.pid, policy);
     }
 
-    /// Asks again about the processes that the kernel programs leave out. Others are judged when they do something.
-    pub(super) fn judge_again(&mut self, now: KernelTime) {
-        let ignored: Vec<u32> = self.policies.ignored.iter().copied().collect();
-        for pid in ignored {
+    /// Decides by what is known of a connection before its first request what of it can be wanted. What the filters
+    /// refuse is still counted, and so its heads are copied.
+    pub(super) fn judge_connection(&mut self, open: &ConnOpen) {
+        let process = self.processes.look(open.pid, open.time);
+        self.judge_process(&process);
+        // Who asks is told by the first request where the handshake was not seen.
+        let Some(role) = open.role else {
+            return;
+        };
+        let facts = Early {
+            process: &process,
+            connection: Some((role, Some(open.local), Some(open.remote))),
+        };
+        let mut most = want(self.upper_bound(&facts));
+        let info = ConnectionInfo {
+            conn: Some(open.conn),
+            local: Some(open.local),
+            remote: Some(open.remote),
+            netns: open.netns,
+            tls: None,
+            tls_info: None,
+        };
+        if !self.filter.may_admit_connection(role, &info, &process) {
+            most = most.min(Want::Heads);
+        }
+        let told = match self.policies.told.get(&open.pid) {
+            Some(Told::Ignore) => return,
+            Some(Told::Want(want)) => *want,
+            None => self.policies.most,
+        };
+        let want = if most < told { most } else { Want::All };
+        self.policies.tell_connection(open, want);
+    }
+
+    /// Asks again about all that the kernel programs were told of. Others are judged when they do something.
+    pub(super) fn judge_again(&mut self, most: Want, now: KernelTime) {
+        self.policies.most = most;
+        let told: Vec<u32> = self.policies.told.keys().copied().collect();
+        for pid in told {
             self.judge(pid, now);
+        }
+        let connections: Vec<ConnOpen> = self
+            .policies
+            .connections
+            .values()
+            .map(|(open, _)| *open)
+            .collect();
+        for open in connections {
+            self.judge_connection(&open);
         }
     }
 
-    /// The highest level that a transaction of this process can get.
-    fn upper_bound(&mut self, process: &Process) -> Level {
-        let facts = Early {
-            process,
-            connection: None,
-        };
+    /// The highest level that a transaction with these facts can get.
+    fn upper_bound(&mut self, facts: &Early<'_>) -> Level {
         // A pod's label or a domain may choose any of the stacks.
         let general = [&self.telemetry, &self.access].into_iter().flatten();
         let bounds = general
             .chain(self.stacks.others())
-            .map(|audience| audience.upper_bound(&facts, &mut self.buffers));
-        bounds.max().unwrap_or(Level::None)
+            .map(|audience| audience.upper_bound(facts, &mut self.buffers));
+        bounds.max().unwrap_or(Level::None).min(most(facts.process))
     }
 }

@@ -6,7 +6,8 @@
 use super::attach::{Attacher, Programs};
 use super::ring::{Ring, Rings};
 use crate::event::layout::stat;
-use crate::telemetry::ledger::{Bytes, Capture};
+use crate::event::{ConnId, Want};
+use crate::telemetry::ledger::{Bytes, BytesSkipped, Capture};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, PrintLevel, ProgramMut};
 use std::fmt;
@@ -69,8 +70,8 @@ pub struct KernelOptions {
     pub control_ring_bytes: u32,
     /// Bytes copied of one operation at most; above 0.
     pub op_max_bytes: u32,
-    /// Content of HTTP/2 is not copied, only counted: for configurations whose levels keep no bodies.
-    pub skip_bodies: bool,
+    /// The most that anybody wants of anything.
+    pub want: Want,
     /// Connections, and TLS sessions, that can be followed at a time.
     pub max_connections: u32,
     /// The process that is never captured, with the far ends of its connections: normally the agent's own.
@@ -84,7 +85,7 @@ impl Default for KernelOptions {
             ring_bytes: 16 << 20,
             control_ring_bytes: 1 << 20,
             op_max_bytes: 4 << 20,
-            skip_bodies: false,
+            want: Want::All,
             max_connections: 65_536,
             agent_pid: std::process::id(),
         }
@@ -134,7 +135,7 @@ pub enum KernelError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelCounters {
     pub bytes: Bytes,
-    /// All but `events_undecodable`, which the kernel cannot know.
+    /// All but `events_undecodable` and `policies_not_told`, which the kernel cannot know.
     pub capture: Capture,
 }
 
@@ -148,7 +149,9 @@ pub struct Kernel {
     sessions: MapHandle,
     policies: MapHandle,
     policy_on: MapHandle,
-    skip_bodies: MapHandle,
+    conn_policies: MapHandle,
+    conn_policy_on: MapHandle,
+    want: MapHandle,
     stats: MapHandle,
     // Never read: they hold the programs in their places.
     _links: Vec<Link>,
@@ -224,6 +227,13 @@ impl Kernel {
                 seen: n[stat::BYTES_SEEN],
                 copied: n[stat::BYTES_COPIED],
                 skipped_on_purpose: n[stat::BYTES_SKIPPED],
+                skipped: BytesSkipped {
+                    content: n[stat::SKIPPED_CONTENT],
+                    level_none: n[stat::SKIPPED_NONE],
+                    // Read one after another while they grow.
+                    unseen: n[stat::BYTES_SKIPPED]
+                        .saturating_sub(n[stat::SKIPPED_CONTENT] + n[stat::SKIPPED_NONE]),
+                },
                 lost: n[stat::BYTES_LOST],
             },
             capture: Capture {
@@ -235,37 +245,61 @@ impl Kernel {
                 tls_calls_not_followed: n[stat::NESTED_LOST] + n[stat::NO_TASK],
                 tls_sessions_rebound: n[stat::REBOUND],
                 events_undecodable: 0,
+                policies_not_told: 0,
             },
         })
     }
 
-    /// From now on the content of HTTP/2 is only counted, or copied again. Sessions that were copied stay so.
+    /// From now on this is the most that is copied of anything. What was not followed goes on to be copied whole until
+    /// a message of HTTP/1 begins on it; HTTP/2 until it ends.
     ///
     /// # Errors
     /// When the map cannot be written.
-    pub fn skip_bodies(&self, skip: bool) -> Result<(), KernelError> {
-        self.skip_bodies
-            .update(
-                &0u32.to_ne_bytes(),
-                &u32::from(skip).to_ne_bytes(),
-                MapFlags::ANY,
-            )
-            .map_err(|e| map_error("whether bodies are copied", e))
+    pub fn want(&self, want: Want) -> Result<(), KernelError> {
+        switch(&self.want, want.code(), "what is copied")
     }
 
-    /// From now on nothing of the process is captured.
+    /// From now on nothing of the process is captured, not even counted.
     ///
     /// # Errors
     /// When the map is full or cannot be written.
     pub fn ignore_process(&self, pid: u32) -> Result<(), KernelError> {
-        const IGNORE: u32 = 1;
-        let failed = |e| map_error("the process policies", e);
+        const IGNORE: [u8; 4] = 1u32.to_ne_bytes();
+        self.set_policy(pid, IGNORE)
+    }
+
+    /// From now on this is the most that is copied of the process; [`Want::All`] takes back what was said before.
+    ///
+    /// # Errors
+    /// When the map is full or cannot be written.
+    pub fn want_of_process(&self, pid: u32, want: Want) -> Result<(), KernelError> {
+        if want == Want::All {
+            return remove(&self.policies, &pid.to_ne_bytes(), "the process policies");
+        }
+        self.set_policy(pid, want.policy())
+    }
+
+    fn set_policy(&self, pid: u32, policy: [u8; 4]) -> Result<(), KernelError> {
         self.policies
-            .update(&pid.to_ne_bytes(), &IGNORE.to_ne_bytes(), MapFlags::ANY)
-            .map_err(failed)?;
-        self.policy_on
-            .update(&0u32.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)
-            .map_err(failed)
+            .update(&pid.to_ne_bytes(), &policy, MapFlags::ANY)
+            .map_err(|e| map_error("the process policies", e))?;
+        switch(&self.policy_on, 1, "the process policies")
+    }
+
+    /// From now on this is the most that is copied of the connection; [`Want::All`] takes back what was said before.
+    ///
+    /// # Errors
+    /// When the map is full or cannot be written.
+    pub fn want_of_connection(&self, conn: ConnId, want: Want) -> Result<(), KernelError> {
+        const WHAT: &str = "the connection policies";
+        let key = conn.0.to_ne_bytes();
+        if want == Want::All {
+            return remove(&self.conn_policies, &key, WHAT);
+        }
+        self.conn_policies
+            .update(&key, &want.policy(), MapFlags::ANY)
+            .map_err(|e| map_error(WHAT, e))?;
+        switch(&self.conn_policy_on, 1, WHAT)
     }
 
     /// Removes what is kept of a process that is gone: its policy, and TLS sessions that it did not free. Walks all
@@ -303,6 +337,12 @@ fn remove(map: &MapHandle, key: &[u8], what: &'static str) -> Result<(), KernelE
         Err(e) if e.kind() != libbpf_rs::ErrorKind::NotFound => Err(map_error(what, e)),
         _ => Ok(()),
     }
+}
+
+/// Writes a variable that has a map of its own.
+fn switch(map: &MapHandle, value: u32, what: &'static str) -> Result<(), KernelError> {
+    map.update(&0u32.to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY)
+        .map_err(|e| map_error(what, e))
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -347,11 +387,13 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         sessions: handle(&maps.ps_tls)?,
         policies: handle(&maps.ps_pid_policy)?,
         policy_on: handle(&maps.data_policy)?,
-        skip_bodies: handle(&maps.data_bodies)?,
+        conn_policies: handle(&maps.ps_conn_policy)?,
+        conn_policy_on: handle(&maps.data_conns)?,
+        want: handle(&maps.data_want)?,
         stats: handle(&maps.ps_stats)?,
         _links: attach_tracepoints(&skel)?,
     };
-    kernel.skip_bodies(options.skip_bodies)?;
+    kernel.want(options.want)?;
     Ok(Some(kernel))
 }
 
@@ -371,6 +413,8 @@ fn configure(
     maps.ps_control_ring.set_max_entries(control_bytes)?;
     maps.ps_conns.set_max_entries(options.max_connections)?;
     maps.ps_tls.set_max_entries(options.max_connections)?;
+    maps.ps_conn_policy
+        .set_max_entries(options.max_connections)?;
     if let Some(data) = &mut maps.rodata_data {
         data.ps_cfg.agent_tgid = options.agent_pid;
         data.ps_cfg.op_max = options.op_max_bytes;

@@ -27,12 +27,15 @@ enum ItemKind {
         op_start: bool,
     },
     Gap(u64),
+    Skip(u64),
 }
 
 /// What comes out again.
 pub enum Held<'a> {
     Piece(Piece<'a>),
     Gap(u64, Stamp),
+    /// Left out on purpose.
+    Skip(u64, Stamp),
 }
 
 impl Backlog {
@@ -58,6 +61,13 @@ impl Backlog {
         });
     }
 
+    pub fn push_skip(&mut self, len: u64, stamp: Stamp) {
+        self.items.push(Item {
+            kind: ItemKind::Skip(len),
+            stamp,
+        });
+    }
+
     /// It holds as much as it may.
     pub fn is_full(&self) -> bool {
         self.bytes.len() + self.items.len() * size_of::<Item>() >= BACKLOG_MAX
@@ -77,6 +87,7 @@ impl Backlog {
         let mut rest = &self.bytes[..];
         self.items.iter().map(move |item| match item.kind {
             ItemKind::Gap(len) => Held::Gap(len, item.stamp),
+            ItemKind::Skip(len) => Held::Skip(len, item.stamp),
             ItemKind::Bytes {
                 len,
                 offset,

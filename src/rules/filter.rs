@@ -119,6 +119,19 @@ impl Filter {
         self.admits_process(process, None)
     }
 
+    /// Whether anything of this connection of this process can be wanted; `role`: which side of it the process is.
+    pub fn may_admit_connection(
+        &self,
+        role: Role,
+        connection: &ConnectionInfo,
+        process: &Process,
+    ) -> bool {
+        let of_connection = |include: &IncludeRule| include.matches_connection(connection, process);
+        !(self.ignore_loopback && is_loopback(connection))
+            && self.admits_direction(role, connection, process)
+            && (self.include.is_empty() || self.include.iter().any(of_connection))
+    }
+
     fn admits_process(&self, process: &Process, connection: Option<&ConnectionInfo>) -> bool {
         let exe = process.exe.as_deref().unwrap_or(&process.name);
         if process.identity.strategy == Strategy::Ignore

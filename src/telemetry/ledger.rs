@@ -74,6 +74,8 @@ pub enum Uncaptured {
     Filtered,
     /// No HTTP in its first bytes.
     NotHttp,
+    /// Its level could only be `none`, so nothing of it was copied.
+    LevelNone,
     /// HTTP/2 of whose streams nothing could be told: none was opened, or their frames or fields were not understood.
     Http2,
 }
@@ -145,6 +147,7 @@ pub struct ConnectionsUncaptured {
     pub unknown_stack: u64,
     pub filtered: u64,
     pub not_http: u64,
+    pub level_none: u64,
     pub http2: u64,
 }
 
@@ -218,7 +221,20 @@ pub struct Bytes {
     pub seen: u64,
     pub copied: u64,
     pub skipped_on_purpose: u64,
+    /// `skipped_on_purpose` by reason.
+    pub skipped: BytesSkipped,
     pub lost: u64,
+}
+
+/// Why plaintext bytes were not copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BytesSkipped {
+    /// Content, where no level that can come out keeps bodies.
+    pub content: u64,
+    /// Of processes and connections for which no level but `none` can come out.
+    pub level_none: u64,
+    /// Without a buffer that can be read (`sendfile`), or beyond what is copied of one operation.
+    pub unseen: u64,
 }
 
 /// Losses and faults that no transaction can be named for.
@@ -232,6 +248,9 @@ pub struct Capture {
     pub tls_calls_not_followed: u64,
     pub tls_sessions_rebound: u64,
     pub events_undecodable: u64,
+    /// The kernel programs could not be told what of a process or connection is wanted: more of it is copied, or less
+    /// taken back, than could be.
+    pub policies_not_told: u64,
 }
 
 /// Values that redaction replaced, by the name of the matcher.
@@ -446,6 +465,7 @@ impl Ledger {
             Uncaptured::UnknownStack => &mut u.unknown_stack,
             Uncaptured::Filtered => &mut u.filtered,
             Uncaptured::NotHttp => &mut u.not_http,
+            Uncaptured::LevelNone => &mut u.level_none,
             Uncaptured::Http2 => &mut u.http2,
         } += 1;
     }
@@ -453,10 +473,14 @@ impl Ledger {
     /// The kernel's own counters, as read last. They only grow.
     pub fn set_kernel(&self, bytes: Bytes, capture: Capture) {
         let mut counts = self.lock();
-        let undecodable = counts.capture.events_undecodable;
+        let (undecodable, not_told) = (
+            counts.capture.events_undecodable,
+            counts.capture.policies_not_told,
+        );
         counts.bytes = bytes;
         counts.capture = Capture {
             events_undecodable: undecodable,
+            policies_not_told: not_told,
             ..capture
         };
     }
@@ -464,6 +488,11 @@ impl Ledger {
     /// A record in a ring did not have the shape of an event.
     pub fn event_undecodable(&self) {
         self.lock().capture.events_undecodable += 1;
+    }
+
+    /// A map of the kernel programs did not take a policy.
+    pub fn policy_not_told(&self) {
+        self.lock().capture.policies_not_told += 1;
     }
 
     /// What sampling made of a transaction.

@@ -84,11 +84,11 @@ const OTLP_HTTP: Test = (
     "http_with_protobuf_arrives_as_grpc_does",
 );
 const TLS: Test = (
-    "src/sink/otlp/tests.rs",
+    "src/sink/otlp/tests/tls.rs",
     "tls_trusts_the_ca_file_and_nothing_else",
 );
 const TLS_CLIENT: Test = (
-    "src/sink/otlp/tests.rs",
+    "src/sink/otlp/tests/tls.rs",
     "tls_shows_the_clients_certificate_where_there_is_one",
 );
 const ENDPOINTS: Test = ("tests/config/environment.rs", "endpoints_of_the_file");
@@ -174,7 +174,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
     ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource.rs", "the_process_names_its_service_and_the_configuration_has_the_last_word")]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
-    ("limits", &["connection_memory"], &[("src/conn/table_tests.rs", "one_connection_has_a_bound_of_its_own")]),
+    ("limits", &["connection_memory"], &[("src/conn/table_memory_tests.rs", "one_connection_has_a_bound_of_its_own")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
 
     ("services", &["event_stores", "object_stores"], &[CURL]),
@@ -183,7 +183,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("event store otel", &["signals"], &[("src/sink/otlp/tests.rs", "a_store_without_signals_takes_everything"), OTLP]),
     ("event store otel", &["headers", "compression"], &[OTLP]),
     ("event store otel", &["tls"], &[TLS]),
-    ("event store otel", &["timeout"], &[("src/sink/otlp/tests.rs", "a_collector_that_hangs_is_given_up_after_the_timeout_and_asked_again")]),
+    ("event store otel", &["timeout"], &[("src/sink/otlp/tests/faults.rs", "a_collector_that_hangs_is_given_up_after_the_timeout_and_asked_again")]),
     // It is an attribute of the resource of each process from there on.
     ("event store otel", &["environment"], &[("tests/config/from_qtap.rs", "internal_calls_alone"), RELOAD]),
     ("tls", &["enabled"], &[ENDPOINTS, TLS]),
@@ -230,7 +230,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("http_capture.config.sample", &["per_endpoint"], &[RATED]),
     ("http_capture.config.sample", &["per_process"], &[("src/pipeline_tests.rs", "what_sampling_leaves_out_is_in_the_ledger_under_its_reason")]),
     ("http_capture.config", &["bodies"], &[("tests/e2e/odd_connections.rs", "a_body_above_the_bound_keeps_its_head_and_its_true_length")]),
-    ("http_capture.config.bodies", &["max_bytes"], &[("tests/e2e/odd_connections.rs", "a_body_above_the_bound_keeps_its_head_and_its_true_length"), ("src/conn/table_tests.rs", "a_body_of_any_length_holds_no_more_than_its_limit")]),
+    ("http_capture.config.bodies", &["max_bytes"], &[("tests/e2e/odd_connections.rs", "a_body_above_the_bound_keeps_its_head_and_its_true_length"), ("src/conn/table_memory_tests.rs", "a_body_of_any_length_holds_no_more_than_its_limit")]),
     ("http_capture.config.bodies", &["content_types"], &[("src/redact/limits.rs", "a_body_of_another_type_is_not_kept_and_its_size_is")]),
     ("http_capture.config.bodies", &["as_sent"], &[("src/sink/payload/document_tests.rs", "a_coded_body_is_stored_as_sent_too_where_asked")]),
     ("access_logs.config", &["mode", "format"], &[LINES]),

@@ -11,6 +11,7 @@ mod otlp_sink;
 #[path = "../support/seaweedfs.rs"]
 mod seaweedfs;
 
+mod bodies;
 mod canary;
 mod check;
 mod collector;

@@ -118,6 +118,17 @@ impl Session {
         self.settle(sink);
     }
 
+    /// `len` bytes of content were left out here on purpose, by the operation of `stamp`.
+    pub fn skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        if self.lane(dir).waiting == Waiting::No {
+            self.run_skip(dir, len, stamp, sink);
+        } else {
+            self.lane(dir).backlog.push_skip(len, stamp);
+            self.bound(dir, sink);
+        }
+        self.settle(sink);
+    }
+
     /// Time passes: a response whose request does not come is given up waiting for, and pairs are no longer held.
     pub fn tick(&mut self, now: KernelTime, sink: &mut impl Sink) {
         self.give_up_waiting(now, sink);
@@ -173,7 +184,25 @@ impl Session {
         if self.lane(dir).reader.has_left_http() {
             return self.follow_gap(dir, len);
         }
-        match self.lane(dir).reader.gap(len) {
+        let gap = self.lane(dir).reader.gap(len);
+        self.step_over(dir, gap, sink);
+    }
+
+    fn run_skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        if self.must_wait(dir, stamp, false) {
+            self.lane(dir).backlog.push_skip(len, stamp);
+            return;
+        }
+        if self.lane(dir).reader.has_left_http() {
+            return self.follow_gap(dir, len);
+        }
+        let gap = self.lane(dir).reader.skip(len, stamp);
+        self.step_over(dir, gap, sink);
+    }
+
+    /// Goes on behind bytes that were not there.
+    fn step_over(&mut self, dir: Dir, gap: Gap, sink: &mut impl Sink) {
+        match gap {
             Gap::Covered => {}
             Gap::Done(message, beyond) => {
                 self.done(dir, message, sink);

@@ -196,7 +196,10 @@ impl Session {
         for held in held.iter() {
             match held {
                 Held::Piece(piece) => self.run(dir, piece, sink),
-                Held::Gap(len, stamp) => self.step_over(dir, len, stamp, sink),
+                // What was left out as content of HTTP/1 is none.
+                Held::Gap(len, stamp) | Held::Skip(len, stamp) => {
+                    self.step_over(dir, len, stamp, sink);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::super::chunked::Chunked;
 use super::super::{Ending, head};
 use super::{Reader, State, Step};
-use crate::transaction::Message;
+use crate::transaction::{Message, Stamp};
 
 /// What a gap did.
 pub enum Gap {
@@ -18,14 +18,30 @@ pub enum Gap {
 impl Reader {
     /// Steps over `len` bytes that are not to be seen.
     pub fn gap(&mut self, len: u64) -> Gap {
+        self.step_over(len, None)
+    }
+
+    /// Steps over `len` bytes of content that the operation of `stamp` moved and nobody wants. Where they can't be
+    /// content, something before them was lost.
+    pub fn skip(&mut self, len: u64, stamp: Stamp) -> Gap {
+        let content = match self.state {
+            State::Length(rest) | State::Chunked(Chunked::Data(rest)) => len <= rest,
+            State::UntilClose => true,
+            _ => false,
+        };
+        self.step_over(len, Some(stamp).filter(|_| content))
+    }
+
+    /// `skipped`: the bytes are content that was left out on purpose.
+    fn step_over(&mut self, len: u64, skipped: Option<Stamp>) -> Gap {
         match self.state {
             State::Opaque => Gap::Covered,
             State::UntilClose => {
-                self.missing(len);
+                self.pass(len, skipped);
                 Gap::Covered
             }
             State::Length(rest) => {
-                self.missing(len.min(rest));
+                self.pass(len.min(rest), skipped);
                 self.state = State::Length(rest - len.min(rest));
                 if len < rest {
                     return Gap::Covered;
@@ -39,7 +55,7 @@ impl Reader {
                 Gap::Done(message, len > rest)
             }
             State::Chunked(Chunked::Data(rest)) if len <= rest => {
-                self.missing(len);
+                self.pass(len, skipped);
                 self.state = State::Chunked(match rest - len {
                     0 => Chunked::DataEnd,
                     rest => Chunked::Data(rest),
@@ -56,10 +72,17 @@ impl Reader {
         }
     }
 
-    fn missing(&mut self, len: u64) {
-        if let Some(message) = self.message.as_mut() {
-            message.add_wire(len);
-            message.miss_content(len);
+    fn pass(&mut self, len: u64, skipped: Option<Stamp>) {
+        let Some(message) = self.message.as_mut() else {
+            return;
+        };
+        message.add_wire(len);
+        match skipped {
+            Some(stamp) => {
+                message.last = stamp;
+                message.skip_content(len, self.limits);
+            }
+            None => message.miss_content(len),
         }
     }
 

@@ -90,6 +90,7 @@ impl Session {
             match held {
                 Held::Piece(piece) => self.run(dir, piece, sink),
                 Held::Gap(len, stamp) => self.run_gap(dir, len, stamp, sink),
+                Held::Skip(len, stamp) => self.run_skip(dir, len, stamp, sink),
             }
         }
         self.end_lane(dir, sink);

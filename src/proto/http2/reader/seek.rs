@@ -93,7 +93,7 @@ impl Reader {
                 at += piece.bytes.len();
                 fits
             }
-            Held::Gap(..) => false,
+            Held::Gap(..) | Held::Skip(..) => false,
         })
     }
 }

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Messages of HTTP/1 as far as it takes to tell content from the rest (RFC 9112): start line, the fields that say how
+ * long the content is, the chunked coding. Where anything is odd, or has two readings, the stream is copied whole.
+ */
+
+/* ps_walk.kind */
+enum ps_message {
+	PS_M_NONE = 0,
+	PS_M_REQUEST = 1,
+	PS_M_HEAD = 2,	  /* a request whose response has no content */
+	PS_M_CONNECT = 3, /* a request after which the connection may be a tunnel */
+	PS_M_RESPONSE = 4,
+};
+
+/* ps_walk.field: where in a line */
+enum ps_field {
+	PS_L_START = 0, /* start line */
+	PS_L_NAME = 1,
+	PS_L_LENGTH = 2, /* value of content-length */
+	PS_L_CODING = 3, /* value of transfer-encoding */
+	PS_L_TYPE = 4,	 /* value of content-type */
+	PS_L_REST = 5,	 /* up to the line's end nothing matters */
+};
+
+/* ps_walk.said */
+#define PS_SAID_LENGTH 1
+#define PS_SAID_CHUNKED 2
+#define PS_SAID_DIGIT 4	 /* of a content-length, or of a chunk's size */
+#define PS_SAID_DIGITS 8 /* the digits are over */
+
+/* What the bytes that were read come to. */
+enum ps_lines {
+	PS_LINES_MORE = 0,
+	PS_LINES_END = 1, /* of the head, of the line or of the section */
+	PS_LINES_ODD = 2,
+};
+
+/* As in src/proto/http1: a longer head is cut there. */
+#define PS_HTTP1_HEAD_MAX (64 << 10)
+#define PS_HTTP1_LENGTH_MAX (1ULL << 48)
+/* Bytes looked at in one step. */
+#define PS_LINES_BLOCK 32
+/* "HTTP/1.1 200": enough of a start line to know which one it is. */
+#define PS_START_MIN 12
+/* "transfer-encodin", all that is kept of a name */
+#define PS_WORDS 16
+
+/* A piece of content shorter than this is copied: an event costs more. */
+#define PS_FEW 512
+/* But of one message no more than this. */
+#define PS_FEW_MAX (64 << 10)
+
+static __always_inline __u8 ps_lower(__u8 c)
+{
+	return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+static __always_inline void ps_word_add(struct ps_walk *walk, __u8 c)
+{
+	__u32 pos = walk->pos;
+
+	if (pos < 8)
+		walk->word[0] |= (__u64)c << (8 * (pos & 7));
+	else if (pos < PS_WORDS)
+		walk->word[1] |= (__u64)c << (8 * (pos & 7));
+	if (pos < 255)
+		walk->pos = pos + 1;
+}
+
+static __always_inline void ps_line_begins(struct ps_walk *walk, __u8 field)
+{
+	walk->word[0] = 0;
+	walk->word[1] = 0;
+	walk->pos = 0;
+	walk->field = field;
+}
+
+/* The first 12 bytes of a start line are there. */
+static __always_inline bool ps_start_line(struct ps_walk *walk)
+{
+	__u64 head = walk->word[0];
+	__u32 code = walk->word[1];
+	__u8 kind = PS_M_REQUEST;
+
+	if (ps_starts(head, 8, 0x2e312f50545448, 7)) { /* "HTTP/1." */
+		__u8 a = (code >> 8) - '0', b = (code >> 16) - '0', c = (code >> 24) - '0';
+
+		if ((code & 0xff) != ' ' || a > 9 || b > 9 || c > 9)
+			return false;
+		walk->status = a * 100 + b * 10 + c;
+		kind = PS_M_RESPONSE;
+	} else if (ps_method(head, 8) != PS_V_HTTP1 || head == PS_PREFACE_WORD) {
+		return false;
+	} else if (ps_starts(head, 8, 0x2044414548, 5)) { /* "HEAD " */
+		kind = PS_M_HEAD;
+	} else if (ps_starts(head, 8, 0x205443454e4e4f43, 8)) { /* "CONNECT " */
+		kind = PS_M_CONNECT;
+	}
+	/* A direction carries requests or responses. */
+	if (walk->kind && (walk->kind == PS_M_RESPONSE) != (kind == PS_M_RESPONSE))
+		return false;
+	walk->kind = kind;
+	walk->field = PS_L_REST;
+	return true;
+}
+
+/* The name of a field is over. */
+static __always_inline void ps_field_named(struct ps_walk *walk)
+{
+	__u64 one = walk->word[0], two = walk->word[1];
+	const __u64 content = 0x2d746e65746e6f63; /* "content-" */
+	__u8 field = PS_L_REST;
+
+	if (walk->pos == 14 && one == content && two == 0x6874676e656c) /* "length" */
+		field = PS_L_LENGTH;
+	else if (walk->pos == 12 && one == content && two == 0x65707974) /* "type" */
+		field = PS_L_TYPE;
+	/* "transfer-encodin" and one more */
+	else if (walk->pos == 17 && one == 0x726566736e617274 && two == 0x6e69646f636e652d)
+		field = PS_L_CODING;
+	ps_line_begins(walk, field);
+	walk->said &= ~(PS_SAID_DIGIT | PS_SAID_DIGITS);
+}
+
+/* A decimal digit of a content-length, or what may stand around. False: something else. */
+static __always_inline bool ps_length_byte(struct ps_walk *walk, __u8 c)
+{
+	if (c == ' ' || c == '\t') {
+		if (walk->said & PS_SAID_DIGIT)
+			walk->said |= PS_SAID_DIGITS;
+		return true;
+	}
+	if (c < '0' || c > '9' || walk->said & PS_SAID_DIGITS)
+		return false;
+	/* The field may be there once. */
+	if (!(walk->said & PS_SAID_DIGIT) && walk->said & PS_SAID_LENGTH)
+		return false;
+	walk->said |= PS_SAID_DIGIT | PS_SAID_LENGTH;
+	walk->left = walk->left * 10 + (c - '0');
+	return walk->left < PS_HTTP1_LENGTH_MAX;
+}
+
+/* A line of a head is over, and it is not the empty one. False: it is odd. */
+static __always_inline bool ps_line_ends(struct ps_walk *walk)
+{
+	__u64 one = walk->word[0], two = walk->word[1];
+
+	switch (walk->field) {
+	case PS_L_START:
+	case PS_L_NAME:
+		return false;
+	case PS_L_LENGTH:
+		return walk->said & PS_SAID_DIGIT;
+	case PS_L_CODING:
+		if (walk->said & PS_SAID_CHUNKED || walk->pos != 7 || one != 0x64656b6e756863) /* "chunked" */
+			return false;
+		walk->said |= PS_SAID_CHUNKED;
+		return true;
+	case PS_L_TYPE:
+		/* "application/grpc", "application/conn(ect)": their messages are counted. */
+		return one != 0x746163696c707061 || (two != 0x637072672f6e6f69 && two != 0x6e6e6f632f6e6f69);
+	default:
+		return true;
+	}
+}
+
+/* One byte of a line of a head, but for its end. */
+static __always_inline bool ps_head_byte(struct ps_walk *walk, __u8 c)
+{
+	switch (walk->field) {
+	case PS_L_START:
+		ps_word_add(walk, c);
+		return walk->pos < PS_START_MIN || ps_start_line(walk);
+	case PS_L_NAME:
+		if (c == ':') {
+			ps_field_named(walk);
+			return true;
+		}
+		c = ps_lower(c);
+		/* A line that goes on from the one before it (obs-fold). */
+		if (!walk->pos && (c == ' ' || c == '\t'))
+			return false;
+		/* Only names that begin like this are of interest. */
+		if (!walk->pos && c != 'c' && c != 't')
+			walk->field = PS_L_REST;
+		else
+			ps_word_add(walk, c);
+		return true;
+	case PS_L_LENGTH:
+		return ps_length_byte(walk, c);
+	case PS_L_CODING:
+	case PS_L_TYPE:
+		if (walk->pos || (c != ' ' && c != '\t'))
+			ps_word_add(walk, ps_lower(c));
+		return true;
+	default:
+		return true;
+	}
+}
+
+/* A hexadecimal digit of a chunk's size, or what ends it. */
+static __always_inline bool ps_size_byte(struct ps_walk *walk, __u8 c)
+{
+	__u8 digit = c - '0';
+
+	if (digit > 9) {
+		digit = (c | 0x20) - 'a';
+		if (digit > 5) {
+			walk->mode = PS_W_SIZE_EXT;
+			return walk->said & PS_SAID_DIGIT && (c == ';' || c == ' ' || c == '\t');
+		}
+		digit += 10;
+	}
+	walk->said |= PS_SAID_DIGIT;
+	walk->left = walk->left << 4 | digit;
+	return walk->left < PS_HTTP1_LENGTH_MAX;
+}
+
+/* One byte of what is read in lines. */
+static __always_inline int ps_line_byte(struct ps_walk *walk, __u8 c)
+{
+	bool good = true;
+
+	if (c == '\r')
+		return PS_LINES_MORE;
+	switch (walk->mode) {
+	case PS_W_FIELDS:
+		if (c != '\n') {
+			good = ps_head_byte(walk, c);
+		} else if (walk->field == PS_L_START && !walk->pos) {
+			/* Empty lines in front of a message are passed over. */
+		} else {
+			if (walk->field == PS_L_NAME && !walk->pos)
+				return PS_LINES_END;
+			good = ps_line_ends(walk);
+			ps_line_begins(walk, PS_L_NAME);
+		}
+		break;
+	case PS_W_TRAILER:
+		if (c != '\n')
+			walk->pos = 1;
+		else if (!walk->pos)
+			return PS_LINES_END;
+		else
+			walk->pos = 0;
+		break;
+	case PS_W_SIZE:
+	case PS_W_SIZE_EXT:
+		if (c == '\n')
+			return walk->said & PS_SAID_DIGIT ? PS_LINES_END : PS_LINES_ODD;
+		if (walk->mode == PS_W_SIZE)
+			good = ps_size_byte(walk, c);
+		break;
+	default: /* PS_W_CHUNK_END */
+		return c == '\n' ? PS_LINES_END : PS_LINES_ODD;
+	}
+	return good ? PS_LINES_MORE : PS_LINES_ODD;
+}
+
+static __always_inline bool ps_has_newline(__u64 word)
+{
+	word ^= 0x0a0a0a0a0a0a0a0aULL;
+	return (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+}
+
+/*
+ * Reads n bytes of user memory, PS_LINES_BLOCK at the most, in one of the modes that go by lines, up to the end of what
+ * the mode is about. Returns how many were read << 2 | enum ps_lines.
+ */
+__noinline int ps_lines_read(struct ps_walk *walk, __u64 from, __u32 n)
+{
+	__u64 block[PS_LINES_BLOCK / 8] = {};
+	int state = PS_LINES_MORE;
+	__u32 i = 0;
+
+	if (!walk || !n)
+		return PS_LINES_ODD;
+	if (n > PS_LINES_BLOCK)
+		n = PS_LINES_BLOCK;
+	barrier_var(n);
+	if (n > PS_LINES_BLOCK || bpf_probe_read_user(block, n, (void *)from))
+		return PS_LINES_ODD;
+	for (__u32 step = 0; step < PS_LINES_BLOCK; step++) {
+		__u64 word = block[i >> 3 & 3];
+
+		if (i >= n)
+			break;
+		if (!(i & 7) && n - i >= 8 && walk->mode == PS_W_FIELDS && walk->field == PS_L_REST &&
+		    !ps_has_newline(word)) {
+			i += 8;
+			continue;
+		}
+		state = ps_line_byte(walk, word >> (8 * (i & 7)));
+		i++;
+		if (state != PS_LINES_MORE)
+			break;
+	}
+	return i << 2 | state;
+}
+
+/* A message may begin here. */
+static __always_inline void ps_message_begins(struct ps_walk *walk)
+{
+	walk->mode = PS_W_FIELDS;
+	walk->left = 0;
+	walk->said = 0;
+	walk->size = 0;
+	walk->few = 0;
+	walk->status = 0;
+	ps_line_begins(walk, PS_L_START);
+}
+
+/* Where the content of a request ends. Returns false where that can't be told. */
+static __always_inline bool ps_request_head(struct ps_walks *walks, struct ps_walk *walk)
+{
+	__u64 bit = 1ULL << (walks->asked & 63);
+
+	if (walk->kind == PS_M_CONNECT || walks->asked - walks->answered >= 63)
+		return false;
+	if (walk->kind == PS_M_HEAD)
+		walks->bodiless |= bit;
+	else
+		walks->bodiless &= ~bit;
+	walks->asked++;
+	return true;
+}
+
+/* The same for a response. `request`: what is being read in the other direction. */
+static __always_inline bool ps_response_head(struct ps_walks *walks, struct ps_walk *walk,
+					     const struct ps_walk *request)
+{
+	bool bodiless;
+
+	/* The connection goes on with something else. */
+	if (walk->status == 101)
+		return false;
+	if (walk->status < 200) {
+		walk->mode = PS_W_MESSAGE;
+		return true;
+	}
+	/* Content that was announced and not begun may stay away now. */
+	if (walks->asked == walks->answered ||
+	    ((request->mode == PS_W_BODY || request->mode == PS_W_SIZE) && !request->few))
+		return false;
+	bodiless = walks->bodiless >> (walks->answered & 63) & 1;
+	walks->answered++;
+	if (bodiless || walk->status == 204 || walk->status == 304)
+		walk->mode = PS_W_MESSAGE;
+	else if (!walk->said)
+		walk->mode = PS_W_CLOSE;
+	return true;
+}
+
+/* A head is over: decides how its content is read. */
+static __always_inline bool ps_head_ends(struct ps_walks *walks, struct ps_walk *walk, const struct ps_walk *other)
+{
+	walk->said &= PS_SAID_LENGTH | PS_SAID_CHUNKED;
+	walk->mode = PS_W_BODY;
+	if (walk->kind != PS_M_RESPONSE) {
+		if (!ps_request_head(walks, walk))
+			return false;
+	} else if (!ps_response_head(walks, walk, other)) {
+		return false;
+	}
+	/* Both lengths are what request smuggling looks like (RFC 9112, section 6.1). */
+	if (walk->said == (PS_SAID_LENGTH | PS_SAID_CHUNKED))
+		return false;
+	if (walk->mode == PS_W_CLOSE) {
+		walk->left = ~0ULL;
+	} else if (walk->mode == PS_W_BODY && walk->said == PS_SAID_CHUNKED) {
+		walk->mode = PS_W_SIZE;
+		walk->left = 0;
+		walk->said = 0;
+	} else if (walk->mode == PS_W_BODY && !walk->left) {
+		walk->mode = PS_W_MESSAGE;
+	}
+	return true;
+}
+
+/* What was read in lines is over. */
+static __always_inline bool ps_lines_end(struct ps_walks *walks, struct ps_walk *walk, const struct ps_walk *other)
+{
+	switch (walk->mode) {
+	case PS_W_FIELDS:
+		return ps_head_ends(walks, walk, other);
+	case PS_W_TRAILER:
+		walk->mode = PS_W_MESSAGE;
+		return true;
+	case PS_W_CHUNK_END:
+		walk->mode = PS_W_SIZE;
+		walk->left = 0;
+		walk->said = 0;
+		return true;
+	default: /* a chunk's size */
+		walk->mode = walk->left ? PS_W_CHUNK : PS_W_TRAILER;
+		walk->pos = 0;
+		return true;
+	}
+}
+
+/* Content that was passed over, or copied. */
+static __always_inline void ps_content_passed(struct ps_walk *walk)
+{
+	if (walk->left)
+		return;
+	walk->mode = walk->mode == PS_W_CHUNK ? PS_W_CHUNK_END : PS_W_MESSAGE;
+}
