@@ -572,8 +572,10 @@ fn record_skips(
                 Part::Content(len) => (None, *len),
             };
             let len = left;
+            // A response that is read before its request waits in a backlog, which thousands of tiny operations would fill.
+            let least = if copied.is_some() { 1 } else { 64 };
             while left > 0 {
-                let n = sizes.next().unwrap_or(1).min(left);
+                let n = sizes.next().unwrap_or(1).max(least).min(left);
                 let at = len - left;
                 match copied {
                     Some(bytes) => {
