@@ -12,6 +12,7 @@ use crate::capture::{self, Capture, Shared};
 use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
+use crate::metrics::Metrics;
 use crate::pipeline::{
     self, Audience, Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage,
     Witness,
@@ -37,7 +38,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -101,6 +102,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 struct Agent {
     own: Own,
     ledger: Ledger,
+    metrics: Metrics,
     finder: FinderHandle,
     capture: Capture,
     payloads: Payloads,
@@ -121,10 +123,15 @@ impl Agent {
         let mut own = Own::start(&options.log_level, options.log_format, store)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
+        let metrics = Metrics::new(
+            KnownMethods::from_environment(),
+            ledger.clone(),
+            SystemTime::now(),
+        );
         let (sinks, payloads) = match &dry_run {
             Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
             None => {
-                let sinks = Sinks::start(&config, &ledger, runtime, None)?;
+                let sinks = Sinks::start(&config, &metrics, &ledger, runtime, None)?;
                 let payloads = Payloads::start(&config, &sinks.telemetry, &ledger, runtime, None)?;
                 (sinks, payloads)
             }
@@ -137,7 +144,7 @@ impl Agent {
         let settings = settings(&config, None, &parts, runtime)?;
         let want = settings.want;
         let table = Table::new(settings.limits).with_progress(settings.progress);
-        let stage = stage(settings, &ledger);
+        let stage = stage(settings, &metrics, &ledger);
 
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
@@ -169,12 +176,13 @@ impl Agent {
             let listener = runtime
                 .block_on(status::bind(address))
                 .with_context(|| format!("cannot listen on {address} for the status endpoint; choose another with --status-listen, or `off`"))?;
-            runtime.spawn(status::serve(listener, source));
+            runtime.spawn(status::serve(listener, source, metrics.clone()));
         }
         tracing::info!(%tier, version = env!("CARGO_PKG_VERSION"), "running");
         Ok(Agent {
             own,
             ledger,
+            metrics,
             finder,
             capture,
             payloads,
@@ -319,7 +327,7 @@ fn audiences<'a>(
         .flatten()
 }
 
-fn stage(settings: Settings, ledger: &Ledger) -> Stage {
+fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
     let lookups = match settings.lookups {
         LookupsChange::Keep => None,
         LookupsChange::Take(lookups) => lookups,
@@ -332,6 +340,7 @@ fn stage(settings: Settings, ledger: &Ledger) -> Stage {
         filter: settings.filter,
         telemetry: settings.telemetry,
         access: settings.access,
+        metrics: metrics.clone(),
         stacks: settings.stacks,
         held: Held::default(),
         policies: Policies::new(settings.want),

@@ -14,12 +14,13 @@ use plainspan::conn::{Limits, Table};
 use plainspan::enrich::{Clock, Ids, Processes};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role};
+use plainspan::metrics::Metrics;
 use plainspan::pipeline::{Audience, Pipeline, Policies, Stage};
 use plainspan::redact::{Redacted, Redactor};
 use plainspan::rules::expr::Buffers;
 use plainspan::rules::{Filter, Level, Ruleset};
 use plainspan::sampling::Sampler;
-use plainspan::sink::otlp::{EncodeOptions, encode};
+use plainspan::sink::otlp::{EncodeOptions, KnownMethods, encode};
 use plainspan::sink::stdout::Form;
 use plainspan::sink::{Delivery, Fanout, ProgressDelivery, Sink, payload};
 use plainspan::telemetry::Ledger;
@@ -116,6 +117,7 @@ impl Line {
         let telemetry = Audience {
             rules: Ruleset::compile(level, &[], &[]).expect("no rules"),
             least: Level::None,
+            counts_all: false,
             sampler: Sampler::new(&settings, &[]).expect("a sampler"),
             redactor,
             payloads: None,
@@ -130,6 +132,11 @@ impl Line {
             filter: Filter::new(&Tap::default()).expect("no patterns"),
             telemetry: Some(telemetry),
             access: None,
+            metrics: Metrics::new(
+                KnownMethods::default(),
+                ledger.clone(),
+                SystemTime::UNIX_EPOCH,
+            ),
             stacks: Default::default(),
             held: Default::default(),
             policies: Policies::default(),

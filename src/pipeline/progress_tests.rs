@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{Direction, HttpCapture, Rule, Tap};
 use crate::conn::Output;
 use crate::enrich::{Clock, Ids, Processes};
+use crate::metrics::Metrics;
 use crate::event::KernelTime;
 use crate::pipeline::Policies;
 use crate::redact::Redactor;
@@ -74,11 +75,13 @@ impl Line {
                 sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
                 rules: Ruleset::compile(level, rules, &[]).unwrap(),
                 least: Level::None,
+                counts_all: false,
                 redactor: Redactor::new(&policy()).unwrap(),
                 payloads: None,
                 sinks: Fanout::new(vec![listener.clone()]),
             }),
             access: None,
+            metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
             stacks: Default::default(),
             held: Default::default(),
             policies: Policies::default(),

@@ -26,6 +26,7 @@ mod http2;
 mod http2_programs;
 mod late_attach;
 mod late_library;
+mod metrics;
 mod node;
 mod odd_connections;
 mod own_traffic;

@@ -1,4 +1,4 @@
-//! OTLP out: spans and log records to one store.
+//! OTLP out: spans, log records and metrics to one store.
 //!
 //! Enters: deliveries. Leaves: OTLP requests over gRPC or HTTP, many resources in each.
 //! Holds: one task and one queue for each signal, bounded by count and by bytes; `offer` never waits, and what finds no
@@ -9,6 +9,7 @@ mod client;
 pub mod encode;
 mod grpc;
 mod http;
+mod metrics;
 mod queue;
 mod report;
 mod retry;
@@ -19,6 +20,7 @@ mod worker;
 
 pub use batch::BatchLimits;
 pub use encode::{EncodeOptions, KnownMethods};
+pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
 
 use super::{Delivery, ProgressDelivery, Sink};
@@ -45,6 +47,8 @@ pub struct OtlpOptions {
     pub traces_delay: Duration,
     /// A log record waits this long for others at the most.
     pub logs_delay: Duration,
+    /// Between two exports of metrics.
+    pub metrics_interval: Duration,
     pub retry: RetryPolicy,
 }
 
@@ -61,6 +65,7 @@ impl Default for OtlpOptions {
             },
             traces_delay: Duration::from_secs(1),
             logs_delay: Duration::from_millis(500),
+            metrics_interval: crate::metrics::INTERVAL,
             retry: RetryPolicy::default(),
         }
     }
@@ -180,7 +185,7 @@ impl Lane {
         let client = {
             // The gRPC channel starts a task of its own.
             let _inside = runtime.enter();
-            client::Client::new(queue.signal, endpoint)?
+            client::Client::new(queue.signal.service(), endpoint)?
         };
         let (stop, stopped) = watch::channel(None);
         let worker = Worker {
