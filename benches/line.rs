@@ -276,7 +276,7 @@ fn stage(ledger: &Ledger) -> Stage {
             sinks: Fanout::new(vec![Arc::new(Nowhere), Arc::new(Nowhere)]),
         }),
         access: None,
-        metrics: Metrics::new(Default::default(), ledger.clone(), UNIX_EPOCH),
+        metrics: Metrics::new(Default::default(), ledger.clone(), SystemTime::UNIX_EPOCH),
         stacks: Default::default(),
         held: Default::default(),
         policies: Policies::default(),

@@ -358,7 +358,9 @@ impl Stage {
 
     /// Whether the stack counts transactions whatever their level is.
     fn counts_all(&self, choice: Choice, process: &Process) -> bool {
-        let [telemetry, _] = self.stacks.audiences(choice, [&self.telemetry, &self.access]);
+        let [telemetry, _] = self
+            .stacks
+            .audiences(choice, [&self.telemetry, &self.access]);
         most(process) > Level::None && telemetry.is_some_and(|audience| audience.counts_all)
     }
 
@@ -369,7 +371,9 @@ impl Stage {
         process: &Arc<Process>,
         exemplar: Option<Exemplar>,
     ) {
-        let [telemetry, _] = self.stacks.audiences(choice, [&self.telemetry, &self.access]);
+        let [telemetry, _] = self
+            .stacks
+            .audiences(choice, [&self.telemetry, &self.access]);
         let host_hidden = telemetry.is_some_and(|audience| audience.redactor.hides_host());
         self.metrics
             .count(transaction, process, host_hidden, exemplar);

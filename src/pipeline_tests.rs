@@ -568,7 +568,8 @@ fn who_waits_for_a_container_goes_on_at_once_when_nobody_is_asked_any_more() {
 }
 
 #[test]
-fn metrics_count_what_sampling_leaves_out_and_not_what_level_none_does_but_for_http_metrics_alone() {
+fn metrics_count_what_sampling_leaves_out_and_not_what_level_none_does_but_for_http_metrics_alone()
+{
     for (level, counts_all, rate, expected) in [
         (Level::Summary, false, None, Some("2")),
         (Level::Summary, false, Some(1), Some("2")),

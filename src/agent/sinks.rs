@@ -2,8 +2,8 @@
 
 use super::{otlp_options, telemetry_stores};
 use crate::config::{Config, EventStore, EventStoreKind};
-use crate::rules::Level;
 use crate::metrics::Metrics;
+use crate::rules::Level;
 use crate::sink::otlp::{OtlpMetrics, OtlpSink};
 use crate::sink::stdout::{Form, StdoutSink};
 use crate::sink::{Fanout, Sink};

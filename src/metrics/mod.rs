@@ -73,11 +73,7 @@ impl Metrics {
 
     /// What was counted of each process. Those that are not `alive` are there for the last time, as soon as
     /// [`Metrics::exported`] says that they arrived.
-    pub fn collect(
-        &self,
-        now: SystemTime,
-        alive: impl FnMut(&Process) -> bool,
-    ) -> Vec<Collected> {
+    pub fn collect(&self, now: SystemTime, alive: impl FnMut(&Process) -> bool) -> Vec<Collected> {
         self.lock().collect(now, alive)
     }
 

@@ -87,7 +87,10 @@ fn family(out: &mut String, instrument: Instrument, points: &[(String, &Point)])
 
 /// Buckets are cumulative here.
 fn histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram) {
-    let bounds = histogram.scale().shown_bounds().map(|bound| bound.to_string());
+    let bounds = histogram
+        .scale()
+        .shown_bounds()
+        .map(|bound| bound.to_string());
     let bounds = bounds.chain(["+Inf".to_owned()]);
     let mut below = 0;
     for (bound, count) in bounds.zip(histogram.buckets()) {

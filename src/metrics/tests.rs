@@ -81,7 +81,10 @@ fn odd_methods_schemes_and_long_names_are_bounded() {
         t.request.as_mut().expect("a request").method = b"PURGE-17".to_vec();
     });
     let shown = list(&odd, false);
-    assert_eq!(shown[..2], ["http.request.method=_OTHER", "url.scheme=https"]);
+    assert_eq!(
+        shown[..2],
+        ["http.request.method=_OTHER", "url.scheme=https"]
+    );
     let behind_a_proxy = transaction(|t| {
         t.role = Role::Server;
         host(t, "/", &[("X-Forwarded-Proto", "http")]);
@@ -140,7 +143,11 @@ fn count(aggregator: &mut Aggregator, process: &Arc<Process>, server: usize, ms:
 }
 
 /// Pid, start and count of each process.
-fn counts(aggregator: &mut Aggregator, now: u64, alive: impl Fn(u32) -> bool) -> Vec<(u32, u64, u64)> {
+fn counts(
+    aggregator: &mut Aggregator,
+    now: u64,
+    alive: impl Fn(u32) -> bool,
+) -> Vec<(u32, u64, u64)> {
     let mut all: Vec<_> = aggregator
         .collect(at(now), |process| alive(process.pid))
         .iter()
@@ -273,7 +280,8 @@ fn prometheus_buckets_are_cumulative_and_sizes_have_metrics_of_their_own() {
     let text = prometheus::render(&aggregator);
     let value = |name: &str, le: &str| {
         let line = text.lines().find(|line| {
-            line.starts_with(&format!("{name}{{service_name=\"a\\\"b\\nc\\\\d\"")) && line.contains(le)
+            line.starts_with(&format!("{name}{{service_name=\"a\\\"b\\nc\\\\d\""))
+                && line.contains(le)
         });
         let line = line.unwrap_or_else(|| panic!("{name} {le}: {text}"));
         line.rsplit(' ').next().expect("a value").to_owned()
@@ -286,6 +294,9 @@ fn prometheus_buckets_are_cumulative_and_sizes_have_metrics_of_their_own() {
     assert_eq!(value(&format!("{duration}_sum"), ""), "60.011");
     assert_eq!(value(&format!("{duration}_count"), ""), "3");
     assert_eq!(value("http_client_request_body_size_bytes_sum", ""), "6144");
-    assert_eq!(value("http_client_response_body_size_bytes_sum", ""), "210000");
+    assert_eq!(
+        value("http_client_response_body_size_bytes_sum", ""),
+        "210000"
+    );
     assert_eq!(text.matches("# TYPE").count(), 3);
 }

@@ -109,7 +109,11 @@ pub async fn serve(listener: TcpListener, source: Source, metrics: Metrics) {
     }
 }
 
-fn answer(request: &Request<Incoming>, source: &Source, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    source: &Source,
+    metrics: &Metrics,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }

@@ -94,7 +94,10 @@ fn metrics_count_every_request_with_its_duration_over_otlp_and_at_the_status_end
         assert!(!traces.is_empty() && traces.iter().all(known), "{side}");
 
         let name = name.replace('.', "_");
-        assert_eq!(scraped(&page, &format!("{name}_seconds_count")), (all / 2) as f64);
+        assert_eq!(
+            scraped(&page, &format!("{name}_seconds_count")),
+            (all / 2) as f64
+        );
         let scraped = scraped(&page, &format!("{name}_seconds_sum"));
         assert!((scraped - durations).abs() < 1e-6, "{side}: {page}");
     }
@@ -131,5 +134,10 @@ fn http_metrics_alone_counts_every_request_and_lets_nothing_else_leave() {
     let points = last_points(&sink.metrics(), "http.server.request.duration");
     assert_eq!(count(&points), CALLS as u64);
     let seen = Seen::of(&sink);
-    assert!(!seen.spans().iter().any(|span| span.span.kind == 2 || span.span.kind == 3));
+    assert!(
+        !seen
+            .spans()
+            .iter()
+            .any(|span| span.span.kind == 2 || span.span.kind == 3)
+    );
 }

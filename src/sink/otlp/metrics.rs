@@ -114,12 +114,16 @@ impl Worker {
     async fn run(mut self) {
         let mut stop = self.stop.clone();
         loop {
-            let stopping = tokio::select! {
-                () = tokio::time::sleep(self.interval) => false,
-                () = stopped(&mut stop) => true,
+            let asked = tokio::select! {
+                () = tokio::time::sleep(self.interval) => None,
+                asked = stop.wait_for(Option::is_some) => Some(asked.is_ok()),
             };
+            // Who lets go of it without a word wants nothing more of it.
+            if asked == Some(false) {
+                break;
+            }
             self.export().await;
-            if stopping || stop.borrow().is_some() {
+            if asked.is_some() {
                 break;
             }
         }
@@ -236,17 +240,12 @@ fn alive(process: &Process) -> bool {
     Path::new("/proc").join(process.pid.to_string()).exists()
 }
 
-/// Ends when a stop was asked for. Without anyone left to ask it never does.
-async fn stopped(stop: &mut Stop) {
-    if stop.wait_for(Option::is_some).await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// Ends when the deadline of the stop has passed.
+/// Ends when the deadline of the stop has passed. Without anyone left to ask for one it never does.
 async fn overdue(mut stop: Stop) {
-    stopped(&mut stop).await;
-    let deadline = *stop.borrow();
+    let deadline = match stop.wait_for(Option::is_some).await {
+        Ok(deadline) => *deadline,
+        Err(_) => None,
+    };
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -163,9 +163,7 @@ pub fn web_of(transaction: &Transaction, facts: &Facts) -> Web {
     let text = String::from_utf8_lossy(&request.target);
     let target = Target::parse(&request.method, &text);
     let scheme = match (&target, transaction.role) {
-        (_, Role::Server) => {
-            forwarded_scheme(facts).unwrap_or(target_scheme(&target, own_scheme))
-        }
+        (_, Role::Server) => forwarded_scheme(facts).unwrap_or(target_scheme(&target, own_scheme)),
         (_, Role::Client) => target_scheme(&target, own_scheme),
     };
     let host = match transaction.role {

@@ -34,7 +34,10 @@ pub fn resource_metrics(collected: &Collected, now: SystemTime) -> Option<Resour
 
 /// Data points in it.
 pub fn points(metrics: &ResourceMetrics) -> u64 {
-    let metrics = metrics.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+    let metrics = metrics
+        .scope_metrics
+        .iter()
+        .flat_map(|scope| &scope.metrics);
     let points = metrics.map(|metric| match &metric.data {
         Some(Data::Histogram(histogram)) => histogram.data_points.len() as u64,
         _ => 0,

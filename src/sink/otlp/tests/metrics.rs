@@ -65,9 +65,15 @@ fn points(seen: &[SeenMetric]) -> Vec<(String, HistogramDataPoint)> {
             let Some(Data::Histogram(histogram)) = &seen.metric.data else {
                 panic!("{:?}", seen.metric)
             };
-            assert_eq!((&*seen.metric.unit, histogram.aggregation_temporality), ("s", 2));
+            assert_eq!(
+                (&*seen.metric.unit, histogram.aggregation_temporality),
+                ("s", 2)
+            );
             assert_eq!(seen.scope.name, "plainspan");
-            let service = seen.resource.get("service.name").map(|name| name.to_string());
+            let service = seen
+                .resource
+                .get("service.name")
+                .map(|name| name.to_string());
             let points = histogram.data_points.iter().cloned();
             points.map(move |point| (service.clone().unwrap_or_default(), point))
         })
@@ -127,5 +133,27 @@ fn what_did_not_arrive_is_lost_by_name_and_comes_with_the_next_numbers() {
     let books = exporting.books();
     assert_eq!((books.exported, books.in_flight), (0, 0));
     // Who collects no more holds nothing.
-    assert_eq!(exporting.metrics.collect(SystemTime::now(), |_| true).len(), 0);
+    assert_eq!(
+        exporting.metrics.collect(SystemTime::now(), |_| true).len(),
+        0
+    );
+}
+
+#[test]
+fn an_exporter_that_is_dropped_ends_and_holds_nothing() {
+    let base = format!("http://127.0.0.1:{}", free_port());
+    let exporting = Exporting::new(&base, OtlpProtocol::Grpc, seconds(60));
+    exporting.count(&testing::process(41, "one"));
+    let Exporting {
+        sink,
+        metrics,
+        runtime: _running,
+        ..
+    } = exporting;
+    drop(sink);
+    let started = Instant::now();
+    while !metrics.collect(SystemTime::now(), |_| true).is_empty() {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::sleep(millis(10));
+    }
 }
