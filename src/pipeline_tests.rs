@@ -78,6 +78,7 @@ fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
         access,
         stacks: Default::default(),
         held: Default::default(),
+        joins: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }
@@ -357,6 +358,7 @@ fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settin
         },
         progress: Duration::from_secs(60),
         trace_context: TraceContextPolicy::Off,
+        join: Default::default(),
         wanted: Wanted {
             resource: attributes.collect(),
             ..Wanted::default()

@@ -128,6 +128,7 @@ fn capture(number: usize) -> Arc<Redacted> {
             remote: None,
             netns: 0,
             tls_info: None,
+            join: None,
         },
         ordinal: 0,
         request: Some(request),

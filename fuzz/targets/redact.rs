@@ -292,6 +292,7 @@ fn transaction(content_type: &str, coding: Option<&str>, content: &[u8]) -> Tran
             remote: None,
             netns: 0,
             tls_info: None,
+            join: None,
         },
         ordinal: 0,
         request: None,

@@ -19,6 +19,7 @@ impl Stage {
         let Some(lasting) = so_far.lasting else {
             return;
         };
+        let hop = self.hop(so_far);
         let listens = |audience: &&Audience| audience.sinks.takes_progress();
         let general = [&self.telemetry, &self.access].into_iter().flatten();
         let mut audiences = general.chain(self.stacks.others());
@@ -61,7 +62,8 @@ impl Stage {
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let (id, ids) = self.ids.lasting(lasting.number, so_far.context.as_ref());
+        let context = so_far.context.as_ref();
+        let (id, ids) = self.ids.lasting(lasting.number, context, hop.as_ref());
         // What the ratio will leave out is not told of before.
         let sampled = |(audience, level): &(&Audience, Level)| {
             *level <= audience.least || audience.sampler.reports(&ids)

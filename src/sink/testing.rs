@@ -108,6 +108,7 @@ fn transaction(role: Role) -> Transaction {
                 sni: Some("sni.example.com".into()),
                 ..TlsInfo::default()
             }),
+            join: None,
         },
         ordinal: 0,
         request: Some(Request {
