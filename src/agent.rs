@@ -16,7 +16,8 @@ use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::join::{Keeper, Scheme, Store};
 use crate::pipeline::{
-    Held, JoinSettings, Joins, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage, Witness,
+    Held, JoinSettings, Joins, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage,
+    Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};

@@ -3,9 +3,9 @@
 mod http_support;
 
 use http_support::{Cutting, Fixture, Seen, View, feed, fixtures, limits, record};
+use plainspan::conn::Table;
 use plainspan::event::record::Reader;
 use plainspan::event::{Dir, Event, KernelTime, Role, decode};
-use plainspan::conn::Table;
 use plainspan::join::Scheme;
 use plainspan::transaction::Transaction;
 use proptest::prelude::*;
@@ -34,7 +34,10 @@ fn joined(transactions: &[Transaction]) -> Vec<(TraceId, Asked)> {
         let request = t.request.as_ref()?;
         let position = known.position(request)?;
         let ids = scheme.ids(&known.key, position);
-        Some((ids.trace_id, (request.method.clone(), request.target.clone())))
+        Some((
+            ids.trace_id,
+            (request.method.clone(), request.target.clone()),
+        ))
     };
     transactions.iter().filter_map(of).collect()
 }
@@ -43,7 +46,11 @@ fn joined(transactions: &[Transaction]) -> Vec<(TraceId, Asked)> {
 fn truth(transactions: &[Transaction]) -> HashMap<TraceId, Asked> {
     let all = joined(transactions);
     let truth: HashMap<_, _> = all.iter().cloned().collect();
-    assert_eq!(truth.len(), all.len(), "two requests of one end share a trace id");
+    assert_eq!(
+        truth.len(),
+        all.len(),
+        "two requests of one end share a trace id"
+    );
     truth
 }
 
@@ -82,7 +89,13 @@ fn end(fixture: &Fixture, view: View, cutting: &Cutting, mut drop: impl FnMut() 
         !(data && drop())
     });
     let mut records: Vec<&[u8]> = hellos.map(|r| &r[..]).collect();
-    records.extend(recording.data.iter().filter(|_| !drop()).map(|(_, r)| &r[..]));
+    records.extend(
+        recording
+            .data
+            .iter()
+            .filter(|_| !drop())
+            .map(|(_, r)| &r[..]),
+    );
     records.extend(recording.after.iter().map(|r| &r[..]));
     feed(records, limits())
 }
@@ -104,7 +117,8 @@ fn both_ends_of_every_connection_give_each_request_the_same_ids() {
 #[test]
 fn with_lost_events_at_either_end_joins_are_missing_and_never_wrong() {
     let sizes = || prop::collection::vec(1usize..300, 1..12);
-    let cuttings = || (sizes(), sizes()).prop_map(|(operations, events)| Cutting { operations, events });
+    let cuttings =
+        || (sizes(), sizes()).prop_map(|(operations, events)| Cutting { operations, events });
     let drops = |share| prop::collection::vec(prop::bool::weighted(share), 1..400);
     let drops = || prop_oneof![drops(0.01), drops(0.15)];
     let config = || Config {
@@ -208,8 +222,13 @@ fn real_programs_with_one_event_in_a_hundred_lost_are_joined_right_or_not_at_all
 #[test]
 fn a_plain_connection_that_is_older_than_the_agent_is_joined() {
     let fixtures = fixtures();
-    let fixture = fixtures.iter().find(|f| f.name == "keep_alive").expect("the fixture");
-    let whole = end(fixture, view(Role::Client, false), &Cutting::none(), || false);
+    let fixture = fixtures
+        .iter()
+        .find(|f| f.name == "keep_alive")
+        .expect("the fixture");
+    let whole = end(fixture, view(Role::Client, false), &Cutting::none(), || {
+        false
+    });
     let truth = truth(&whole.transactions);
     for role in [Role::Client, Role::Server] {
         let recording = record(fixture, view(role, false), &Cutting::none());
@@ -219,9 +238,11 @@ fn a_plain_connection_that_is_older_than_the_agent_is_joined() {
             .position(|(dir, _)| (*dir == Dir::Read) == (role == Role::Client))
             .expect("an answer");
         let mut records: Vec<Vec<u8>> = Vec::new();
-        for record in recording.before.iter().chain(
-            recording.data.iter().skip(first_answer + 1).map(|(_, r)| r),
-        ) {
+        for record in recording
+            .before
+            .iter()
+            .chain(recording.data.iter().skip(first_answer + 1).map(|(_, r)| r))
+        {
             records.push(match decode(record).expect("an event") {
                 Event::ConnOpen(open) => {
                     // The kernel programs take an end of unknown role for the one that connected.
@@ -248,7 +269,11 @@ fn a_plain_connection_that_is_older_than_the_agent_is_joined() {
         }
         let seen = replay(records.iter());
         let late = joined(&seen.transactions);
-        assert!(late.len() + 1 >= truth.len() && !late.is_empty(), "{role:?}: {}", late.len());
+        assert!(
+            late.len() + 1 >= truth.len() && !late.is_empty(),
+            "{role:?}: {}",
+            late.len()
+        );
         for (id, asked) in &late {
             assert_eq!(truth.get(id), Some(asked), "{role:?}");
         }

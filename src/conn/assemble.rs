@@ -155,13 +155,18 @@ mod tests {
             place(&mut Assembly::default(), &data(7, b"a")),
             Some((7, b"a".to_vec(), 0))
         );
-        let late = Data {
-            flags: flag::LAST,
-            ..data(7, b"a")
-        };
-        let mut a = Assembly::default();
-        let ordered = a.place(&late).expect("new");
-        assert!(ordered.before.is_none() && ordered.piece.offset.is_none());
+        // Of a socket the offset is known all the same, of a TLS session it is not.
+        for (source, offset) in [(Source::Socket, Some(7)), (Source::Tls, None)] {
+            let late = Data {
+                flags: flag::LAST,
+                source,
+                ..data(7, b"a")
+            };
+            let mut a = Assembly::default();
+            let ordered = a.place(&late).expect("new");
+            assert!(ordered.before.is_none());
+            assert_eq!(ordered.piece.offset, offset);
+        }
     }
 
     #[test]

@@ -121,10 +121,7 @@ fn a_retry_request_is_passed_over() {
     ]);
     assert_eq!(randoms(&apart).1, Some([9; 32]));
     let together = [&retry[..], &change, &real].concat();
-    assert_eq!(
-        randoms(&read(&[(Dir::Read, &together)])).1,
-        Some([9; 32])
-    );
+    assert_eq!(randoms(&read(&[(Dir::Read, &together)])).1, Some([9; 32]));
     let asked = read(&[(Dir::Read, &retry), (Dir::Write, &client(0))]);
     assert_eq!(randoms(&asked), (Some([7; 32]), None));
     assert!(asked.key().is_none());
@@ -154,7 +151,10 @@ fn a_hello_longer_than_what_is_kept_gives_its_random() {
     let hellos = read(&[(Dir::Write, &client(4000))]);
     assert_eq!(randoms(&hellos).0, Some([7; 32]));
     assert_eq!((hellos.info().sni.as_deref(), hellos.memory()), (None, 0));
-    assert!(!hellos.no_early_data(), "it may be announced in what is not kept");
+    assert!(
+        !hellos.no_early_data(),
+        "it may be announced in what is not kept"
+    );
 }
 
 #[test]

@@ -198,7 +198,10 @@ mod tests {
             ] {
                 let made = Ids::new(policy).span(None, Some(&hop(role, has_client)));
                 assert_eq!((made.trace_id, made.span_id), ([1; 16], span_id));
-                assert_eq!((made.parent_span_id, made.flags), (parent, SAMPLED | RANDOM));
+                assert_eq!(
+                    (made.parent_span_id, made.flags),
+                    (parent, SAMPLED | RANDOM)
+                );
                 let (_, lasting) = Ids::new(policy).lasting(7, None, Some(&hop(role, has_client)));
                 assert_eq!(lasting, made);
             }
@@ -210,10 +213,16 @@ mod tests {
         for role in [Role::Client, Role::Server] {
             let hop = hop(role, true);
             let made = Ids::new(TraceContextPolicy::Auto).span(Some(&context()), Some(&hop));
-            assert_eq!((made.trace_id, made.parent_span_id), ([7; 16], Some([9; 8])));
+            assert_eq!(
+                (made.trace_id, made.parent_span_id),
+                ([7; 16], Some([9; 8]))
+            );
             assert_eq!(made.span_id, hop.span_id());
             let linked = Ids::new(TraceContextPolicy::Link).span(Some(&context()), Some(&hop));
-            assert_eq!((linked.trace_id, linked.parent_span_id), ([1; 16], hop.parent()));
+            assert_eq!(
+                (linked.trace_id, linked.parent_span_id),
+                ([1; 16], hop.parent())
+            );
             assert_eq!(linked.link, Some(context()));
         }
     }

@@ -156,7 +156,10 @@ mod tests {
             ends.open(end(n));
             ends.close(&key(n), KernelTime(1));
         }
-        assert_eq!((ends.all.len(), ends.closed.len()), (CLOSED_MAX, CLOSED_MAX));
+        assert_eq!(
+            (ends.all.len(), ends.closed.len()),
+            (CLOSED_MAX, CLOSED_MAX)
+        );
         assert!(!ends.knows(&key(0)) && ends.knows(&key(more - 1)));
     }
 }

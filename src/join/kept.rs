@@ -44,7 +44,9 @@ pub enum KeptError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{0} is not a file that this program wrote: remove it, or set another tap.trace.state_file")]
+    #[error(
+        "{0} is not a file that this program wrote: remove it, or set another tap.trace.state_file"
+    )]
     Foreign(PathBuf),
     #[error("{0} can be written by others, who would decide which spans meet: run `chmod 600 {0}`")]
     OthersCanWrite(PathBuf),
@@ -218,7 +220,9 @@ impl Keeper {
                 works = saved.is_ok();
             }
         };
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(work)?;
+        let thread = std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(work)?;
         Ok(Keeper { sender, thread })
     }
 
@@ -231,7 +235,9 @@ impl Keeper {
     pub fn finish(self) {
         drop(self.sender);
         if self.thread.join().is_err() {
-            tracing::error!("the thread that keeps connections panicked: the next agent will not know them");
+            tracing::error!(
+                "the thread that keeps connections panicked: the next agent will not know them"
+            );
         }
     }
 }
@@ -286,7 +292,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("connections");
         let store = Store::new(path.clone());
-        store.save(&[kept(true, 1), kept(true, 2), kept(true, 3)]).expect("saved");
+        store
+            .save(&[kept(true, 1), kept(true, 2), kept(true, 3)])
+            .expect("saved");
         let text = std::fs::read_to_string(&path).expect("text");
         let lines: Vec<&str> = text.lines().collect();
         for bad in [

@@ -77,7 +77,10 @@ impl Joins {
             && position(transaction).is_some()
             && !ids.adopts(transaction.context.as_ref())
             && !self.is_joined_network(transaction)
-            && !transaction.connection.join.is_some_and(|known| self.ends.knows(&known.key))
+            && !transaction
+                .connection
+                .join
+                .is_some_and(|known| self.ends.knows(&known.key))
             && self.held.has_room(transaction)
     }
 
@@ -163,3 +166,7 @@ impl Stage {
 fn admits(filter: &Filter, end: &ClientEnd, process: &Process) -> bool {
     !process.is_agent && filter.admits_end(Role::Client, &end.connection, process)
 }
+
+#[cfg(test)]
+#[path = "joining_tests.rs"]
+mod tests;

@@ -52,10 +52,7 @@ fn h2load(command: &mut Command, load: Load, count: usize, url: &str, work: &Wor
     };
     command.arg(url);
     let output = run_well(command, work.dir(), "h2load", LIMIT).stdout;
-    assert!(
-        output.contains(&format!("{count} succeeded")),
-        "{output}"
-    );
+    assert!(output.contains(&format!("{count} succeeded")), "{output}");
 }
 
 /// Waits until so many transactions were exported, and nothing is on its way.
@@ -70,7 +67,11 @@ fn assert_pairs(spans: &[&SeenSpan], count: usize) {
     let mut traces: BTreeMap<String, Vec<&SeenSpan>> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for span in spans {
-        assert!(ids.insert(span.span_id()), "span id {} twice", span.span_id());
+        assert!(
+            ids.insert(span.span_id()),
+            "span id {} twice",
+            span.span_id()
+        );
         traces.entry(span.trace_id()).or_default().push(span);
     }
     let (mut apart, mut orphans) = (0, 0);
@@ -277,22 +278,26 @@ fn nginx_inside(net: &Net, work: &Work) -> Running {
 /// An agent of one namespace, with a folder of its own.
 fn agent_of(net: &Net, name: usize, sink: &OtlpSink, trace: Value) -> (Agent, Work) {
     let work = Work::new();
-    let config = config(sink, &work, trace)
-        .tap("filters", json!({"include": [{"netns": net.inode(name)}]}));
+    let config =
+        config(sink, &work, trace).tap("filters", json!({"include": [{"netns": net.inode(name)}]}));
     let agent = Agent::start(&work, &config.yaml());
     (agent, work)
 }
 
 #[test]
 fn two_hosts_behind_nat_with_an_agent_each_meet_and_the_parent_is_there_where_the_network_is_listed()
-{
+ {
     let _turn = turn();
     let work = Work::new();
     let net = Net::new(&work);
     let _nginx = nginx_inside(&net, &work);
     for listed in [true, false] {
         let sink = OtlpSink::start();
-        let networks = if listed { json!(["10.203.82.0/30"]) } else { json!([]) };
+        let networks = if listed {
+            json!(["10.203.82.0/30"])
+        } else {
+            json!([])
+        };
         let (at_client, _work) = agent_of(&net, 0, &sink, json!({}));
         let (at_server, _work) = agent_of(&net, 2, &sink, json!({"joined_networks": networks}));
         let mut count = 0;
@@ -351,7 +356,11 @@ fn agents_with_different_site_keys_do_not_meet() {
         agent.stop();
     }
     let seen = Seen::of(&sink);
-    let traces: BTreeSet<String> = seen.spans_of(&target).iter().map(|s| s.trace_id()).collect();
+    let traces: BTreeSet<String> = seen
+        .spans_of(&target)
+        .iter()
+        .map(|s| s.trace_id())
+        .collect();
     assert_eq!(traces.len(), 200);
 }
 
@@ -388,8 +397,12 @@ fn restarted(end: impl FnOnce(Agent), before: Duration) {
         let ports = ["network.peer.port", "network.local.port"];
         ports.iter().any(|name| span.int(name) == Some(port))
             && span.span.start_time_unix_nano > since
-            && span.text("url.path").is_some_and(|p| !p.contains("/stream/"))
-            || span.text("url.full").is_some_and(|u| u.contains(&format!(":{port}/")))
+            && span
+                .text("url.path")
+                .is_some_and(|p| !p.contains("/stream/"))
+            || span
+                .text("url.full")
+                .is_some_and(|u| u.contains(&format!(":{port}/")))
                 && span.span.start_time_unix_nano > since
     };
     let spans: Vec<&SeenSpan> = seen.spans().iter().filter(after).collect();
@@ -398,12 +411,18 @@ fn restarted(end: impl FnOnce(Agent), before: Duration) {
         traces.entry(span.trace_id()).or_default().push(span);
     }
     let pairs = traces.values().filter(|spans| {
-        spans.len() == 2 && spans.iter().any(|s| spans.iter().any(|p| parent(s) == Some(p.span_id())))
+        spans.len() == 2
+            && spans
+                .iter()
+                .any(|s| spans.iter().any(|p| parent(s) == Some(p.span_id())))
     });
     let (pairs, all) = (pairs.count(), traces.len());
     assert!(all >= 100, "only {all} requests after the restart");
     // The first and the last may be seen by one side alone.
-    assert!(pairs + 3 >= all, "{pairs} of {all} requests after the restart are joined");
+    assert!(
+        pairs + 3 >= all,
+        "{pairs} of {all} requests after the restart are joined"
+    );
 }
 
 #[test]

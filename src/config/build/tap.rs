@@ -3,8 +3,8 @@
 use super::Builder;
 use crate::config::groups;
 use crate::config::model::{
-    Direction, EndpointStack, ExeMatch, ExeStrategy, HttpCapture, IdentitySources, Include,
-    Join, Kubelet, Stack, Tap, TraceContextPolicy,
+    Direction, EndpointStack, ExeMatch, ExeStrategy, HttpCapture, IdentitySources, Include, Join,
+    Kubelet, Stack, Tap, TraceContextPolicy,
 };
 use crate::config::private::PrivateRanges;
 use crate::config::problem::quote;
