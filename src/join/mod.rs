@@ -210,9 +210,19 @@ mod tests {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
 
+    /// Site key, key, position; trace id, client's span id, server's span id.
+    type Vector = (
+        &'static [u8],
+        Key,
+        Position,
+        &'static str,
+        &'static str,
+        &'static str,
+    );
+
     #[test]
     fn the_test_vectors_of_the_specification_come_out() {
-        let vectors: [(&[u8], Key, Position, &str, &str, &str); 7] = [
+        let vectors: [Vector; 7] = [
             (
                 b"",
                 tls(),
