@@ -33,6 +33,8 @@ fn config(sink: &OtlpSink, work: &Work, trace: Value) -> Config {
     Config::new("headers")
         .grpc_traces(&sink.grpc_endpoint())
         .tap("trace", settings)
+        // A burst of many thousands waits in the queue of an agent that was not optimised.
+        .limit("memory", "1GiB")
 }
 
 /// How h2load talks.
