@@ -185,7 +185,7 @@ fn about(process: &Arc<Process>, ids: &mut Ids) -> About {
         },
         start: SystemTime::UNIX_EPOCH,
         end: SystemTime::UNIX_EPOCH,
-        ids: ids.span(None),
+        ids: ids.span(None, None),
         sampling: Sampling::default(),
     }
 }
@@ -276,6 +276,7 @@ fn stage(ledger: &Ledger) -> Stage {
         access: None,
         stacks: Default::default(),
         held: Default::default(),
+        joins: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }

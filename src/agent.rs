@@ -9,12 +9,15 @@ mod stacks;
 pub use reload::Reader;
 
 use crate::capture::{self, Capture, Shared};
-use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore};
+use crate::config::{
+    AccessLogs, Config, EventStore, EventStoreKind, HashKeySource, HttpCapture, OtelStore,
+};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
+use crate::join::{Keeper, Scheme, Store};
 use crate::pipeline::{
-    self, Audience, Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage,
-    Witness,
+    self, Audience, Held, JoinSettings, Joins, LookupsChange, Pipeline, Plugins, Policies,
+    Settings, Stacks, Stage, Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
@@ -103,6 +106,8 @@ struct Agent {
     ledger: Ledger,
     finder: FinderHandle,
     capture: Capture,
+    /// Writes what the next agent has to know.
+    keeper: Option<Keeper>,
     payloads: Payloads,
     sinks: Sinks,
     config: Config,
@@ -136,7 +141,11 @@ impl Agent {
         };
         let settings = settings(&config, None, &parts, runtime)?;
         let want = settings.want;
-        let table = Table::new(settings.limits).with_progress(settings.progress);
+        let mut table = Table::new(settings.limits).with_progress(settings.progress);
+        let keeper = match dry_run {
+            Some(_) => None,
+            None => keeper(&config, &mut table)?,
+        };
         let stage = stage(settings, &ledger);
 
         let kernel = Kernel::load(&KernelOptions {
@@ -154,6 +163,7 @@ impl Agent {
             Pipeline::new(table, stage, witness),
             ledger.clone(),
             shared.clone(),
+            keeper.as_ref().map(Keeper::sender),
         )?;
 
         let in_force = InForce::new(options.source, options.digest);
@@ -177,6 +187,7 @@ impl Agent {
             ledger,
             finder,
             capture,
+            keeper,
             payloads,
             sinks,
             in_force,
@@ -192,6 +203,9 @@ impl Agent {
     fn stop(self, runtime: &Runtime) -> anyhow::Result<()> {
         self.finder.stop();
         self.capture.stop();
+        if let Some(keeper) = self.keeper {
+            keeper.finish();
+        }
         let last = Retiring {
             payloads: self.payloads,
             sinks: self.sinks,
@@ -301,6 +315,7 @@ fn settings(
         want: pipeline::want(highest.unwrap_or(Level::None)),
         progress: config.tap.progress,
         trace_context: config.tap.trace_context,
+        join: join(config),
         wanted: identity::wanted(config, variables.collect()),
         lookups: identity::lookups(config, before, runtime)?,
         filter: Filter::new(&config.tap)?,
@@ -319,6 +334,36 @@ fn audiences<'a>(
         .flatten()
 }
 
+fn join(config: &Config) -> JoinSettings {
+    let join = &config.tap.join;
+    let key = match &join.site_key {
+        Some(HashKeySource::Text(key)) => Some(key.expose().as_bytes()),
+        // Read before.
+        Some(HashKeySource::File(_)) | None => None,
+    };
+    JoinSettings {
+        scheme: Scheme::new(key),
+        networks: join.networks.clone(),
+    }
+}
+
+/// The keys that an agent before this one left, and where this one leaves them. What is lost costs joins alone.
+fn keeper(config: &Config, table: &mut Table) -> anyhow::Result<Option<Keeper>> {
+    let Some(path) = &config.tap.join.state_file else {
+        return Ok(None);
+    };
+    let store = Store::new(path.clone());
+    match store.load() {
+        Ok((kept, damaged)) => {
+            tracing::debug!(connections = kept.len(), damaged, "known from before");
+            table.remember(kept);
+        }
+        Err(error) => tracing::warn!(%error, "connections that are open now have no common trace"),
+    }
+    let keeper = Keeper::start(store).context("cannot start the thread that keeps connections")?;
+    Ok(Some(keeper))
+}
+
 fn stage(settings: Settings, ledger: &Ledger) -> Stage {
     let lookups = match settings.lookups {
         LookupsChange::Keep => None,
@@ -334,6 +379,7 @@ fn stage(settings: Settings, ledger: &Ledger) -> Stage {
         access: settings.access,
         stacks: settings.stacks,
         held: Held::default(),
+        joins: Joins::new(settings.join),
         policies: Policies::new(settings.want),
         buffers: Buffers::default(),
     }

@@ -14,7 +14,7 @@ use plainspan::conn::{Limits, Table};
 use plainspan::enrich::{Clock, Ids, Processes};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role};
-use plainspan::pipeline::{Audience, Pipeline, Policies, Stage};
+use plainspan::pipeline::{Audience, Joins, Pipeline, Policies, Stage};
 use plainspan::redact::{Redacted, Redactor};
 use plainspan::rules::expr::Buffers;
 use plainspan::rules::{Filter, Level, Ruleset};
@@ -132,6 +132,7 @@ impl Line {
             access: None,
             stacks: Default::default(),
             held: Default::default(),
+            joins: Joins::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
         };

@@ -2,6 +2,7 @@
 
 use super::private::PrivateRanges;
 use crate::rules::Level;
+use crate::rules::expr::Net;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -320,11 +321,11 @@ pub struct AccessLogs {
     pub json: bool,
 }
 
-/// Where the key of mode `hash` comes from.
+/// Where the key of mode `hash`, or of a site, comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKeySource {
     Text(Secret),
-    /// Read when the agent starts: `file::hash_key`.
+    /// Read when the agent starts: `file::load_hash_keys`.
     File(PathBuf),
 }
 
@@ -389,6 +390,7 @@ pub struct Tap {
     pub private_ranges: PrivateRanges,
     pub identity: IdentitySources,
     pub trace_context: TraceContextPolicy,
+    pub join: Join,
     /// A transaction that lasts longer reports once in each such time.
     pub progress: Duration,
 }
@@ -407,10 +409,25 @@ impl Default for Tap {
             private_ranges: PrivateRanges::default(),
             identity: IdentitySources::default(),
             trace_context: TraceContextPolicy::Auto,
+            join: Join::default(),
             progress: Duration::from_secs(60),
         }
     }
 }
+
+/// How the spans of both ends of a request without a trace header meet (`docs/trace-join.md`).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Join {
+    /// Networks whose hosts have an agent of their own.
+    pub networks: Vec<Net>,
+    /// Key of all agents that are to meet; without it the connection alone decides.
+    pub site_key: Option<HashKeySource>,
+    /// What has to survive a restart; None: nothing.
+    pub state_file: Option<PathBuf>,
+}
+
+// Addresses and prefixes compare as themselves.
+impl Eq for Join {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

@@ -81,6 +81,7 @@ impl Line {
             access: None,
             stacks: Default::default(),
             held: Default::default(),
+            joins: Default::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
         };
