@@ -173,6 +173,8 @@ impl Line {
         }
         self.pipeline.control(&builder.close());
         self.pipeline.apply_ends();
+        // Those that wait for the client's end to turn up have waited long enough.
+        self.pipeline.settle(KernelTime(u64::MAX));
         std::mem::take(&mut *self.kept.0.lock().expect("kept"))
     }
 }
