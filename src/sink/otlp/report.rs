@@ -1,6 +1,7 @@
 //! What the operator hears of a destination: the first failure, then a reminder now and then, then the recovery.
 
 use super::queue::Room;
+use super::spool::GivenUp;
 use crate::telemetry::ledger::Lost;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Report {
     lost: u64,
     /// Items that found no room, as told last.
     refused: u64,
+    /// What cannot be sent goes to a spool.
+    spooling: bool,
 }
 
 impl Report {
@@ -38,7 +41,13 @@ impl Report {
             told: false,
             lost: 0,
             refused: 0,
+            spooling: false,
         }
+    }
+
+    /// Whether a spool takes what cannot be sent.
+    pub fn spooling(&mut self, spooling: bool) {
+        self.spooling = spooling;
     }
 
     /// An attempt failed and will be repeated.
@@ -46,8 +55,44 @@ impl Report {
         self.failures += 1;
         if self.may_speak() {
             self.told = true;
-            let hint = "cannot export, will retry: is the collector running, and is this its endpoint and protocol?";
+            let hint = match self.spooling {
+                true => {
+                    "cannot export, batches go to the spool: is the collector running, and is this its endpoint and protocol?"
+                }
+                false => {
+                    "cannot export, will retry: is the collector running, and is this its endpoint and protocol?"
+                }
+            };
             self.warn(error, hint);
+        }
+    }
+
+    /// The spool does not take batches for now.
+    pub fn not_spooled(&mut self, error: &str) {
+        if self.may_speak() {
+            let hint = "cannot write to the spool: batches wait in memory. Is there room on the disk, and may the agent write there?";
+            self.warn(error, hint);
+        }
+    }
+
+    /// The spool gave batches up.
+    pub fn given_up(&mut self, given_up: &GivenUp) {
+        for (tally, error, hint) in [
+            (
+                given_up.expired,
+                "older than spool.max_age",
+                "batches of the spool are lost: the collector was down for too long",
+            ),
+            (
+                given_up.corrupt,
+                "damaged on disk",
+                "batches of the spool are lost: does the disk work, and does anything else write to the folder?",
+            ),
+        ] {
+            self.lost += tally.items + tally.progress;
+            if tally.batches > 0 && self.may_speak() {
+                self.warn(error, hint);
+            }
         }
     }
 
@@ -56,6 +101,9 @@ impl Report {
         self.lost += items as u64;
         let hint = match reason {
             Lost::Rejected => "the collector refused a batch for good: its own log says why",
+            Lost::SpoolFull => {
+                "the spool is full: raise spool.max_bytes, or look after the collector"
+            }
             Lost::RetryExhausted => "a batch was given up after retrying for as long as is allowed",
             _ => "a batch was given up",
         };

@@ -48,6 +48,7 @@ fn store(base: &str, protocol: OtlpProtocol) -> OtelStore {
         traces: Some(endpoint(base, protocol, "/v1/traces")),
         logs: Some(endpoint(base, protocol, "/v1/logs")),
         metrics: None,
+        spool: None,
     }
 }
 
@@ -389,6 +390,7 @@ fn a_store_without_signals_takes_everything() {
         traces: None,
         logs: None,
         metrics: None,
+        spool: None,
     };
     let rig = Rig::new(&store, quick());
     rig.offer_many(0, 1);

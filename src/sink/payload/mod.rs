@@ -11,7 +11,6 @@
 
 pub(super) mod document;
 mod explain;
-mod folder;
 pub(super) mod grpc;
 mod job;
 mod link;
@@ -27,7 +26,7 @@ use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
-pub use folder::FolderError;
+pub use super::folder::FolderError;
 use job::{Budget, Job, Waiting};
 pub use link::LinkTemplate;
 use sha2::{Digest, Sha256};
