@@ -21,9 +21,7 @@ pub enum FolderError {
     Link { path: PathBuf },
     #[error("{path} is not a folder")]
     NotAFolder { path: PathBuf },
-    #[error(
-        "folder {path} belongs to user {owner}; {what} needs a folder of the agent's own user"
-    )]
+    #[error("folder {path} belongs to user {owner}; {what} needs a folder of the agent's own user")]
     Foreign {
         path: PathBuf,
         what: &'static str,
@@ -180,7 +178,10 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         std::fs::write(&file, "").unwrap();
-        assert!(matches!(prepare_for_payloads(&link), Err(FolderError::Link { .. })));
+        assert!(matches!(
+            prepare_for_payloads(&link),
+            Err(FolderError::Link { .. })
+        ));
         assert!(matches!(
             prepare_for_payloads(&file),
             Err(FolderError::NotAFolder { .. })

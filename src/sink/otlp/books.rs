@@ -19,7 +19,10 @@ pub struct Books {
 impl Books {
     /// For each of the two pages that has any.
     fn each(&self, tally: Tally, tell: impl Fn(&str, u64)) {
-        for (name, count) in [(&self.signal, tally.items), (&self.progress, tally.progress)] {
+        for (name, count) in [
+            (&self.signal, tally.items),
+            (&self.progress, tally.progress),
+        ] {
             if count > 0 {
                 tell(name, count);
             }

@@ -179,11 +179,7 @@ impl Disk {
     }
 
     /// The oldest batch; what was given up on the way to it is counted.
-    pub async fn oldest(
-        &mut self,
-        books: &Books,
-        report: &mut Report,
-    ) -> Option<(Bytes, Spooled)> {
+    pub async fn oldest(&mut self, books: &Books, report: &mut Report) -> Option<(Bytes, Spooled)> {
         let State::Open(handle) = &mut self.state else {
             return None;
         };

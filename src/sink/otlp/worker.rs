@@ -6,9 +6,9 @@
 use super::batch::{Batch, BatchLimits};
 use super::books::Books;
 use super::client::Client;
+use super::disk::{Disk, Spooled};
 use super::encode::EncodeOptions;
 use super::health::Health;
-use super::disk::{Disk, Spooled};
 use super::pending::Pending;
 use super::queue::{Item, Signal};
 use super::report::Report;
@@ -162,10 +162,7 @@ impl Worker {
     }
 
     fn over(&self) -> bool {
-        !self.open
-            && self.pending.is_empty()
-            && self.again.is_empty()
-            && self.flights.is_empty()
+        !self.open && self.pending.is_empty() && self.again.is_empty() && self.flights.is_empty()
     }
 
     /// When there is something to do though nothing happens.
@@ -175,7 +172,9 @@ impl Worker {
         let idle = self.flights.is_empty();
         let fresh = match self.health.failing() {
             true if self.disk.takes() => due,
-            true => due.map(|due| next.map_or(due, |next| due.max(next))).filter(|_| idle),
+            true => due
+                .map(|due| next.map_or(due, |next| due.max(next)))
+                .filter(|_| idle),
             // Where no more may be under way, what comes back wakes.
             false => due.filter(|_| self.flights.len() < UNDER_WAY),
         };
@@ -291,7 +290,12 @@ impl Worker {
         let Outgoing { batch, request, .. } = &outgoing;
         match self
             .disk
-            .append(request.clone(), batch.tally(), &self.books, &mut self.report)
+            .append(
+                request.clone(),
+                batch.tally(),
+                &self.books,
+                &mut self.report,
+            )
             .await
         {
             Ok(()) => outgoing.batch.spooled(),

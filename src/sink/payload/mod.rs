@@ -18,6 +18,7 @@ mod store;
 mod target;
 pub(super) mod websocket;
 
+pub use super::folder::FolderError;
 pub use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::redact::Redacted;
 use crate::rules::Level;
@@ -26,7 +27,6 @@ use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
-pub use super::folder::FolderError;
 use job::{Budget, Job, Waiting};
 pub use link::LinkTemplate;
 use sha2::{Digest, Sha256};

@@ -2,8 +2,8 @@
 
 use super::StartError;
 use super::explain::{FOLDER_HINT, StoreError, explain, not_implemented};
-use crate::sink::folder::{self, FolderError};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
+use crate::sink::folder::{self, FolderError};
 use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;

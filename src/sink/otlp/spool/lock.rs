@@ -70,7 +70,10 @@ impl Lock {
         }
         // Who has it is for the message alone: a full disk must not keep the agent from its spool.
         let pid = format!("{}\n", std::process::id());
-        if let Err(error) = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())) {
+        if let Err(error) = file
+            .set_len(0)
+            .and_then(|()| file.write_all(pid.as_bytes()))
+        {
             tracing::debug!(%error, "the lock file does not say who holds it");
         }
         ours.insert(folder.to_owned());
