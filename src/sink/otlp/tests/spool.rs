@@ -288,6 +288,69 @@ fn a_disk_that_takes_nothing_leaves_batches_in_memory_until_they_are_sent() {
 }
 
 #[test]
+fn reports_of_transactions_that_last_keep_their_own_books_in_the_spool() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let both = store(&format!("http://127.0.0.1:{port}"), OtlpProtocol::Grpc);
+    let rig = Rig::new(&spooled(both, dir.path()), quick());
+    let process = testing::process(42, "one");
+    rig.offer_many(0, 3);
+    for n in 3..5 {
+        let progress = crate::redact::RedactedProgress::for_test(numbered(n, &process));
+        rig.sink.offer_progress(ProgressDelivery {
+            progress: Arc::new(progress),
+            ticket: rig.ledger.progress_seen().shared(),
+        });
+    }
+    let end = Instant::now() + PATIENCE;
+    let mut held = rig.ledger.spool("c/logs");
+    while (held.items, held.progress) != (3, 2) {
+        assert!(Instant::now() < end, "{:?}", rig.ledger.snapshot());
+        std::thread::sleep(millis(5));
+        held = rig.ledger.spool("c/logs");
+    }
+    let collector = Collector::start_at(port);
+    assert!(collector.wait_logs(5, PATIENCE));
+    assert_eq!(rig.settled(), counts(3, 3, none_lost()));
+    rig.drain(seconds(5));
+    let snapshot = rig.ledger.snapshot();
+    assert_eq!(snapshot.signals["c/logs"], counts(3, 3, none_lost()));
+    assert_eq!(snapshot.signals["c/progress"], counts(2, 2, none_lost()));
+    assert_eq!(
+        (snapshot.progress.exported, snapshot.progress.in_flight),
+        (2, 0)
+    );
+    assert_balanced(&snapshot);
+}
+
+#[test]
+fn what_the_collector_refuses_for_good_leaves_the_spool_as_rejected() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let store = traces(&format!("http://127.0.0.1:{port}"), OtlpProtocol::Http);
+    let mut options = quick();
+    options.retry.first = seconds(3);
+    options.retry.longest = seconds(3);
+    let rig = Rig::new(&spooled(store, dir.path()), options);
+    spool_batches(&rig, 3, 4);
+    let collector = Collector::start_at(port);
+    let message = "no room".to_owned();
+    let partly = Fault::PartialSuccess {
+        rejected: 1,
+        message,
+    };
+    collector.fail_next(1, partly);
+    assert!(collector.wait_for(|c| c.stats().requests == 1, PATIENCE));
+    collector.fail_next(1, Fault::Invalid);
+    let end = rig.settled();
+    assert_eq!((end.offered, end.in_flight), (12, 0));
+    // The second request may have been on its way before it could be refused.
+    assert!([1, 5].contains(&end.lost.rejected), "{end:?}");
+    assert_eq!(end.exported + end.lost.rejected, 12);
+    assert_eq!(spool_of(&rig).batches, 0);
+}
+
+#[test]
 fn one_signal_that_fails_stalls_no_other() {
     let dir = tempfile::tempdir().expect("a folder");
     let collector = Collector::start();
