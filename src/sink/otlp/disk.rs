@@ -185,9 +185,9 @@ impl Disk {
         };
         match handle.oldest().await {
             Ok((oldest, given_up)) => {
+                books.state(&self.folder, handle.state());
                 books.given_up(given_up);
                 report.given_up(&given_up);
-                books.state(&self.folder, handle.state());
                 let mut oldest = oldest?;
                 let request = std::mem::take(&mut oldest.request);
                 Some((request.into(), Spooled(oldest)))

@@ -336,8 +336,9 @@ impl Worker {
                     Load::Fresh(outgoing) => self.lost(outgoing, Lost::Rejected, &error),
                     Load::Spooled(spooled) => {
                         self.report.lost(spooled.len(), Lost::Rejected, &error);
-                        self.books.rejected(spooled.tally());
+                        let tally = spooled.tally();
                         self.disk.done(spooled, &self.books).await;
+                        self.books.rejected(tally);
                     }
                 }
             }
@@ -357,8 +358,9 @@ impl Worker {
         match load {
             Load::Fresh(outgoing) => outgoing.batch.exported(rejected),
             Load::Spooled(spooled) => {
-                self.books.exported(spooled.tally(), rejected as u64);
+                let tally = spooled.tally();
                 self.disk.done(spooled, &self.books).await;
+                self.books.exported(tally, rejected as u64);
             }
         }
     }

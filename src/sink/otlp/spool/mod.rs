@@ -39,6 +39,16 @@ pub struct Tally {
     pub progress: u64,
 }
 
+impl Tally {
+    fn at_most(self, most: Tally) -> Tally {
+        Tally {
+            batches: self.batches.min(most.batches),
+            items: self.items.min(most.items),
+            progress: self.progress.min(most.progress),
+        }
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.batches += other.batches;
@@ -334,7 +344,8 @@ impl Spool {
                         };
                         return Some(Oldest {
                             request,
-                            tally: header.tally(),
+                            // Whatever took the file's place: no more comes out than went in.
+                            tally: header.tally().at_most(segment.left),
                             place,
                         });
                     }
@@ -344,8 +355,9 @@ impl Spool {
                 Found::Done | Found::Noise => None,
             };
             if let Some((header, count)) = lost {
-                *count += header.tally();
-                segment.left -= header.tally();
+                let tally = header.tally().at_most(segment.left);
+                *count += tally;
+                segment.left -= tally;
                 front.mark(step.at);
             }
             front.at = step.end;
@@ -365,7 +377,7 @@ impl Spool {
         front.mark(place.at);
         front.at = place.end;
         segment.left -= batch.tally;
-        if segment.left.batches == 0 && front.at == front.bytes.len() {
+        if segment.left.batches == 0 {
             self.remove_first();
         }
     }

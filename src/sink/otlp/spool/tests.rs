@@ -204,9 +204,15 @@ fn a_flipped_bit_anywhere_in_a_file_loses_one_batch_at_the_most_and_all_are_acco
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
-        // Damaged while the agent is away.
+        // Damaged while the agent is away; counted at the first start alone.
         std::fs::write(&file, &bad).expect("write it");
-        let (mut spool, scanned) = open(dir.path());
+        let (spool, scanned) = open(dir.path());
+        drop(spool);
+        let (mut spool, again) = open(dir.path());
+        assert_eq!(
+            (again.left, again.corrupt),
+            (scanned.left, Tally::default())
+        );
         let (seen, given_up) = drain(&mut spool, 0);
         drop(spool);
         assert!(seen.len() >= 2 && seen.is_sorted(), "{at}: {seen:?}");
@@ -227,6 +233,22 @@ fn a_flipped_bit_anywhere_in_a_file_loses_one_batch_at_the_most_and_all_are_acco
         assert!(!file.exists());
         std::fs::write(&file, &good).expect("write it");
     }
+}
+
+#[test]
+fn another_file_in_the_place_of_one_gives_no_more_than_went_in() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut spool, _) = open(dir.path());
+    spool.append(&[0], tally(3), 0).expect("room");
+    let file = files(dir.path()).remove(0);
+    let other = [1, 2, 3].map(|n| record::encode(&[n], tally(9), 0).expect("a record"));
+    std::fs::write(&file, other.concat()).expect("write it");
+    let (oldest, given_up) = spool.oldest(0);
+    let oldest = oldest.expect("a batch");
+    assert_eq!((oldest.tally, given_up), (tally(3), GivenUp::default()));
+    spool.done(&oldest);
+    assert_eq!(spool.state(), State::default());
+    assert!(!file.exists());
 }
 
 #[test]
