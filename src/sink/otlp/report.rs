@@ -18,6 +18,8 @@ pub struct Report {
     endpoint: String,
     room: Arc<Room>,
     last: Option<Instant>,
+    /// The same for the spool, which has troubles of its own.
+    last_of_spool: Option<Instant>,
     /// Failed attempts since the last success.
     failures: u64,
     /// Of these, some were told.
@@ -37,6 +39,7 @@ impl Report {
             endpoint: shown(url),
             room,
             last: None,
+            last_of_spool: None,
             failures: 0,
             told: false,
             lost: 0,
@@ -69,7 +72,7 @@ impl Report {
 
     /// The spool does not take batches for now.
     pub fn not_spooled(&mut self, error: &str) {
-        if self.may_speak() {
+        if may_speak(&mut self.last_of_spool) {
             let hint = "cannot write to the spool: batches wait in memory. Is there room on the disk, and may the agent write there?";
             self.warn(error, hint);
         }
@@ -90,7 +93,7 @@ impl Report {
             ),
         ] {
             self.lost += tally.items + tally.progress;
-            if tally.batches > 0 && self.may_speak() {
+            if tally.batches > 0 && may_speak(&mut self.last_of_spool) {
                 self.warn(error, hint);
             }
         }
@@ -153,13 +156,17 @@ impl Report {
     }
 
     fn may_speak(&mut self) -> bool {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| now - last < BETWEEN) {
-            return false;
-        }
-        self.last = Some(now);
-        true
+        may_speak(&mut self.last)
     }
+}
+
+fn may_speak(last: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    if last.is_some_and(|last| now - last < BETWEEN) {
+        return false;
+    }
+    *last = Some(now);
+    true
 }
 
 /// A URL without what may be secret in it.

@@ -91,17 +91,22 @@ fn fresh_spans_do_not_wait_for_the_spool_and_the_spool_not_for_them() {
     let dir = tempfile::tempdir().expect("a folder");
     let port = free_port();
     let store = traces(&format!("http://127.0.0.1:{port}"), OtlpProtocol::Grpc);
-    let rig = Rig::new(&spooled(store, dir.path()), quick());
+    let mut options = quick();
+    // So many fresh batches that some are under way at any moment.
+    options.traces_delay = millis(5);
+    let rig = Rig::new(&spooled(store, dir.path()), options);
     spool_batches(&rig, 30, 2);
     let collector = Collector::start_at(port);
     collector.fail_always(Fault::Slow(millis(50)));
     assert!(collector.wait_spans(2, PATIENCE));
     // 30 batches at 50 ms each: there is a backlog for a second and a half.
     let mut next = 1000;
+    let end = Instant::now() + PATIENCE;
     while spool_of(&rig).batches > 0 {
+        assert!(Instant::now() < end, "the spool waits for the fresh ones");
         rig.offer_many(next, 1);
         next += 1;
-        std::thread::sleep(millis(20));
+        std::thread::sleep(millis(5));
     }
     assert_eq!(rig.settled().in_flight, 0);
     let seen = numbers(&collector.spans());
