@@ -85,6 +85,19 @@ pub struct OtelStore {
     pub traces: Option<OtlpEndpoint>,
     pub logs: Option<OtlpEndpoint>,
     pub metrics: Option<OtlpEndpoint>,
+    /// Where batches wait while the destination is away; None: in memory alone.
+    pub spool: Option<SpoolSettings>,
+}
+
+/// A spool on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Each signal has a folder of its own in it.
+    pub dir: PathBuf,
+    /// Of all signals of the store.
+    pub max_bytes: u64,
+    /// What is older is given up.
+    pub max_age: Duration,
 }
 
 /// How one signal reaches its destination.

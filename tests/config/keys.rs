@@ -60,6 +60,11 @@ const CASES: &[Case] = &[
     ("tls", "key_file", EventStore, "tls: {cert_file: /a, key_file: /b}", "key_file: Some(\"/b\")", "tls: {key_file: /b}", "without `cert_file`"),
     ("tls", "insecure_skip_verify", EventStore, "endpoint: 'https://c', tls: {insecure_skip_verify: true}", "insecure_skip_verify: true", "tls: {insecure_skip_verify: 1}", "true or false"),
 
+    ("event store otel", "spool", EventStore, "spool: {dir: /s}", "spool: Some(SpoolSettings { dir: \"/s\", max_bytes: 1073741824, max_age: 86400s })", "spool: {max_age: 1h}", "is missing `dir`"),
+    ("spool", "dir", EventStore, "spool: {dir: /var/s}", "dir: \"/var/s\"", "spool: {dir: s}", "must begin with `/`"),
+    ("spool", "max_bytes", EventStore, "spool: {dir: /s, max_bytes: 5MiB}", "max_bytes: 5242880", "spool: {dir: /s, max_bytes: 5KiB}", "1MiB"),
+    ("spool", "max_age", EventStore, "spool: {dir: /s, max_age: 2h}", "max_age: 7200s", "spool: {dir: /s, max_age: 0s}", "1s"),
+
     ("event store", "id", Service, "event_stores: [{type: stdout, id: x}]", "id: \"x\"", "event_stores: [{type: stdout, id: ''}]", "letters, digits"),
     ("event store", "type", Service, "event_stores: [{type: disabled}]", "kind: Disabled", "event_stores: [{type: stdou}]", "did you mean `stdout`"),
 

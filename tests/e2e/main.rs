@@ -40,6 +40,7 @@ mod reload;
 mod rotel;
 mod rules;
 mod sampling;
+mod spool;
 mod streams;
 mod trace_context;
 mod websocket;
