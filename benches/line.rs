@@ -186,7 +186,7 @@ fn about(process: &Arc<Process>, ids: &mut Ids) -> About {
         },
         start: SystemTime::UNIX_EPOCH,
         end: SystemTime::UNIX_EPOCH,
-        ids: ids.span(None),
+        ids: ids.span(None, None),
         sampling: Sampling::default(),
     }
 }
@@ -279,6 +279,7 @@ fn stage(ledger: &Ledger) -> Stage {
         metrics: Metrics::new(Default::default(), ledger.clone(), SystemTime::UNIX_EPOCH),
         stacks: Default::default(),
         held: Default::default(),
+        joins: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }

@@ -9,13 +9,16 @@ mod stacks;
 pub use reload::Reader;
 
 use crate::capture::{self, Capture, Shared};
-use crate::config::{AccessLogs, Config, EventStore, EventStoreKind, HttpCapture, OtelStore};
+use crate::config::{
+    AccessLogs, Config, EventStore, EventStoreKind, HashKeySource, HttpCapture, OtelStore,
+};
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
+use crate::join::{Keeper, Scheme, Store};
 use crate::metrics::Metrics;
 use crate::pipeline::{
-    self, Audience, Held, LookupsChange, Pipeline, Plugins, Policies, Settings, Stacks, Stage,
-    Witness,
+    self, Audience, Held, JoinSettings, Joins, LookupsChange, Pipeline, Plugins, Policies,
+    Settings, Stacks, Stage, Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
@@ -105,6 +108,8 @@ struct Agent {
     metrics: Metrics,
     finder: FinderHandle,
     capture: Capture,
+    /// Writes what the next agent has to know.
+    keeper: Option<Keeper>,
     payloads: Payloads,
     sinks: Sinks,
     config: Config,
@@ -143,7 +148,11 @@ impl Agent {
         };
         let settings = settings(&config, None, &parts, runtime)?;
         let want = settings.want;
-        let table = Table::new(settings.limits).with_progress(settings.progress);
+        let mut table = Table::new(settings.limits).with_progress(settings.progress);
+        let keeper = match dry_run {
+            Some(_) => None,
+            None => keeper(&config, &mut table)?,
+        };
         let stage = stage(settings, &metrics, &ledger);
 
         let kernel = Kernel::load(&KernelOptions {
@@ -161,6 +170,7 @@ impl Agent {
             Pipeline::new(table, stage, witness),
             ledger.clone(),
             shared.clone(),
+            keeper.as_ref().map(Keeper::sender),
         )?;
 
         let in_force = InForce::new(options.source, options.digest);
@@ -185,6 +195,7 @@ impl Agent {
             metrics,
             finder,
             capture,
+            keeper,
             payloads,
             sinks,
             in_force,
@@ -200,6 +211,9 @@ impl Agent {
     fn stop(self, runtime: &Runtime) -> anyhow::Result<()> {
         self.finder.stop();
         self.capture.stop();
+        if let Some(keeper) = self.keeper {
+            keeper.finish();
+        }
         let last = Retiring {
             payloads: self.payloads,
             sinks: self.sinks,
@@ -309,6 +323,7 @@ fn settings(
         want: pipeline::want(highest.unwrap_or(Level::None)),
         progress: config.tap.progress,
         trace_context: config.tap.trace_context,
+        join: join(config),
         wanted: identity::wanted(config, variables.collect()),
         lookups: identity::lookups(config, before, runtime)?,
         filter: Filter::new(&config.tap)?,
@@ -327,6 +342,36 @@ fn audiences<'a>(
         .flatten()
 }
 
+fn join(config: &Config) -> JoinSettings {
+    let join = &config.tap.join;
+    let key = match &join.site_key {
+        Some(HashKeySource::Text(key)) => Some(key.expose().as_bytes()),
+        // Read before.
+        Some(HashKeySource::File(_)) | None => None,
+    };
+    JoinSettings {
+        scheme: Scheme::new(key),
+        networks: join.networks.clone(),
+    }
+}
+
+/// The keys that an agent before this one left, and where this one leaves them. What is lost costs joins alone.
+fn keeper(config: &Config, table: &mut Table) -> anyhow::Result<Option<Keeper>> {
+    let Some(path) = &config.tap.join.state_file else {
+        return Ok(None);
+    };
+    let store = Store::new(path.clone());
+    match store.load() {
+        Ok((kept, damaged)) => {
+            tracing::debug!(connections = kept.len(), damaged, "known from before");
+            table.remember(kept);
+        }
+        Err(error) => tracing::warn!(%error, "connections that are open now have no common trace"),
+    }
+    let keeper = Keeper::start(store).context("cannot start the thread that keeps connections")?;
+    Ok(Some(keeper))
+}
+
 fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
     let lookups = match settings.lookups {
         LookupsChange::Keep => None,
@@ -343,6 +388,7 @@ fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
         metrics: metrics.clone(),
         stacks: settings.stacks,
         held: Held::default(),
+        joins: Joins::new(settings.join),
         policies: Policies::new(settings.want),
         buffers: Buffers::default(),
     }

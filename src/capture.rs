@@ -5,6 +5,7 @@
 //! records, then applies the ends that the control records brought.
 
 use crate::event::record::Writer;
+use crate::join::{self, Kept};
 use crate::pipeline::{Pipeline, Policy, Retired, Settings, Witness};
 use crate::probe::kernel::{Kernel, KernelError};
 use crate::probe::ring::Rings;
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 const IDLE_WAIT: Duration = Duration::from_millis(5);
 /// How often counters are read and old state is given up.
 const TICK: Duration = Duration::from_millis(500);
+/// How often what has to survive a restart is written down: what was opened since is lost where the agent is killed.
+const KEEP: Duration = Duration::from_secs(10);
 
 /// Priority of the thread where the host allows it: bytes that it does not read in time are lost for good, and the
 /// programs that made them can wait.
@@ -70,12 +73,13 @@ impl Capture {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the rings cannot be mapped, or no thread can be had.
+    /// When the rings cannot be mapped, or no thread can be had. `keep` takes what the next agent has to know.
     pub fn start(
         kernel: Kernel,
         pipeline: Pipeline,
         ledger: Ledger,
         shared: Arc<Shared>,
+        keep: Option<mpsc::SyncSender<Vec<Kept>>>,
     ) -> Result<Capture, CaptureError> {
         let (exchanges, to_exchange) = mpsc::channel();
         let worker = Worker {
@@ -85,6 +89,7 @@ impl Capture {
             pipeline,
             ledger,
             shared: shared.clone(),
+            keep,
         };
         let thread = std::thread::Builder::new()
             .name("capture".into())
@@ -127,12 +132,14 @@ struct Worker {
     pipeline: Pipeline,
     ledger: Ledger,
     shared: Arc<Shared>,
+    keep: Option<mpsc::SyncSender<Vec<Kept>>>,
 }
 
 impl Worker {
     fn run(mut self) {
         raise_priority();
         let mut next_tick = Instant::now();
+        let mut next_keep = Instant::now() + KEEP;
         while !self.shared.stop.load(Ordering::Acquire) {
             self.exchange();
             if self.round() == 0 {
@@ -142,9 +149,14 @@ impl Worker {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
+            if Instant::now() >= next_keep {
+                self.keep();
+                next_keep = Instant::now() + KEEP;
+            }
         }
         // What the rings hold now happened before the stop.
         while self.round() > 0 {}
+        self.keep_last();
         self.pipeline.finish(time::now());
         self.tick();
     }
@@ -176,6 +188,7 @@ impl Worker {
             });
         });
         pipeline.apply_ends();
+        pipeline.settle(time::now());
         for policy in pipeline.policies() {
             let told = match policy {
                 Policy::Ignore(pid) => self.kernel.ignore_process(pid),
@@ -189,6 +202,23 @@ impl Worker {
             }
         }
         control_records + late_records + data_records
+    }
+
+    /// Writes down what the next agent has to know, should this one be killed.
+    fn keep(&self) {
+        if let Some(keep) = &self.keep
+            && !join::offer(keep, self.pipeline.keep())
+        {
+            tracing::debug!("connections are not written down this time: the writer is at work");
+        }
+    }
+
+    fn keep_last(&self) {
+        if let Some(keep) = &self.keep
+            && keep.send(self.pipeline.keep()).is_err()
+        {
+            tracing::warn!("the next agent will not know the connections that are open now");
+        }
     }
 
     fn wait(&self) {

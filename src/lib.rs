@@ -12,6 +12,7 @@ pub mod config;
 pub mod conn;
 pub mod enrich;
 pub mod event;
+pub mod join;
 pub mod metrics;
 pub mod pipeline;
 pub mod probe;

@@ -8,6 +8,7 @@ mod audience;
 mod ends;
 mod exchange;
 mod held;
+mod joining;
 mod policies;
 mod progress;
 mod stacks;
@@ -15,6 +16,7 @@ mod stacks;
 pub use audience::Audience;
 pub use exchange::{LookupsChange, Retired, Settings};
 pub use held::Held;
+pub use joining::{JoinSettings, Joins};
 pub use policies::{Policies, Policy, want};
 pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
@@ -22,6 +24,7 @@ use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
+use crate::join::{ClientEnd, Kept, Key};
 use crate::metrics::{Exemplar, Metrics};
 use crate::redact::{About, Raw, SpanIds};
 use crate::rules::expr::{Buffers, Facts};
@@ -62,6 +65,8 @@ pub struct Stage {
     pub stacks: Stacks,
     /// Transactions that wait for their process's identity.
     pub held: Held,
+    /// What gives both ends of a connection the same ids.
+    pub joins: Joins,
     /// Processes whose verdict by the filters is new, for the kernel programs.
     pub policies: Policies,
     /// Memory of the evaluation of rules.
@@ -167,6 +172,18 @@ impl Pipeline {
         self.stage.clock = clock;
         self.table.tick(now, &mut self.stage);
         self.stage.give_up(now);
+        self.stage.joins.tick(now);
+        self.settle(now);
+    }
+
+    /// Lets go on who has waited for the other end of its connection. To be called after each round.
+    pub fn settle(&mut self, now: KernelTime) {
+        self.stage.release_joins(Some(now));
+    }
+
+    /// What the next agent has to know of the connections that are open.
+    pub fn keep(&self) -> Vec<Kept> {
+        self.table.keep()
     }
 
     /// The agent stops: what is unfinished leaves, marked.
@@ -174,6 +191,7 @@ impl Pipeline {
         self.apply_ends();
         self.table.finish(now, &mut self.stage);
         self.stage.release(true);
+        self.stage.release_joins(None);
     }
 
     /// Connections and sessions followed now.
@@ -183,7 +201,7 @@ impl Pipeline {
 
     /// Bytes held for them.
     pub fn memory(&self) -> u64 {
-        self.table.memory() + self.stage.held.memory()
+        self.table.memory() + self.stage.held.memory() + self.stage.joins.memory()
     }
 
     fn decode<'a>(&self, record: &'a [u8]) -> Option<Event<'a>> {
@@ -305,6 +323,13 @@ impl Stage {
             self.judge_process(&process);
             return ticket.left_out(LeftOut::Filtered);
         }
+        if let Some((raw, ticket)) = self.await_client(raw, ticket) {
+            self.leave(raw, ticket, process);
+        }
+    }
+
+    /// The way of a transaction that is admitted, and waits for nothing.
+    fn leave(&mut self, raw: Raw<Transaction>, ticket: Ticket, process: Arc<Process>) {
         let choice = self.stacks.choose(&raw.0, &process);
         let mut decisions = self.decide(choice, &raw.0, &process);
         let counted = decisions[0].is_some() || self.counts_all(choice, &process);
@@ -315,10 +340,11 @@ impl Stage {
             self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let context = raw.0.context.as_ref();
+        let hop = self.hop(&raw.0);
+        let (context, hop) = (raw.0.context.as_ref(), hop.as_ref());
         let (id, mut ids) = match raw.0.lasting {
-            Some(lasting) => self.ids.lasting(lasting.number, context),
-            None => (self.ids.transaction(), self.ids.span(context)),
+            Some(lasting) => self.ids.lasting(lasting.number, context, hop),
+            None => (self.ids.transaction(), self.ids.span(context, hop)),
         };
         let asked = (&raw.0, &*process);
         let sampled = self.sample(choice, asked, &mut decisions[0], &mut ids);
@@ -434,6 +460,14 @@ impl Output for Stage {
 
     fn progress(&mut self, progress: Raw<Progress>) {
         self.report(&progress);
+    }
+
+    fn client_end(&mut self, end: ClientEnd) {
+        self.joins.open(end);
+    }
+
+    fn client_gone(&mut self, key: &Key, time: KernelTime) {
+        self.joins.close(key, time);
     }
 
     fn lost(&mut self, reason: Lost, transactions: u64) {

@@ -83,6 +83,7 @@ fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
         metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
         stacks: Default::default(),
         held: Default::default(),
+        joins: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
     }
@@ -370,6 +371,7 @@ fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settin
         want: Want::All,
         progress: Duration::from_secs(60),
         trace_context: TraceContextPolicy::Off,
+        join: Default::default(),
         wanted: Wanted {
             resource: attributes.collect(),
             ..Wanted::default()

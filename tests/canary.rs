@@ -15,7 +15,7 @@ use plainspan::enrich::{Clock, Ids, Processes};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role};
 use plainspan::metrics::Metrics;
-use plainspan::pipeline::{Audience, Pipeline, Policies, Stage};
+use plainspan::pipeline::{Audience, Joins, Pipeline, Policies, Stage};
 use plainspan::redact::{Redacted, Redactor};
 use plainspan::rules::expr::Buffers;
 use plainspan::rules::{Filter, Level, Ruleset};
@@ -100,6 +100,7 @@ fn capture(level: Level, mode: &str) -> HttpCapture {
 struct Line {
     pipeline: Pipeline,
     ledger: Ledger,
+    metrics: Metrics,
     kept: Arc<Kept>,
     connections: u64,
 }
@@ -124,6 +125,11 @@ impl Line {
             sinks: Fanout::new(vec![kept.clone()]),
         };
         let clock = Clock::new(KernelTime(0), SystemTime::UNIX_EPOCH);
+        let metrics = Metrics::new(
+            KnownMethods::default(),
+            ledger.clone(),
+            SystemTime::UNIX_EPOCH,
+        );
         let stage = Stage {
             ledger: ledger.clone(),
             processes: Processes::new(&BTreeMap::new()),
@@ -132,13 +138,10 @@ impl Line {
             filter: Filter::new(&Tap::default()).expect("no patterns"),
             telemetry: Some(telemetry),
             access: None,
-            metrics: Metrics::new(
-                KnownMethods::default(),
-                ledger.clone(),
-                SystemTime::UNIX_EPOCH,
-            ),
+            metrics: metrics.clone(),
             stacks: Default::default(),
             held: Default::default(),
+            joins: Joins::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
         };
@@ -153,6 +156,7 @@ impl Line {
         Line {
             pipeline: Pipeline::new(Table::new(limits), stage, None),
             ledger,
+            metrics,
             kept,
             connections: 0,
         }
@@ -179,6 +183,8 @@ impl Line {
         }
         self.pipeline.control(&builder.close());
         self.pipeline.apply_ends();
+        // Those that wait for the client's end to turn up have waited long enough.
+        self.pipeline.settle(KernelTime(u64::MAX));
         std::mem::take(&mut *self.kept.0.lock().expect("kept"))
     }
 }
@@ -276,6 +282,9 @@ fn nothing_leaks(name: &str, steps: &[Step]) {
                     &written(capture),
                 );
             }
+            let metrics = line.metrics.prometheus();
+            assert_eq!(metrics.is_empty(), level == Level::None);
+            must_be_clean(&|| format!("metrics of {name}"), metrics.as_bytes());
             let counts = serde_json::to_vec(&line.ledger.snapshot()).expect("JSON");
             must_be_clean(&|| format!("the ledger after {name}"), &counts);
         }

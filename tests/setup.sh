@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(nginx curl openssl wrk iproute2 util-linux apache2-utils clang-format
+packages=(nginx libnginx-mod-stream nftables curl openssl wrk iproute2 util-linux apache2-utils clang-format
     python3 python3-grpcio python3-venv python3-requests ca-certificates nghttp2-client nghttp2-server)
 
 # Any Node of 16 or later does; Debian's is for hosts that have none.

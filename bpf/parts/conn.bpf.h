@@ -9,25 +9,56 @@ static __always_inline struct ps_conn *ps_conn_find(const struct sock *sk)
 }
 
 /*
- * The initial sequence numbers, from fields that hold at any time of a connection's life. bytes_acked counts the SYN
- * only at the end that connected. With an unknown role the end is taken as the one that connected.
+ * Counters of a connection, each read once: while they move, all that is made of one reading is wrong by the same
+ * amount, so that an offset that is wrong never goes with initial sequence numbers that are right.
  */
-static __always_inline void ps_conn_isns(struct ps_conn *conn, const struct tcp_sock *tp)
+struct ps_counters {
+	__u64 received; /* bytes in order so far */
+	__u64 acked;	/* the SYN counts at the end that connected, and there alone */
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 snd_una;
+	__u32 write_seq;
+};
+
+static __always_inline struct ps_counters ps_read_counters(const struct tcp_sock *tp)
 {
-	conn->remote_isn = tp->rcv_nxt - (__u32)tp->bytes_received - 1;
-	conn->local_isn = tp->snd_una - (__u32)tp->bytes_acked;
+	struct ps_counters now = {
+		.received = tp->bytes_received,
+		.acked = tp->bytes_acked,
+		.rcv_nxt = tp->rcv_nxt,
+		.copied_seq = tp->copied_seq,
+		.snd_una = tp->snd_una,
+		.write_seq = tp->write_seq,
+	};
+
+	barrier_var(now.received);
+	barrier_var(now.acked);
+	barrier_var(now.rcv_nxt);
+	barrier_var(now.snd_una);
+	return now;
+}
+
+/*
+ * The initial sequence numbers, from fields that hold at any time of a connection's life. With an unknown role the end
+ * is taken as the one that connected.
+ */
+static __always_inline void ps_conn_isns(struct ps_conn *conn, const struct ps_counters *now)
+{
+	conn->remote_isn = now->rcv_nxt - (__u32)now->received - 1;
+	conn->local_isn = now->snd_una - (__u32)now->acked;
 	if (conn->role == PS_ROLE_SERVER)
 		conn->local_isn--;
 }
 
 /* Offsets of a connection that is older than its entry. */
-static __always_inline void ps_conn_late(struct ps_conn *conn, const struct tcp_sock *tp)
+static __always_inline void ps_conn_late(struct ps_conn *conn, const struct ps_counters *now)
 {
-	__u64 received = tp->bytes_received - (__u32)(tp->rcv_nxt - tp->copied_seq);
-	__u64 sent = tp->bytes_acked + (__u32)(tp->write_seq - tp->snd_una);
+	__u64 received = now->received - (__u32)(now->rcv_nxt - now->copied_seq);
+	__u64 sent = now->acked + (__u32)(now->write_seq - now->snd_una);
 
 	/* An end that connected has had its SYN acknowledged. */
-	if (conn->role == PS_ROLE_UNKNOWN && !tp->bytes_acked)
+	if (conn->role == PS_ROLE_UNKNOWN && !now->acked)
 		conn->role = PS_ROLE_SERVER;
 	if (conn->role != PS_ROLE_SERVER && sent)
 		sent--;
@@ -41,11 +72,13 @@ static __always_inline void ps_conn_late(struct ps_conn *conn, const struct tcp_
 static __noinline struct ps_conn *ps_conn_add(struct sock *sk, __u8 role, __u32 flags)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct ps_counters now;
 	struct ps_conn conn = {};
 	__u64 key = (__u64)sk;
 
 	if (!tp)
 		return NULL;
+	now = ps_read_counters(tp);
 	conn.id = ps_next_id();
 	conn.role = role;
 	conn.flags = flags;
@@ -53,8 +86,8 @@ static __noinline struct ps_conn *ps_conn_add(struct sock *sk, __u8 role, __u32 
 	if (flags & PS_C_WHOLE)
 		conn.flags |= PS_C_EXACT_READ | PS_C_EXACT_WRITE;
 	else
-		ps_conn_late(&conn, tp);
-	ps_conn_isns(&conn, tp);
+		ps_conn_late(&conn, &now);
+	ps_conn_isns(&conn, &now);
 	if (bpf_map_update_elem(&ps_conns, &key, &conn, BPF_ANY)) {
 		ps_count(PS_ST_CONN_MAP_FULL, 1);
 		return NULL;
@@ -222,6 +255,7 @@ static __always_inline bool ps_is_to_agent(const struct sock *sk)
 static __always_inline void ps_on_connected(struct sock *sk)
 {
 	struct ps_conn *conn = ps_conn_find(sk);
+	struct ps_counters now;
 	struct tcp_sock *tp;
 	__u64 far;
 	__u8 one = 1;
@@ -235,7 +269,8 @@ static __always_inline void ps_on_connected(struct sock *sk)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
-	ps_conn_isns(conn, tp);
+	now = ps_read_counters(tp);
+	ps_conn_isns(conn, &now);
 	if (!(conn->flags & PS_C_OWN))
 		return;
 	/* The far end, if on this host, gets there later: its last step of the handshake answers this one. */

@@ -263,7 +263,6 @@ fn transaction(choices: u8, input: &mut Input<'_>) -> Transaction {
         version: Some("1.3"),
         sni: Some("API.example.com".into()),
         alpn_offered: vec!["h2".into(), "http/1.1".into()],
-        ..TlsInfo::default()
     };
     let remote = if is(2) {
         "10.9.8.7:8443"
@@ -287,6 +286,7 @@ fn transaction(choices: u8, input: &mut Input<'_>) -> Transaction {
             remote: is(32).then(|| remote.parse().expect("an address")),
             netns: 7,
             tls_info: is(16).then_some(tls),
+            join: None,
         },
         ordinal: 0,
         request: (choices & 0x60 != 0).then_some(request),

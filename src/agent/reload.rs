@@ -132,6 +132,9 @@ impl Agent {
 
 /// Ring and exporters of the agent's own telemetry are made once.
 fn say_what_needs_a_restart(before: &Config, now: &Config) {
+    if before.tap.join.state_file != now.tap.join.state_file {
+        tracing::warn!("tap.trace.state_file takes effect when the agent is started again");
+    }
     if before.limits.ring != now.limits.ring {
         tracing::warn!("limits.ring takes effect when the agent is started again");
     }

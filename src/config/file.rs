@@ -28,7 +28,7 @@ pub enum FileError {
     TooLarge(PathBuf),
     #[error("{0} is not UTF-8 text")]
     NotText(PathBuf),
-    #[error("{0} has less than 16 bytes: as a key of hashes it could be guessed")]
+    #[error("{0} has less than 16 bytes: as a key it could be guessed")]
     ShortKey(PathBuf),
     #[error(
         "everyone can write {0}, so anyone can decide what is captured and where it goes: run `chmod o-w {0}`"
@@ -72,20 +72,17 @@ pub fn read(path: &Path, reader: Reader) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|_| FileError::NotText(path.to_owned()))
 }
 
-/// Reads the keys of redaction that are in files, and puts them in place of their paths. White space around a key does
-/// not count.
+/// Reads the keys of redaction and of the site that are in files, and puts them in place of their paths. White space
+/// around a key does not count.
 ///
 /// # Errors
 /// What the system says, why a file is not trusted, or what is wrong with its key.
 pub fn load_hash_keys(config: &mut Config, reader: Reader) -> Result<(), FileError> {
-    for stack in config.stacks.values_mut() {
-        let Some(source) = stack
-            .http_capture
-            .as_mut()
-            .and_then(|c| c.hash_key.as_mut())
-        else {
-            continue;
-        };
+    let captures = config.stacks.values_mut().flat_map(|s| &mut s.http_capture);
+    let keys = captures
+        .flat_map(|capture| &mut capture.hash_key)
+        .chain(&mut config.tap.join.site_key);
+    for source in keys {
         if let HashKeySource::File(path) = source {
             let text = read(path, reader)?;
             let key = text.trim();
@@ -138,6 +135,9 @@ pub fn key_file_problems(config: &Config, reader: Reader) -> Vec<Problem> {
         if let Some(HashKeySource::File(path)) = capture.and_then(|c| c.hash_key.as_ref()) {
             files.insert(path);
         }
+    }
+    if let Some(HashKeySource::File(path)) = &config.tap.join.site_key {
+        files.insert(path);
     }
     files
         .into_iter()

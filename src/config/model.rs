@@ -2,6 +2,7 @@
 
 use super::private::PrivateRanges;
 use crate::rules::Level;
+use crate::rules::expr::Net;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,6 +85,19 @@ pub struct OtelStore {
     pub traces: Option<OtlpEndpoint>,
     pub logs: Option<OtlpEndpoint>,
     pub metrics: Option<OtlpEndpoint>,
+    /// Where batches wait while the destination is away; None: in memory alone.
+    pub spool: Option<SpoolSettings>,
+}
+
+/// A spool on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Each signal has a folder of its own in it.
+    pub dir: PathBuf,
+    /// Of all signals of the store.
+    pub max_bytes: u64,
+    /// What is older is given up.
+    pub max_age: Duration,
 }
 
 /// How one signal reaches its destination.
@@ -321,11 +335,11 @@ pub struct AccessLogs {
     pub json: bool,
 }
 
-/// Where the key of mode `hash` comes from.
+/// Where the key of mode `hash`, or of a site, comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKeySource {
     Text(Secret),
-    /// Read when the agent starts: `file::hash_key`.
+    /// Read when the agent starts: `file::load_hash_keys`.
     File(PathBuf),
 }
 
@@ -390,6 +404,7 @@ pub struct Tap {
     pub private_ranges: PrivateRanges,
     pub identity: IdentitySources,
     pub trace_context: TraceContextPolicy,
+    pub join: Join,
     /// A transaction that lasts longer reports once in each such time.
     pub progress: Duration,
 }
@@ -408,10 +423,25 @@ impl Default for Tap {
             private_ranges: PrivateRanges::default(),
             identity: IdentitySources::default(),
             trace_context: TraceContextPolicy::Auto,
+            join: Join::default(),
             progress: Duration::from_secs(60),
         }
     }
 }
+
+/// How the spans of both ends of a request without a trace header meet (`docs/trace-join.md`).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Join {
+    /// Networks whose hosts have an agent of their own.
+    pub networks: Vec<Net>,
+    /// Key of all agents that are to meet; without it the connection alone decides.
+    pub site_key: Option<HashKeySource>,
+    /// What has to survive a restart; None: nothing.
+    pub state_file: Option<PathBuf>,
+}
+
+// Addresses and prefixes compare as themselves.
+impl Eq for Join {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

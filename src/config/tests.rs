@@ -47,6 +47,7 @@ fn environment() -> Environment {
         "AWS_SECRET_ACCESS_KEY",
         "OTEL_API_KEY",
         "PLAINSPAN_HASH_KEY",
+        "PLAINSPAN_SITE_KEY",
     ];
     let value = "a value of any length";
     names.into_iter().map(|name| (name, value)).collect()
@@ -99,8 +100,9 @@ fn every_key_that_is_acted_on_stands_in_the_reference_file() {
     // What is accepted for the sake of QTap's files alone is no advice to anyone.
     let for_qtap = |section: &str, key: &str| {
         (section, key) == ("http_capture.config.rules", "format")
-            // Not beside `hash_key`, which is there.
+            // Not beside `hash_key` and `site_key`, which are there.
             || (section, key) == ("http_capture.config.redact", "hash_key_file")
+            || (section, key) == ("tap.trace", "site_key_file")
     };
     let missing: Vec<_> = known_keys()
         .filter(|(section, key)| !for_qtap(section, key) && !written.contains(&(*section, *key)))

@@ -145,6 +145,14 @@ pub(super) fn absolute(text: &str) -> Result<(), String> {
     }
 }
 
+/// A path from the root, or the word that stands for no file.
+pub(super) fn absolute_or_off(text: &str) -> Result<(), String> {
+    match text {
+        "off" => Ok(()),
+        path => absolute(path).map_err(|_| "must begin with `/`, or be `off`".to_owned()),
+    }
+}
+
 /// Names of stores stand in ledger and metrics, as in `collector/traces`.
 pub(super) fn identifier(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

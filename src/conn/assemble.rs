@@ -1,7 +1,7 @@
 //! One direction's bytes in order: what comes twice is trimmed, what does not come is a gap of known length.
 
 use crate::event::layout::flag;
-use crate::event::{Data, Dir};
+use crate::event::{Data, Dir, Source};
 use crate::proto::Piece;
 use crate::transaction::Stamp;
 
@@ -45,6 +45,9 @@ impl Assembly {
         let whole = data.flags & flag::WHOLE != 0;
         let start = data.offset.min(OFFSET_MAX);
         let from_start = whole && !self.late;
+        // Sequence numbers tell how much a socket has moved. What it sent is one less where it did not connect, but
+        // then requests come in the other direction.
+        let counted = whole || data.source == Source::Socket;
         let next = *self.next.get_or_insert(if from_start { 0 } else { start });
         let seen = next.saturating_sub(start);
         let len = data.bytes.len() as u64;
@@ -64,7 +67,7 @@ impl Assembly {
             before,
             piece: Piece {
                 bytes,
-                offset: whole.then_some(start.saturating_add(seen)),
+                offset: counted.then_some(start.saturating_add(seen)),
                 op_start: data.op_offset == 0 && seen == 0,
                 stamp,
             },
@@ -107,7 +110,7 @@ fn stamp(data: &Data<'_>) -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Bound, KernelTime, Source};
+    use crate::event::{Bound, KernelTime};
 
     fn data(offset: u64, bytes: &[u8]) -> Data<'_> {
         Data {
@@ -152,13 +155,18 @@ mod tests {
             place(&mut Assembly::default(), &data(7, b"a")),
             Some((7, b"a".to_vec(), 0))
         );
-        let late = Data {
-            flags: flag::LAST,
-            ..data(7, b"a")
-        };
-        let mut a = Assembly::default();
-        let ordered = a.place(&late).expect("new");
-        assert!(ordered.before.is_none() && ordered.piece.offset.is_none());
+        // Of a socket the offset is known all the same, of a TLS session it is not.
+        for (source, offset) in [(Source::Socket, Some(7)), (Source::Tls, None)] {
+            let late = Data {
+                flags: flag::LAST,
+                source,
+                ..data(7, b"a")
+            };
+            let mut a = Assembly::default();
+            let ordered = a.place(&late).expect("new");
+            assert!(ordered.before.is_none());
+            assert_eq!(ordered.piece.offset, offset);
+        }
     }
 
     #[test]

@@ -17,13 +17,16 @@ pub struct Finisher<'a, O> {
     pub now: KernelTime,
     /// Transactions given.
     pub given: u64,
+    /// One of them was asked by this end.
+    pub asked: bool,
 }
 
 impl<O: Output> Sink for Finisher<'_, O> {
     fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64) {
-        let connection = socket::info(self.socket, self.conn, self.tls);
+        let connection = socket::info(self.socket, self.conn, self.tls, requests);
         let transaction = transaction(exchange, requests, ordinal, connection, self.now);
         self.given += 1;
+        self.asked |= transaction.role == Role::Client;
         self.out.transaction(Raw::new(transaction));
     }
 
@@ -31,7 +34,7 @@ impl<O: Output> Sink for Finisher<'_, O> {
         if so_far.is_empty() {
             return;
         }
-        let connection = socket::info(self.socket, self.conn, self.tls);
+        let connection = socket::info(self.socket, self.conn, self.tls, requests);
         let transaction = transaction(so_far, requests, ordinal, connection, self.now);
         let progress = Progress::at(transaction, self.now);
         self.out.progress(Raw::new(progress));

@@ -1,9 +1,10 @@
 //! The hellos at the beginning of a TLS connection (RFC 8446 §4.1, RFC 5246 §7.4.1).
 //!
-//! Enters: the first raw TLS records of each direction. Leaves: a [`TlsInfo`].
+//! Enters: the first raw TLS records of each direction. Leaves: a [`TlsInfo`], and the connection's [`Key`].
 //! Holds: memory is bounded for each direction; what is cut off or damaged gives what can be read of it.
 
 use crate::event::{Data, Dir};
+use crate::join::Key;
 use crate::transaction::TlsInfo;
 
 /// Bytes kept of each direction: what the kernel programs copy (`PS_HELLO_MAX`).
@@ -27,7 +28,19 @@ const ALPN_MAX: usize = 32;
 #[derive(Default)]
 pub struct Hellos {
     directions: [Collector; 2],
+    read: Hello,
+    /// Who sent the ClientHello.
+    client: Option<Dir>,
+}
+
+/// What hellos said.
+#[derive(Default)]
+struct Hello {
     info: TlsInfo,
+    client_random: Option<[u8; 32]>,
+    server_random: Option<[u8; 32]>,
+    /// The ClientHello was read to its end, and announces no early data (RFC 8446 §4.2.10).
+    no_early_data: bool,
 }
 
 impl Hellos {
@@ -39,8 +52,11 @@ impl Hellos {
         };
         if own.push(data, other.done) {
             match handshake_type(&own.bytes) {
-                CLIENT_HELLO => own.done |= client_hello(&own.bytes, &mut self.info),
-                _ => own.done |= server_hello(&own.bytes, &mut self.info),
+                CLIENT_HELLO => {
+                    own.done |= client_hello(&own.bytes, &mut self.read);
+                    self.client = Some(data.dir);
+                }
+                _ => own.done |= server_hello(&own.bytes, &mut self.read),
             }
         }
         if own.done {
@@ -50,7 +66,25 @@ impl Hellos {
 
     /// What the hellos said so far.
     pub fn info(&self) -> &TlsInfo {
-        &self.info
+        &self.read.info
+    }
+
+    /// What the other end knows too, and nobody chose alone. None: not both hellos were seen.
+    pub fn key(&self) -> Option<Key> {
+        Some(Key::Tls {
+            client: self.read.client_random?,
+            server: self.read.server_random?,
+        })
+    }
+
+    /// No byte of plaintext came before the handshake's end.
+    pub fn no_early_data(&self) -> bool {
+        self.read.no_early_data
+    }
+
+    /// This end sent the ClientHello.
+    pub fn is_client(&self) -> bool {
+        self.client == Some(Dir::Write)
     }
 
     /// Bytes of memory beyond the structure itself.
@@ -212,33 +246,49 @@ impl<'a> Cursor<'a> {
 }
 
 /// Reads a ClientHello. True: all of it was there.
-fn client_hello(records: &[u8], info: &mut TlsInfo) -> bool {
+fn client_hello(records: &[u8], read: &mut Hello) -> bool {
     let joined = handshake(records);
     let Some((CLIENT_HELLO, body, whole)) = Cursor(&joined).message() else {
         return false;
     };
     // A hello that is cut off, or kept in part only, gives what is in front of the cut.
-    let _cut = read_client_hello(body, info).is_none();
+    let fields = read_client_hello(body, read);
+    read.no_early_data = whole && fields == Some(Early::No);
     whole || records.len() >= KEPT_MAX
 }
 
-fn read_client_hello(body: &[u8], info: &mut TlsInfo) -> Option<()> {
+/// Whether a client announces early data.
+#[derive(PartialEq, Eq)]
+enum Early {
+    Yes,
+    No,
+}
+
+/// None: the hello ends before its extensions do.
+fn read_client_hello(body: &[u8], read: &mut Hello) -> Option<Early> {
     let mut c = Cursor(body);
+    let mut early = Early::No;
     c.u16()?;
+    // A client that is asked to try again sends the same (RFC 8446 §4.1.2).
     // Cannot fail: 32 bytes are an array of 32.
-    info.client_random = c.take(32)?.try_into().ok();
+    let random = c.take(32)?.try_into().ok()?;
+    read.client_random.get_or_insert(random);
     c.vec8()?; // session id
     c.vec16()?; // cipher suites
     c.vec8()?; // compression methods
-    c.u16()?;
+    let info = &mut read.info;
+    // Before TLS 1.3 a hello may have none.
+    let extensions = c.u16().unwrap_or(0);
+    let whole = c.0.len() >= usize::from(extensions);
     while let Some((kind, content)) = c.extension() {
         match kind {
             0 => info.sni = server_name(content),
             16 => info.alpn_offered = protocols(content).unwrap_or_default(),
+            42 => early = Early::Yes,
             _ => {}
         }
     }
-    Some(())
+    whole.then_some(early)
 }
 
 /// The DNS name of a `server_name` extension (RFC 6066 §3).
@@ -272,7 +322,7 @@ fn text(bytes: &[u8]) -> Option<String> {
 }
 
 /// Reads the first ServerHello that does not ask for another ClientHello. True: it was there whole.
-fn server_hello(records: &[u8], info: &mut TlsInfo) -> bool {
+fn server_hello(records: &[u8], read: &mut Hello) -> bool {
     let joined = handshake(records);
     let mut c = Cursor(&joined);
     while let Some((kind, body, whole)) = c.message() {
@@ -282,16 +332,18 @@ fn server_hello(records: &[u8], info: &mut TlsInfo) -> bool {
         if body.get(2..34) == Some(&RETRY_RANDOM) {
             continue;
         }
-        return read_server_hello(body, info).is_some() && whole || records.len() >= KEPT_MAX;
+        return read_server_hello(body, read).is_some() && whole || records.len() >= KEPT_MAX;
     }
     false
 }
 
-fn read_server_hello(body: &[u8], info: &mut TlsInfo) -> Option<()> {
+fn read_server_hello(body: &[u8], read: &mut Hello) -> Option<()> {
     let mut c = Cursor(body);
     let legacy = c.u16()?;
     // Cannot fail: 32 bytes are an array of 32.
-    info.server_random = Some(c.take(32)?.try_into().ok()?);
+    let random = c.take(32)?.try_into().ok()?;
+    read.server_random.get_or_insert(random);
+    let info = &mut read.info;
     info.version = version(legacy);
     c.vec8()?; // session id
     c.take(3)?; // cipher suite, compression method

@@ -23,11 +23,16 @@ fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
 }
 
 fn client(padding: usize) -> Vec<u8> {
+    client_with(padding, &[])
+}
+
+fn client_with(padding: usize, more: &[u8]) -> Vec<u8> {
     let name = [&[0][..], &vec16(b"example.org")].concat();
     let extensions = [
         extension(21, &vec![0; padding]),
         extension(0, &vec16(&name)),
         extension(16, &vec16(b"\x02h2\x08http/1.1")),
+        more.to_vec(),
     ]
     .concat();
     let body = [
@@ -73,9 +78,11 @@ fn all() -> TlsInfo {
         version: Some("1.3"),
         sni: Some("example.org".into()),
         alpn_offered: vec!["h2".into(), "http/1.1".into()],
-        client_random: Some([7; 32]),
-        server_random: Some([9; 32]),
     }
+}
+
+fn randoms(hellos: &Hellos) -> (Option<[u8; 32]>, Option<[u8; 32]>) {
+    (hellos.read.client_random, hellos.read.server_random)
 }
 
 #[test]
@@ -90,6 +97,8 @@ fn both_hellos_are_read_wherever_operations_end() {
             (Dir::Read, &s[cut_s..]),
         ]);
         assert_eq!(*hellos.info(), all(), "{cut}");
+        assert_eq!(randoms(&hellos), (Some([7; 32]), Some([9; 32])), "{cut}");
+        assert!(hellos.is_client() && hellos.no_early_data(), "{cut}");
         assert_eq!(hellos.memory(), 0);
     }
 }
@@ -110,13 +119,12 @@ fn a_retry_request_is_passed_over() {
         (Dir::Read, &change),
         (Dir::Read, &real),
     ]);
-    assert_eq!(apart.info().server_random, Some([9; 32]));
+    assert_eq!(randoms(&apart).1, Some([9; 32]));
     let together = [&retry[..], &change, &real].concat();
-    assert_eq!(
-        read(&[(Dir::Read, &together)]).info().server_random,
-        Some([9; 32])
-    );
-    assert_eq!(read(&[(Dir::Read, &retry)]).info().server_random, None);
+    assert_eq!(randoms(&read(&[(Dir::Read, &together)])).1, Some([9; 32]));
+    let asked = read(&[(Dir::Read, &retry), (Dir::Write, &client(0))]);
+    assert_eq!(randoms(&asked), (Some([7; 32]), None));
+    assert!(asked.key().is_none());
 }
 
 #[test]
@@ -141,8 +149,12 @@ fn other_talk_before_the_hello_is_passed_over() {
 #[test]
 fn a_hello_longer_than_what_is_kept_gives_its_random() {
     let hellos = read(&[(Dir::Write, &client(4000))]);
-    assert_eq!(hellos.info().client_random, Some([7; 32]));
+    assert_eq!(randoms(&hellos).0, Some([7; 32]));
     assert_eq!((hellos.info().sni.as_deref(), hellos.memory()), (None, 0));
+    assert!(
+        !hellos.no_early_data(),
+        "it may be announced in what is not kept"
+    );
 }
 
 #[test]
@@ -151,5 +163,13 @@ fn a_direction_without_a_hello_is_given_up() {
     let mut operations = vec![(Dir::Read, &noise[..]); 40];
     let late = server(&[9; 32], None);
     operations.push((Dir::Read, &late));
-    assert_eq!(read(&operations).info().server_random, None);
+    assert_eq!(randoms(&read(&operations)).1, None);
+}
+
+#[test]
+fn early_data_is_noticed_and_a_hello_of_the_peer_makes_this_end_the_server() {
+    let early = client_with(0, &extension(42, &[]));
+    let hellos = read(&[(Dir::Read, &early), (Dir::Write, &server(&[9; 32], None))]);
+    assert!(!hellos.no_early_data() && !hellos.is_client());
+    assert!(hellos.key().is_some());
 }

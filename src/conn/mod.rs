@@ -18,6 +18,7 @@ mod table;
 
 pub use table::Table;
 
+use crate::join::{ClientEnd, Key};
 use crate::redact::Raw;
 use crate::telemetry::ledger::{Lost, Uncaptured};
 use crate::transaction::{BodyLimits, Progress, Transaction};
@@ -50,4 +51,8 @@ pub trait Output {
     /// Transactions that began and can't be told.
     fn lost(&mut self, reason: Lost, transactions: u64);
     fn connection(&mut self, fate: ConnectionFate);
+    /// This host has the client's end of a connection, with its requests in the clear.
+    fn client_end(&mut self, _end: ClientEnd) {}
+    /// That end was closed.
+    fn client_gone(&mut self, _key: &Key, _time: crate::event::KernelTime) {}
 }

@@ -5,11 +5,13 @@ use super::pair::{Key, Pair};
 use super::socket::{self, Socket};
 use super::{ConnectionFate, Limits, Output};
 use crate::event::{ConnEnd, ConnId, ConnOpen, Data, Dir, Event, KernelTime, Source, TlsId};
+use crate::join::{ClientEnd, KEPT_MAX, Kept};
 use crate::proto::Ending;
 use crate::telemetry::ledger::Lost;
-use crate::transaction::Schedule;
+use crate::transaction::{ConnectionInfo, Schedule, TlsInfo};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Of `total_memory`: what is left in use after giving up the streams that are idle longest, in eighths.
@@ -32,6 +34,15 @@ pub struct Table {
     memory: u64,
     /// None: nobody wants to hear of transactions before they end.
     schedule: Option<Schedule>,
+    /// Of connections that an agent before this one knew, and that did nothing since.
+    kept: HashMap<Place, Kept>,
+}
+
+/// Network namespace, both addresses, and the peer's initial sequence number: no two connections share all of them.
+type Place = (u32, SocketAddr, SocketAddr, u32);
+
+fn place(kept: &Kept) -> Place {
+    (kept.netns, kept.local, kept.remote, kept.remote_isn)
 }
 
 impl Table {
@@ -45,7 +56,23 @@ impl Table {
             waiting: Vec::new(),
             memory: 0,
             schedule: None,
+            kept: HashMap::new(),
         }
+    }
+
+    /// Takes what an agent before this one knew of connections that may still be open.
+    pub fn remember(&mut self, kept: Vec<Kept>) {
+        let places = kept.into_iter().take(KEPT_MAX).map(|k| (place(&k), k));
+        self.kept.extend(places);
+    }
+
+    /// What the next agent has to know of connections: those in use first.
+    pub fn keep(&self) -> Vec<Kept> {
+        let known = self.sockets.values().filter_map(Socket::keep);
+        known
+            .chain(self.kept.values().copied())
+            .take(KEPT_MAX)
+            .collect()
     }
 
     /// Lets transactions that last longer than `period` report once in each.
@@ -84,6 +111,7 @@ impl Table {
                 if let Some(conn) = tls.conn {
                     self.socket(conn, tls.time, out);
                     self.bind(tls.tls, conn);
+                    self.tell(conn, tls.pid, out);
                 }
             }
             Event::TlsEnd(tls) => {
@@ -158,15 +186,64 @@ impl Table {
         let socket = self.sockets.entry(conn).or_insert_with(|| {
             out.connection(ConnectionFate::Seen);
             *memory += Socket::MEMORY as u64;
-            Socket::default()
+            Socket {
+                since: time,
+                ..Socket::default()
+            }
         });
         socket.active = time;
         socket
     }
 
     fn conn_open(&mut self, open: &ConnOpen, out: &mut impl Output) {
-        self.socket(open.conn, open.time, out).open = Some(*open);
+        let kept = (!open.whole).then(|| self.known_before(open)).flatten();
+        let socket = self.socket(open.conn, open.time, out);
+        let before = socket.memory();
+        socket.open = Some(*open);
+        socket.kept = kept.map(Box::new);
+        let after = socket.memory();
+        self.recount(before, after);
         self.bound(open.time, out);
+    }
+
+    /// What an agent before this one knew of a connection that is met late.
+    fn known_before(&mut self, open: &ConnOpen) -> Option<Kept> {
+        let place = (open.netns, open.local, open.remote, open.remote_isn);
+        let kept = self.kept.remove(&place)?;
+        // Of an end whose role is not known it may be one too high.
+        let apart = kept.local_isn.wrapping_sub(open.local_isn);
+        matches!(apart, 0 | 1 | u32::MAX).then_some(kept)
+    }
+
+    /// Tells of a client's end when its key is known, and again where TLS begins on it.
+    fn tell(&mut self, conn: ConnId, pid: u32, out: &mut impl Output) {
+        let Some(socket) = self.sockets.get_mut(&conn) else {
+            return;
+        };
+        let Some(key) = socket.client_key() else {
+            return;
+        };
+        if socket.told.as_deref() == Some(&key) {
+            return;
+        }
+        let before = socket.memory();
+        if let Some(old) = socket.told.replace(Box::new(key)) {
+            out.client_gone(&old, socket.active);
+        }
+        let after = socket.memory();
+        let tls = socket.sessions.first().copied();
+        let connection = ConnectionInfo {
+            tls_info: tls.map(|_| TlsInfo::default()),
+            ..socket::info(Some(socket), Some(conn), tls, Dir::Write)
+        };
+        let time = socket.active;
+        out.client_end(ClientEnd {
+            key,
+            pid,
+            time,
+            connection,
+        });
+        self.recount(before, after);
     }
 
     fn hello(&mut self, data: &Data<'_>, out: &mut impl Output) {
@@ -178,6 +255,7 @@ impl Table {
         socket.hellos.get_or_insert_default().push(data);
         let after = socket.memory();
         self.recount(before, after);
+        self.tell(conn, data.pid, out);
         self.bound(data.time, out);
     }
 
@@ -186,9 +264,11 @@ impl Table {
             return out.lost(Lost::Unparsable, 1);
         };
         let mut late = false;
+        let mut untold = false;
         if let Some(conn) = data.conn {
-            let open = self.socket(conn, data.time, out).open;
-            late = open.is_some_and(|open| !open.whole);
+            let socket = self.socket(conn, data.time, out);
+            late = socket.open.is_some_and(|open| !open.whole);
+            untold = data.dir == Dir::Write && socket.told.is_none();
         }
         let pair = self.pairs.entry(key).or_insert_with(|| {
             *self.by_pid.entry(data.pid).or_default() += 1;
@@ -205,6 +285,9 @@ impl Table {
         }
         if let (Key::Tls(tls), Some(conn)) = (key, data.conn) {
             self.bind(tls, conn);
+        }
+        if let Some(conn) = data.conn.filter(|_| untold) {
+            self.tell(conn, data.pid, out);
         }
         self.with(key, data.time, out, |pair, sink| pair.data(data, sink));
         self.bound(data.time, out);
@@ -255,17 +338,20 @@ impl Table {
             tls: key.tls(),
             now,
             given: 0,
+            asked: false,
             out,
         };
         work(pair, &mut finisher);
         pair.bound(self.limits.connection_memory, &mut finisher);
-        let given = finisher.given;
+        let (given, asked) = (finisher.given, finisher.asked);
+        let (conn, pid) = (pair.conn, pair.pid);
         if !pair.listed && pair.is_waiting() {
             pair.listed = true;
             self.waiting.push(key);
         }
         if let Some(socket) = pair.conn.and_then(|conn| self.sockets.get_mut(&conn)) {
             socket.had_http2 |= pair.is_http2();
+            socket.asked |= asked && key.tls().is_none();
             if given > 0 && !socket.captured {
                 socket.captured = true;
                 out.connection(ConnectionFate::Captured);
@@ -274,6 +360,9 @@ impl Table {
         let memory = pair.memory();
         let before = std::mem::replace(&mut pair.counted, memory);
         self.recount(before, memory);
+        if let Some(conn) = conn.filter(|_| asked) {
+            self.tell(conn, pid, out);
+        }
     }
 
     fn recount(&mut self, before: usize, after: usize) {
@@ -310,6 +399,9 @@ impl Table {
         }
         if let Some(socket) = self.sockets.remove(&end.conn) {
             self.recount(socket.memory(), 0);
+            if let Some(key) = &socket.told {
+                out.client_gone(key, end.time);
+            }
             if let Some(fate) = socket.fate(end) {
                 out.connection(fate);
             }

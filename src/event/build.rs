@@ -204,9 +204,9 @@ impl EventBuilder {
         let port = if self.tls.is_some() { 443 } else { 80 };
         let client = SocketAddr::from(([10, 0, 0, 1], 40_000));
         let server = SocketAddr::from(([10, 0, 0, 2], port));
-        let (local, remote) = match self.role {
-            Role::Client => (client, server),
-            Role::Server => (server, client),
+        let ((local, remote), (local_isn, remote_isn)) = match self.role {
+            Role::Client => ((client, server), (1, 2)),
+            Role::Server => ((server, client), (2, 1)),
         };
         encode(&Event::ConnOpen(ConnOpen {
             time: self.step(),
@@ -217,8 +217,8 @@ impl EventBuilder {
             role: self.whole.then_some(self.role),
             whole: self.whole,
             netns: 4_026_531_840,
-            local_isn: 1,
-            remote_isn: 2,
+            local_isn,
+            remote_isn,
         }))
     }
 

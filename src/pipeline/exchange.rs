@@ -5,7 +5,7 @@
 //! that moment alone, for those that wait for their container too; of a body that was on its way, what the limits before
 //! it did not keep is not there.
 
-use super::{Audience, Pipeline, Stacks};
+use super::{Audience, JoinSettings, Pipeline, Stacks};
 use crate::config::TraceContextPolicy;
 use crate::conn::Limits;
 use crate::enrich::identity::Lookups;
@@ -22,6 +22,7 @@ pub struct Settings {
     /// Between two reports of one transaction.
     pub progress: Duration,
     pub trace_context: TraceContextPolicy,
+    pub join: JoinSettings,
     /// What is made of processes.
     pub wanted: Wanted,
     pub lookups: LookupsChange,
@@ -56,6 +57,7 @@ impl Pipeline {
         self.table.set_progress(settings.progress);
         let stage = &mut self.stage;
         stage.ids.set_policy(settings.trace_context);
+        stage.joins.set(settings.join);
         stage.processes.set_wanted(settings.wanted);
         let containers = match settings.lookups {
             LookupsChange::Keep => None,

@@ -1,9 +1,11 @@
-//! Transactions that are over while the container of their process is still being asked for.
+//! Transactions that are over while something that they need is on its way: the container of their process, or the other
+//! end of their connection.
 //!
-//! Enters: a whole transaction whose process's identity is on its way. Leaves: the same, in the order in which they
-//! came, when the answer is there or given up.
+//! Enters: a whole transaction. Leaves: the same, in the order in which they came, when what they wait for is there or
+//! given up.
 //! Holds: bounded by number and bytes; what finds no room goes on at once, its identity marked as pending. A look-up is
-//! answered within [`crate::enrich::identity::TIMEOUT`], and given up after a second, so nothing stays.
+//! answered within [`crate::enrich::identity::TIMEOUT`], and given up after a second; of another end nobody waits longer
+//! than a moment (`joining`), so nothing stays.
 
 use crate::redact::Raw;
 use crate::telemetry::ledger::Ticket;
@@ -40,6 +42,19 @@ impl Held {
     pub fn push(&mut self, raw: Raw<Transaction>, ticket: Ticket) {
         self.bytes += raw.0.memory();
         self.waiting.push_back((raw, ticket));
+    }
+
+    /// Takes the first out, unless it must wait on.
+    pub fn pop_unless(
+        &mut self,
+        waits: impl FnOnce(&Transaction) -> bool,
+    ) -> Option<(Raw<Transaction>, Ticket)> {
+        let (raw, _) = self.waiting.front()?;
+        if waits(&raw.0) {
+            return None;
+        }
+        self.bytes = self.bytes.saturating_sub(raw.0.memory());
+        self.waiting.pop_front()
     }
 
     /// Takes all out; who must wait on comes back by [`Held::push`].

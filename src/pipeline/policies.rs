@@ -178,6 +178,7 @@ impl Stage {
             netns: open.netns,
             tls: None,
             tls_info: None,
+            join: None,
         };
         if !self.filter.may_admit_connection(role, &info, &process) {
             most = most.min(Want::Heads);
@@ -210,7 +211,7 @@ impl Stage {
     }
 
     /// The highest level that a transaction with these facts can get.
-    fn upper_bound(&mut self, facts: &Early<'_>) -> Level {
+    pub(super) fn upper_bound(&mut self, facts: &Early<'_>) -> Level {
         // A pod's label or a domain may choose any of the stacks.
         let general = [&self.telemetry, &self.access].into_iter().flatten();
         let bounds = general

@@ -84,6 +84,7 @@ impl Line {
             metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
             stacks: Default::default(),
             held: Default::default(),
+            joins: Default::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
         };

@@ -36,6 +36,7 @@ pub use facts::Facts;
 pub use grpc::Message;
 pub use hits::Hits;
 pub use matchers::{Dropped, Report};
+pub(crate) use modes::HashKey;
 pub(crate) use pattern::check_pattern;
 pub use websocket::SocketMessage;
 
@@ -179,7 +180,9 @@ impl Redactor {
         RedactedProgress(self.capture(transaction, facts, about))
     }
 
-    fn capture(&self, transaction: Transaction, facts: Facts, about: About) -> Capture {
+    fn capture(&self, mut transaction: Transaction, facts: Facts, about: About) -> Capture {
+        // It has made the ids, and is for nobody else.
+        transaction.connection.join = None;
         let mut ids = about.ids;
         if self.places.masks_header(b"tracestate") {
             ids.tracestate = tracestate::threshold_alone(&ids.tracestate);

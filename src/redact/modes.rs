@@ -28,7 +28,7 @@ impl Action {
 }
 
 /// A key of HMAC-SHA-256 (RFC 2104), made ready. Not `Debug`.
-pub(super) struct HashKey {
+pub(crate) struct HashKey {
     inner: Sha256,
     outer: Sha256,
     /// 8 hex digits that name the key and do not tell it.
@@ -53,7 +53,8 @@ impl HashKey {
         made
     }
 
-    fn mac(&self, message: &[u8]) -> [u8; 32] {
+    /// HMAC-SHA-256 of the message.
+    pub fn mac(&self, message: &[u8]) -> [u8; 32] {
         let inner = self.inner.clone().chain_update(message).finalize();
         self.outer.clone().chain_update(inner).finalize().into()
     }

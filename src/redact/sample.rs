@@ -99,6 +99,7 @@ pub(crate) fn transaction(
                 sni: Some("shop.example".to_owned()),
                 ..TlsInfo::default()
             }),
+            join: None,
         },
         ordinal: 3,
         request: Some(Request {

@@ -106,11 +106,15 @@ impl Filter {
 
     /// Whether this transaction of this process is wanted.
     pub fn admits(&self, transaction: &Transaction, process: &Process) -> bool {
-        let connection = &transaction.connection;
+        self.admits_end(transaction.role, &transaction.connection, process)
+    }
+
+    /// Whether what this process asks, or answers, on this connection is wanted.
+    pub fn admits_end(&self, role: Role, connection: &ConnectionInfo, process: &Process) -> bool {
         if self.ignore_loopback && is_loopback(connection) {
             return false;
         }
-        self.admits_direction(transaction.role, connection, process)
+        self.admits_direction(role, connection, process)
             && self.admits_process(process, Some(connection))
     }
 
@@ -297,6 +301,7 @@ mod tests {
             connection: ConnectionInfo {
                 local: Some(address("10.0.0.9:5000")),
                 remote: Some(address(remote)),
+                netns: 7,
                 ..transaction.connection
             },
             ..transaction

@@ -88,8 +88,8 @@ pub(crate) fn orders() -> Sample {
                 version: Some("1.3"),
                 sni: Some("API.example.com".into()),
                 alpn_offered: vec!["h2".into(), "http/1.1".into()],
-                ..TlsInfo::default()
             }),
+            join: None,
         },
         ordinal: 0,
         request: Some(request),
@@ -131,6 +131,7 @@ pub(crate) fn bare() -> Sample {
         remote: Some("[2001:db8::17]:5555".parse().expect("an address")),
         netns: 0,
         tls_info: None,
+        join: None,
     };
     transaction.request = Some(Request {
         method: b"GET".to_vec(),

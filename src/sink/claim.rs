@@ -34,6 +34,14 @@ impl Claim {
         }
     }
 
+    /// The spool took it: the transaction is done with, and the signal has it in flight until the spool is through with
+    /// it and says so.
+    pub fn spooled(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.taken();
+        }
+    }
+
     /// The destination did not get it.
     pub fn lost(mut self, reason: Lost) {
         self.end_lost(reason);

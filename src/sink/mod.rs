@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 mod claim;
 mod fanout;
+mod folder;
 mod json;
 pub mod otlp;
 pub mod payload;

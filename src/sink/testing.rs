@@ -93,6 +93,7 @@ fn transaction(role: Role) -> Transaction {
                 sni: Some("sni.example.com".into()),
                 ..TlsInfo::default()
             }),
+            join: None,
         },
         ordinal: 0,
         request: Some(Request {

@@ -10,6 +10,7 @@ use crate::sampling::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use super::ticket::{SharedTicket, Ticket};
 
@@ -50,6 +51,15 @@ pub enum Lost {
     SpoolFull,
     /// The agent stopped first.
     Shutdown,
+}
+
+/// Why items of a signal were lost after a spool took them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpoolLost {
+    /// They were there for longer than `spool.max_age`.
+    Expired,
+    /// What the spool had of them was damaged.
+    Corrupt,
 }
 
 /// Why a payload was lost.
@@ -140,6 +150,23 @@ pub struct Signal {
     pub exported: u64,
     pub in_flight: u64,
     pub lost: SignalLost,
+}
+
+/// What waits in the spool of one signal of one store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Spool {
+    pub folder: String,
+    pub batches: u64,
+    /// Spans, or log records of transactions: in flight in the books of the signal.
+    pub items: u64,
+    /// Log records of transactions that last: in flight in the books of `STORE/progress`.
+    pub progress: u64,
+    /// On disk; those of batches that were sent go with the file that they are in.
+    pub bytes: u64,
+    /// When the oldest batch came, seconds since 1970; 0: there is none.
+    pub oldest_unix_seconds: u64,
+    /// How long ago that is.
+    pub oldest_age_seconds: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -280,6 +307,8 @@ pub struct Snapshot {
     /// Reports of transactions that last, by the same reasons; none of them is a transaction.
     pub progress: Transactions,
     pub signals: BTreeMap<String, Signal>,
+    /// By the name of the signal.
+    pub spools: BTreeMap<String, Spool>,
     pub connections: Connections,
     pub payloads: Payloads,
     pub sampling: Sampled,
@@ -344,7 +373,15 @@ impl Ledger {
 
     /// All counts at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.lock().clone()
+        let mut snapshot = self.lock().clone();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_secs();
+        for spool in snapshot.spools.values_mut() {
+            if spool.oldest_unix_seconds > 0 {
+                spool.oldest_age_seconds = now.saturating_sub(spool.oldest_unix_seconds);
+            }
+        }
+        snapshot
     }
 
     /// A transaction was seen: it is in flight until its ticket is settled.
@@ -430,6 +467,33 @@ impl Ledger {
             | Lost::PipelineFull
             | Lost::Unparsable => &mut signal.lost.shutdown,
         } += count;
+    }
+
+    /// `count` items in flight in the spool of signal `name` are lost.
+    pub fn signal_lost_in_spool(&self, name: &str, reason: SpoolLost, count: u64) {
+        let mut counts = self.lock();
+        let signal = signal(&mut counts, name);
+        signal.in_flight -= count;
+        *match reason {
+            SpoolLost::Expired => &mut signal.lost.spool_expired,
+            SpoolLost::Corrupt => &mut signal.lost.spool_corrupt,
+        } += count;
+    }
+
+    /// What waits in the spool of signal `name` now.
+    pub fn set_spool(&self, name: &str, spool: Spool) {
+        let mut counts = self.lock();
+        match counts.spools.get_mut(name) {
+            Some(known) => *known = spool,
+            None => {
+                counts.spools.insert(name.to_owned(), spool);
+            }
+        }
+    }
+
+    /// What was said last of the spool of signal `name`.
+    pub fn spool(&self, name: &str) -> Spool {
+        self.lock().spools.get(name).cloned().unwrap_or_default()
     }
 
     /// A payload is wanted and in flight.

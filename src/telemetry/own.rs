@@ -160,6 +160,12 @@ fn observe(provider: &SdkMeterProvider, source: &Source) {
         ("plainspan.signals.exported", true),
         ("plainspan.signals.in_flight", false),
         ("plainspan.signals.lost", true),
+        ("plainspan.spool.batches", false),
+        ("plainspan.spool.items", false),
+        ("plainspan.spool.progress", false),
+        ("plainspan.spool.bytes", false),
+        ("plainspan.spool.oldest_unix_seconds", false),
+        ("plainspan.spool.oldest_age_seconds", false),
         ("plainspan.redacted", true),
     ] {
         kinds.push((metric.to_owned(), counter));

@@ -65,6 +65,8 @@ pub fn samples(status: &Status) -> Vec<Sample> {
             for (group, value) in &groups {
                 if group == "signals" {
                     signals(value, &mut out);
+                } else if group == "spools" {
+                    spools(value, &mut out);
                 } else if group == "redacted" {
                     leaves("plainspan.redacted", "matcher", value, &[], &mut out);
                 } else {
@@ -122,10 +124,31 @@ fn config(config: &ConfigStatus, out: &mut Vec<Sample>) {
 
 fn signals(value: &Value, out: &mut Vec<Sample>) {
     for (name, counts) in value.as_object().into_iter().flatten() {
-        let (store, signal) = name.split_once('/').unwrap_or((name, ""));
-        let labels = [("store", store.to_owned()), ("signal", signal.to_owned())];
-        walk("plainspan.signals", counts, &labels, out);
+        walk("plainspan.signals", counts, &of_signal(name), out);
     }
+}
+
+/// What waits: all of it goes up and down.
+fn spools(value: &Value, out: &mut Vec<Sample>) {
+    for (name, state) in value.as_object().into_iter().flatten() {
+        for (key, value) in state.as_object().into_iter().flatten() {
+            // The folder is no number.
+            if let Some(value) = value.as_u64() {
+                out.push(Sample {
+                    metric: format!("plainspan.spool.{key}"),
+                    labels: of_signal(name).into(),
+                    value,
+                    counter: false,
+                });
+            }
+        }
+    }
+}
+
+/// Labels of `STORE/SIGNAL`.
+fn of_signal(name: &str) -> [(&'static str, String); 2] {
+    let (store, signal) = name.split_once('/').unwrap_or((name, ""));
+    [("store", store.to_owned()), ("signal", signal.to_owned())]
 }
 
 fn walk(prefix: &str, value: &Value, labels: &[(&'static str, String)], out: &mut Vec<Sample>) {
@@ -175,7 +198,7 @@ pub fn escape(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::telemetry::Ledger;
-    use crate::telemetry::ledger::Lost;
+    use crate::telemetry::ledger::{Lost, Spool};
     use crate::telemetry::status::Queues;
 
     #[test]
@@ -184,6 +207,11 @@ mod tests {
         ledger.transaction_seen().lost(Lost::RingFull);
         ledger.signal_offered("collector/traces", 2);
         ledger.redacted("a\"b", 3);
+        let spool = Spool {
+            batches: 4,
+            ..Spool::default()
+        };
+        ledger.set_spool("collector/logs", spool);
         let status = Status {
             pid: 1,
             config: ConfigStatus::default(),
@@ -200,6 +228,7 @@ mod tests {
             "plainspan_transactions_seen_total 1",
             "plainspan_transactions_lost_total{reason=\"ring_full\"} 1",
             "plainspan_signals_in_flight{store=\"collector\",signal=\"traces\"} 2",
+            "plainspan_spool_batches{store=\"collector\",signal=\"logs\"} 4",
             "plainspan_redacted_total{matcher=\"a\\\"b\"} 3",
             "plainspan_ready 1",
         ] {

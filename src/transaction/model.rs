@@ -133,9 +133,6 @@ pub struct TlsInfo {
     pub sni: Option<String>,
     /// Protocols that the client offered (ALPN).
     pub alpn_offered: Vec<String>,
-    /// Random of the ClientHello and of the ServerHello.
-    pub client_random: Option<[u8; 32]>,
-    pub server_random: Option<[u8; 32]>,
 }
 
 /// The connection that a transaction was seen on, as this process has it.
@@ -151,6 +148,9 @@ pub struct ConnectionInfo {
     pub netns: u32,
     /// Present where the bytes came out of TLS.
     pub tls_info: Option<TlsInfo>,
+    /// What tells this connection from all others, at both ends; None where that is not certain. It never leaves:
+    /// redaction removes it.
+    pub join: Option<crate::join::Known>,
 }
 
 /// A request as it was on the wire.
@@ -168,6 +168,7 @@ pub struct Request {
     /// Bytes on the wire: start line, headers, framing, content, trailers. HTTP/2: the stream's frames that carry these.
     pub wire_size: u64,
     /// Offset of the first byte in the plaintext from client to server, where counted from its beginning; HTTP/1 only.
+    /// Of a plain connection that is older than the agent it is right if the client is who connected.
     pub offset: Option<u64>,
     /// Stream identifier (RFC 9113 §5.1.1); HTTP/2 only.
     pub h2_stream: Option<u32>,

@@ -4,7 +4,7 @@
 
 use crate::{loaded, text_of};
 use plainspan::config::file::{Reader, load_hash_keys};
-use plainspan::config::{HashKeySource, Secret, known_keys};
+use plainspan::config::{Config, HashKeySource, Secret, known_keys};
 use plainspan::enrich::{Identity, Process};
 use plainspan::rules::Filter;
 
@@ -272,6 +272,10 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap.identity.kubelet", &["ca_file", "insecure_skip_verify"], &[KUBELET_TLS]),
     ("tap", &["trace"], &[("src/enrich/ids.rs", "policy_link_makes_a_root_with_a_link_and_off_forgets_the_context")]),
     ("tap.trace", &["context"], &[("src/enrich/ids.rs", "policy_link_makes_a_root_with_a_link_and_off_forgets_the_context"), ("tests/e2e/trace_context.rs", "a_request_with_traceparent_becomes_a_span_of_that_trace_with_that_parent")]),
+    ("tap.trace", &["joined_networks"], &[("src/pipeline/joining_tests.rs", "a_client_in_a_listed_network_is_the_parent"), ("tests/e2e/joining.rs", "two_hosts_behind_nat_with_an_agent_each_meet_and_the_parent_is_there_where_the_network_is_listed")]),
+    ("tap.trace", &["site_key"], &[("tests/e2e/joining.rs", "agents_with_different_site_keys_do_not_meet")]),
+    ("tap.trace", &["site_key_file"], &[("tests/config/effects.rs", "a_site_key_is_read_from_its_file")]),
+    ("tap.trace", &["state_file"], &[("tests/e2e/joining.rs", "an_http_2_connection_that_outlives_the_agent_is_joined_by_the_next_one")]),
     ("tap", &["progress"], &[("tests/e2e/streams.rs", "server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end")]),
 ];
 
@@ -367,29 +371,46 @@ fn groups_and_patterns_of_a_file_leave_out_their_executables() {
     }
 }
 
-#[test]
-fn a_key_of_hashes_is_read_from_its_file() {
+/// The configuration after its keys were read from `file`: first one that is too short, then a good one.
+fn with_key_of(file: &tempfile::NamedTempFile, text: &str) -> Config {
     use std::os::unix::fs::MetadataExt;
-    let file = tempfile::NamedTempFile::new().expect("a file");
     let reader = Reader {
         uid: file.as_file().metadata().expect("metadata").uid(),
         sudo_uid: None,
     };
-    let text = format!(
-        "version: 2\nstacks: {{s: {{plugins: [{{type: http_capture, config: {{redact: {{hash_key_file: {}, \
-         rules: [{{in: header, key: x-user, mode: hash}}]}}}}}}]}}}}\n",
-        file.path().display()
-    );
-    let mut config = loaded(&text, &[]).config;
+    let mut config = loaded(text, &[]).config;
     std::fs::write(file.path(), "too short\n").expect("written");
     let error = load_hash_keys(&mut config, reader).expect_err("a short key");
     assert!(error.to_string().contains("16"), "{error}");
     std::fs::write(file.path(), "0123456789abcdef\n").expect("written");
     load_hash_keys(&mut config, reader).expect("a key");
+    config
+}
+
+#[test]
+fn a_key_of_hashes_is_read_from_its_file() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "version: 2\nstacks: {{s: {{plugins: [{{type: http_capture, config: {{redact: {{hash_key_file: {}, \
+         rules: [{{in: header, key: x-user, mode: hash}}]}}}}}}]}}}}\n",
+        file.path().display()
+    );
+    let config = with_key_of(&file, &text);
     let capture = config.stacks["s"]
         .http_capture
         .as_ref()
         .expect("http_capture");
     let key = HashKeySource::Text(Secret::new("0123456789abcdef"));
     assert_eq!(capture.hash_key, Some(key));
+}
+
+#[test]
+fn a_site_key_is_read_from_its_file() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "version: 2\ntap: {{trace: {{site_key_file: {}}}}}\n",
+        file.path().display()
+    );
+    let key = HashKeySource::Text(Secret::new("0123456789abcdef"));
+    assert_eq!(with_key_of(&file, &text).tap.join.site_key, Some(key));
 }

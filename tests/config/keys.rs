@@ -60,6 +60,11 @@ const CASES: &[Case] = &[
     ("tls", "key_file", EventStore, "tls: {cert_file: /a, key_file: /b}", "key_file: Some(\"/b\")", "tls: {key_file: /b}", "without `cert_file`"),
     ("tls", "insecure_skip_verify", EventStore, "endpoint: 'https://c', tls: {insecure_skip_verify: true}", "insecure_skip_verify: true", "tls: {insecure_skip_verify: 1}", "true or false"),
 
+    ("event store otel", "spool", EventStore, "spool: {dir: /s}", "spool: Some(SpoolSettings { dir: \"/s\", max_bytes: 1073741824, max_age: 86400s })", "spool: {max_age: 1h}", "is missing `dir`"),
+    ("spool", "dir", EventStore, "spool: {dir: /var/s}", "dir: \"/var/s\"", "spool: {dir: s}", "must begin with `/`"),
+    ("spool", "max_bytes", EventStore, "spool: {dir: /s, max_bytes: 5MiB}", "max_bytes: 5242880", "spool: {dir: /s, max_bytes: 5KiB}", "1MiB"),
+    ("spool", "max_age", EventStore, "spool: {dir: /s, max_age: 2h}", "max_age: 7200s", "spool: {dir: /s, max_age: 0s}", "1s"),
+
     ("event store", "id", Service, "event_stores: [{type: stdout, id: x}]", "id: \"x\"", "event_stores: [{type: stdout, id: ''}]", "letters, digits"),
     ("event store", "type", Service, "event_stores: [{type: disabled}]", "kind: Disabled", "event_stores: [{type: stdou}]", "did you mean `stdout`"),
 
@@ -170,6 +175,10 @@ const CASES: &[Case] = &[
     ("tap.endpoints", "domain", Tap, "endpoints: [{domain: '*.A.b', http: {stack: s}}]", "domain: \"*.a.b\"", "endpoints: [{domain: 'a..b'}]", "must be a host name"),
     ("tap.endpoints", "http", Tap, "endpoints: [{domain: a.b, http: {stack: s}}]", "stack: Some(\"s\") }]", "endpoints: [{domain: a.b, http: {stack: t}}]", "there is no stack `t`"),
     ("tap.trace", "context", Tap, "trace: {context: off}", "trace_context: Off", "trace: {context: adapt}", "did you mean `adopt`"),
+    ("tap.trace", "joined_networks", Tap, "trace: {joined_networks: [10.0.0.0/8]}", "networks: [Net { address: 10.0.0.0", "trace: {joined_networks: [10.0.0.0/40]}", "10.0.0.0/40"),
+    ("tap.trace", "site_key", Tap, "trace: {site_key: {type: text, value: 0123456789abcdef}}", "site_key: Some(Text(********))", "trace: {site_key: {type: text, value: short}}", "`site_key` has less than 16 bytes"),
+    ("tap.trace", "site_key_file", Tap, "trace: {site_key_file: /etc/plainspan/site}", "site_key: Some(File(\"/etc/plainspan/site\"))", "trace: {site_key_file: site}", "must begin with `/`"),
+    ("tap.trace", "state_file", Tap, "trace: {state_file: 'off'}", "state_file: None", "trace: {state_file: connections}", "or be `off`"),
     ("resource", "attributes", Root, "resource: {attributes: {team: 7}}", "\"team\": \"7\"", "resource: {attributes: {team: []}}", "must be text"),
     ("limits", "memory", Root, "limits: {memory: 1GiB}", "memory: 1073741824", "limits: {memory: 1MiB}", "from 16MiB"),
     ("limits", "connection_memory", Root, "limits: {connection_memory: 2MB}", "connection_memory: 2000000", "limits: {connection_memory: 512MiB}", "more than memory"),

@@ -25,6 +25,7 @@ pub fn transaction() -> Transaction {
             remote: None,
             netns: 0,
             tls_info: None,
+            join: None,
         },
         ordinal: 0,
         request: None,

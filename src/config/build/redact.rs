@@ -34,16 +34,26 @@ impl Builder<'_> {
     }
 
     pub(super) fn hash_key(&mut self, fields: &Fields) -> Option<HashKeySource> {
-        let key = fields.secret("hash_key");
-        let file = fields.text("hash_key_file");
+        self.key(fields, "hash_key", "hash_key_file")
+    }
+
+    /// A key that is written under `text`, or in a file whose path is under `path`.
+    pub(super) fn key(
+        &mut self,
+        fields: &Fields,
+        text: &'static str,
+        path: &'static str,
+    ) -> Option<HashKeySource> {
+        let key = fields.secret(text);
+        let file = fields.text(path);
         if key.is_some() && file.is_some() {
-            let message = "`hash_key` and `hash_key_file` are both there";
-            self.problems.error(fields.mark("hash_key_file"), message);
+            let message = format!("`{text}` and `{path}` are both there");
+            self.problems.error(fields.mark(path), message);
             self.problems.hint("remove one");
         }
         if key.is_some_and(|key| key.expose().len() < KEY_MIN) {
-            let message = format!("`hash_key` has less than {KEY_MIN} bytes, so it can be guessed");
-            self.problems.error(fields.mark("hash_key"), message);
+            let message = format!("`{text}` has less than {KEY_MIN} bytes, so it can be guessed");
+            self.problems.error(fields.mark(text), message);
             self.problems
                 .hint("for example the output of `openssl rand -hex 32`");
         }

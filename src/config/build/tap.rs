@@ -3,7 +3,7 @@
 use super::Builder;
 use crate::config::groups;
 use crate::config::model::{
-    Direction, EndpointStack, ExeMatch, ExeStrategy, HttpCapture, IdentitySources, Include,
+    Direction, EndpointStack, ExeMatch, ExeStrategy, HttpCapture, IdentitySources, Include, Join,
     Kubelet, Stack, Tap, TraceContextPolicy,
 };
 use crate::config::private::PrivateRanges;
@@ -58,6 +58,7 @@ impl Builder<'_> {
                 .section("trace")
                 .and_then(|t| t.choice("context", &CONTEXTS))
                 .unwrap_or(TraceContextPolicy::Auto),
+            join: self.join(tap.section("trace").unwrap_or(&none)),
             progress: tap.duration("progress").unwrap_or(PROGRESS),
         }
     }
@@ -125,6 +126,20 @@ impl Builder<'_> {
                 .section("kubelet")
                 .filter(|kubelet| kubelet.mark.line > 0)
                 .and_then(|kubelet| self.kubelet(kubelet)),
+        }
+    }
+
+    fn join(&mut self, trace: &Fields) -> Join {
+        Join {
+            networks: trace
+                .texts("joined_networks")
+                .filter_map(Net::parse)
+                .collect(),
+            site_key: self.key(trace, "site_key", "site_key_file"),
+            state_file: trace
+                .text("state_file")
+                .filter(|path| *path != "off")
+                .map(PathBuf::from),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::DAY;
 use crate::config::model::{Compression, OtlpProtocol};
 use crate::config::table::{Choices, Kind, LATER, Section, State, Tagged, key, variant};
-use crate::config::text::{identifier, not_empty};
+use crate::config::text::{absolute, identifier, not_empty};
 use Kind::{
     Any, Bool, Checked, Choice, Credential, Duration, List, Map, Size, Tagged as Typed, Text,
 };
@@ -64,7 +64,17 @@ pub(in crate::config) static OTEL: Section = Section {
         key("service_name", Text).ignored(
             "each observed service has a name of its own; OTEL_SERVICE_NAME names the agent itself",
         ),
-        key("spool", Any).later(),
+        key("spool", Kind::Section(&SPOOL)),
+    ],
+};
+
+/// Its defaults are in `build::otlp`: without the section there is no spool.
+static SPOOL: Section = Section {
+    name: "spool",
+    keys: &[
+        key("dir", Checked(absolute)),
+        key("max_bytes", Size(1 << 20, 1 << 50)),
+        key("max_age", Duration(1000, 365 * DAY)),
     ],
 };
 

@@ -4,8 +4,8 @@ use super::DAY;
 use crate::config::groups::GROUPS;
 use crate::config::model::{Direction, ExeStrategy, TraceContextPolicy};
 use crate::config::table::{Choices, Key, Kind, Section, key};
-use crate::config::text::{absolute, domain, glob, network, not_empty};
-use Kind::{Bool, Checked, Choice, Duration, List, Number, Text};
+use crate::config::text::{absolute, absolute_or_off, domain, glob, network, not_empty};
+use Kind::{Bool, Checked, Choice, Credential, Duration, List, Number, Text};
 
 /// In milliseconds.
 const SECOND: u64 = 1000;
@@ -142,7 +142,10 @@ static TRACE: Section = Section {
     name: "tap.trace",
     keys: &[
         key("context", Choice(&CONTEXTS)).default("auto"),
-        key("joined_networks", List(&Text)).later().idle("[]"),
+        key("joined_networks", List(&Checked(network))).default("[]"),
+        key("site_key", Credential),
+        key("site_key_file", Checked(absolute)),
+        key("state_file", Checked(absolute_or_off)).default("/run/plainspan/connections"),
         key("untrusted", List(&Text)).later().idle("[]"),
     ],
 };

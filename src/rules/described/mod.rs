@@ -169,6 +169,7 @@ impl Maker {
                 remote: socket(self.remote),
                 netns: 0,
                 tls_info: self.tls,
+                join: None,
             },
             ordinal: 0,
             request: self.request,

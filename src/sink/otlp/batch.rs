@@ -5,6 +5,7 @@
 
 use super::encode::{self, names};
 use super::queue::Encoded;
+use super::spool::Tally;
 use crate::enrich::Process;
 use crate::telemetry::ledger::Lost;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -105,16 +106,27 @@ impl Batch {
         self.items
     }
 
+    /// What is in it, for the books.
+    pub fn tally(&self) -> Tally {
+        let items = self.groups.iter().flat_map(|g| &g.items);
+        let progress = items.filter(|item| item.progress).count();
+        Tally {
+            batches: 1,
+            items: (self.items - progress) as u64,
+            progress: progress as u64,
+        }
+    }
+
     /// Bytes of the messages, without what is around them.
     pub fn message_bytes(&self) -> usize {
         let items = self.groups.iter().flat_map(|g| &g.items);
         items.map(|item| item.message.len()).sum()
     }
 
-    /// The request.
-    pub fn encode(&self) -> Bytes {
+    /// The request, which has the messages from now on.
+    pub fn encode(&mut self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.bytes);
-        for group in &self.groups {
+        for group in &mut self.groups {
             let part = field_len(self.scope.len())
                 + field_len(names::SCHEMA_URL.len())
                 + group
@@ -130,8 +142,8 @@ impl Batch {
             field(&mut out, HEAD, &group.resource);
             begin(&mut out, ITEMS, part);
             field(&mut out, HEAD, &self.scope);
-            for item in &group.items {
-                field(&mut out, ITEMS, &item.message);
+            for item in &mut group.items {
+                field(&mut out, ITEMS, &std::mem::take(&mut item.message));
             }
             field(&mut out, SCHEMA, names::SCHEMA_URL.as_bytes());
         }
@@ -152,6 +164,11 @@ impl Batch {
 
     pub fn lost(self, reason: Lost) {
         self.into_items().for_each(|item| item.lost(reason));
+    }
+
+    /// A spool has it.
+    pub fn spooled(self) {
+        self.into_items().for_each(Encoded::spooled);
     }
 
     fn into_items(self) -> impl Iterator<Item = Encoded> {

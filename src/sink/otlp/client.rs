@@ -31,8 +31,8 @@ impl Client {
         })
     }
 
-    /// One attempt; it ends within the endpoint's timeout.
-    pub async fn send(&mut self, request: Bytes) -> Reply {
+    /// One attempt, beside others; it ends within the endpoint's timeout.
+    pub async fn send(&self, request: Bytes) -> Reply {
         match self {
             Client::Grpc(client) => client.send(request).await,
             Client::Http(client) => client.send(request).await,

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,7 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Client {
     connector: Connector,
     endpoint: Endpoint,
-    service: Grpc<Channel>,
+    /// Replaced where its connection does not answer.
+    service: Mutex<Grpc<Channel>>,
     path: PathAndQuery,
     metadata: MetadataMap,
     compression: Option<CompressionEncoding>,
@@ -63,7 +64,7 @@ impl Client {
         };
         let endpoint = endpoint(&uri, &target.url)?;
         Ok(Client {
-            service: channel(&endpoint, &connector),
+            service: Mutex::new(channel(&endpoint, &connector)),
             connector,
             endpoint,
             path: PathAndQuery::from_static(service),
@@ -77,14 +78,18 @@ impl Client {
         })
     }
 
-    pub async fn send(&mut self, message: Bytes) -> Reply {
+    fn service(&self) -> MutexGuard<'_, Grpc<Channel>> {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn send(&self, message: Bytes) -> Reply {
         let timeout = self.timeout;
         match tokio::time::timeout(timeout, self.call(message)).await {
             Ok(Ok(reply)) => accepted(&reply),
             Ok(Err(status)) => retry::of_status(&status),
             Err(_) => {
                 // The connection may be dead without a word: the next attempt makes a new one.
-                self.service = channel(&self.endpoint, &self.connector);
+                *self.service() = channel(&self.endpoint, &self.connector);
                 Reply::Later {
                     error: format!("no reply within {timeout:?}"),
                     after: None,
@@ -93,9 +98,9 @@ impl Client {
         }
     }
 
-    async fn call(&mut self, message: Bytes) -> Result<Bytes, Status> {
+    async fn call(&self, message: Bytes) -> Result<Bytes, Status> {
         let mut service = self
-            .service
+            .service()
             .clone()
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);

@@ -52,7 +52,7 @@ impl Client {
         })
     }
 
-    pub async fn send(&mut self, message: Bytes) -> Reply {
+    pub async fn send(&self, message: Bytes) -> Reply {
         let (body, encoding) = match compress(self.compression, message) {
             Ok(compressed) => compressed,
             Err(error) => {

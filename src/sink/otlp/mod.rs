@@ -1,18 +1,23 @@
 //! OTLP out: spans, log records and metrics to one store.
 //!
-//! Enters: deliveries. Leaves: OTLP requests over gRPC or HTTP, many resources in each.
+//! Enters: deliveries. Leaves: OTLP requests over gRPC or HTTP, many resources in each; meanwhile, with a spool, files.
 //! Holds: one task and one queue for each signal, bounded by count and by bytes; `offer` never waits, and what finds no
 //! room is lost as `queue_full`; every delivery is counted once as exported or lost, with the reason.
 
 mod batch;
+mod books;
 mod client;
+mod disk;
 pub mod encode;
 mod grpc;
+mod health;
 mod http;
 mod metrics;
+mod pending;
 mod queue;
 mod report;
 mod retry;
+mod spool;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
@@ -22,17 +27,21 @@ pub use batch::BatchLimits;
 pub use encode::{EncodeOptions, KnownMethods};
 pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
+pub use spool::SpoolError;
 
 use super::{Delivery, ProgressDelivery, Sink};
-use crate::config::{OtelStore, OtlpEndpoint};
+use crate::config::{OtelStore, OtlpEndpoint, SpoolSettings};
 use crate::telemetry::Ledger;
+use books::Books;
+use disk::Disk;
 use queue::{Queue, Room, Signal};
+use spool::{SpoolLimits, Usage};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use worker::{Exporter, Worker, WorkerOptions};
+use worker::{Worker, WorkerOptions};
 
 /// How a store is fed.
 #[derive(Debug, Clone)]
@@ -82,6 +91,8 @@ pub enum StartError {
     Header { name: String },
     #[error("{0}")]
     Tls(String),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 impl StartError {
@@ -124,6 +135,7 @@ impl OtlpSink {
         let encode = Arc::new(EncodeOptions {
             known_methods: options.known_methods.clone(),
         });
+        let usage = store.spool.as_ref().map(|s| Usage::new(s.max_bytes));
         let mut lanes = Vec::new();
         for (signal, endpoint, delay) in signals {
             if let Some(endpoint) = endpoint {
@@ -138,9 +150,12 @@ impl OtlpSink {
                     room: Room::new(options.queue_items, options.queue_bytes),
                     sender,
                 };
-                lanes.push(Lane::start(
-                    queue, receiver, endpoint, &options, delay, runtime,
-                )?);
+                let disk = match store.spool.as_ref().zip(usage.as_ref()) {
+                    Some((spool, usage)) => disk(spool, usage, store_id, signal)?,
+                    None => Disk::none(),
+                };
+                let settings = (endpoint, &options, delay);
+                lanes.push(Lane::start(queue, receiver, settings, disk, runtime)?);
             }
         }
         Ok(OtlpSink { lanes })
@@ -152,7 +167,7 @@ impl OtlpSink {
             .find(|lane| lane.queue.signal == Signal::Logs)
     }
 
-    /// Sends what waits, until `deadline` at the latest; what is left then is lost as `shutdown`. From the call on
+    /// Sends what waits, until `deadline` at the latest; what is left then goes to the spool, or is lost as `shutdown`. From the call on
     /// nothing more is taken.
     pub async fn drain(&self, deadline: Instant) {
         for lane in &self.lanes {
@@ -173,13 +188,28 @@ impl OtlpSink {
     }
 }
 
+/// The spool of one signal. Its folder is looked at now, what is in it later.
+fn disk(
+    spool: &SpoolSettings,
+    usage: &Arc<Usage>,
+    store_id: &str,
+    signal: Signal,
+) -> Result<Disk, SpoolError> {
+    let folder = spool::prepare(&spool.dir, store_id, signal.name())?;
+    let lock = spool::Lock::take(&folder)?;
+    let limits = SpoolLimits {
+        usage: usage.clone(),
+        max_age: spool.max_age,
+    };
+    Ok(Disk::open(folder, lock, limits))
+}
+
 impl Lane {
     fn start(
         queue: Queue,
         receiver: mpsc::UnboundedReceiver<queue::Item>,
-        endpoint: &OtlpEndpoint,
-        options: &OtlpOptions,
-        delay: Duration,
+        (endpoint, options, delay): (&OtlpEndpoint, &OtlpOptions, Duration),
+        disk: Disk,
         runtime: &Handle,
     ) -> Result<Lane, StartError> {
         let client = {
@@ -188,21 +218,29 @@ impl Lane {
             client::Client::new(queue.signal.service(), endpoint)?
         };
         let (stop, stopped) = watch::channel(None);
-        let worker = Worker {
+        let worker = Worker::new(worker::Parts {
             signal: queue.signal,
             encode: queue.options.clone(),
             options: WorkerOptions {
                 batch: options.batch,
                 delay,
+                spill: BatchLimits {
+                    items: options.queue_items / 2,
+                    bytes: options.queue_bytes / 2,
+                },
+                retry: options.retry,
             },
             queue: receiver,
             stop: stopped,
-            exporter: Exporter {
-                client,
-                retry: options.retry,
-                report: report::Report::new(&queue.name, &endpoint.url, queue.room.clone()),
+            client,
+            report: report::Report::new(&queue.name, &endpoint.url, queue.room.clone()),
+            books: Books {
+                ledger: queue.ledger.clone(),
+                signal: queue.name.clone(),
+                progress: queue.progress.clone(),
             },
-        };
+            disk,
+        });
         let task = Mutex::new(Some(runtime.spawn(worker.run())));
         Ok(Lane { queue, stop, task })
     }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// Captures above this many bytes are encoded when offered: the message holds no bodies, so the queue need not either.
 const LARGE: usize = 64 << 10;
 /// Bytes that an item takes beside its content.
-const OVERHEAD: usize = 256;
+pub const OVERHEAD: usize = 256;
 
 /// What a worker makes of captures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +139,8 @@ pub struct Encoded {
     claim: Claim,
     pub process: Arc<Process>,
     pub message: Vec<u8>,
+    /// A report of a transaction that lasts: it has books of its own.
+    pub progress: bool,
     /// When the worker took it.
     pub since: Instant,
     _reserved: Reserved,
@@ -152,11 +154,16 @@ impl Encoded {
     pub fn lost(self, reason: Lost) {
         self.claim.lost(reason);
     }
+
+    pub fn spooled(self) {
+        self.claim.spooled();
+    }
 }
 
 impl Item {
     /// The message, and its true size taken from the room.
     pub fn encode(mut self, signal: Signal, options: &EncodeOptions) -> Encoded {
+        let progress = matches!(self.content, Content::Progress(_));
         let (process, message) = match self.content {
             Content::Message(process, message) => (process, message),
             Content::Progress(progress) => {
@@ -173,6 +180,7 @@ impl Item {
             claim: self.claim,
             process,
             message,
+            progress,
             since: Instant::now(),
             _reserved: self.reserved,
         }

@@ -1,6 +1,7 @@
 //! What the operator hears of a destination: the first failure, then a reminder now and then, then the recovery.
 
 use super::queue::Room;
+use super::spool::GivenUp;
 use crate::telemetry::ledger::Lost;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Report {
     endpoint: String,
     room: Arc<Room>,
     last: Option<Instant>,
+    /// The same for the spool, which has troubles of its own.
+    last_of_spool: Option<Instant>,
     /// Failed attempts since the last success.
     failures: u64,
     /// Of these, some were told.
@@ -25,6 +28,8 @@ pub struct Report {
     lost: u64,
     /// Items that found no room, as told last.
     refused: u64,
+    /// What cannot be sent goes to a spool.
+    spooling: bool,
 }
 
 impl Report {
@@ -34,11 +39,18 @@ impl Report {
             endpoint: shown(url),
             room,
             last: None,
+            last_of_spool: None,
             failures: 0,
             told: false,
             lost: 0,
             refused: 0,
+            spooling: false,
         }
+    }
+
+    /// Whether a spool takes what cannot be sent.
+    pub fn spooling(&mut self, spooling: bool) {
+        self.spooling = spooling;
     }
 
     /// An attempt failed and will be repeated.
@@ -46,8 +58,44 @@ impl Report {
         self.failures += 1;
         if self.may_speak() {
             self.told = true;
-            let hint = "cannot export, will retry: is the collector running, and is this its endpoint and protocol?";
+            let hint = match self.spooling {
+                true => {
+                    "cannot export, batches go to the spool: is the collector running, and is this its endpoint and protocol?"
+                }
+                false => {
+                    "cannot export, will retry: is the collector running, and is this its endpoint and protocol?"
+                }
+            };
             self.warn(error, hint);
+        }
+    }
+
+    /// The spool does not take batches for now.
+    pub fn not_spooled(&mut self, error: &str) {
+        if may_speak(&mut self.last_of_spool) {
+            let hint = "cannot write to the spool: batches wait in memory. Is there room on the disk, and may the agent write there?";
+            self.warn(error, hint);
+        }
+    }
+
+    /// The spool gave batches up.
+    pub fn given_up(&mut self, given_up: &GivenUp) {
+        for (tally, error, hint) in [
+            (
+                given_up.expired,
+                "older than spool.max_age",
+                "batches of the spool are lost: the collector was down for too long",
+            ),
+            (
+                given_up.corrupt,
+                "damaged on disk",
+                "batches of the spool are lost: does the disk work, and does anything else write to the folder?",
+            ),
+        ] {
+            self.lost += tally.items + tally.progress;
+            if tally.batches > 0 && may_speak(&mut self.last_of_spool) {
+                self.warn(error, hint);
+            }
         }
     }
 
@@ -56,6 +104,9 @@ impl Report {
         self.lost += items as u64;
         let hint = match reason {
             Lost::Rejected => "the collector refused a batch for good: its own log says why",
+            Lost::SpoolFull => {
+                "the spool is full: raise spool.max_bytes, or look after the collector"
+            }
             Lost::RetryExhausted => "a batch was given up after retrying for as long as is allowed",
             _ => "a batch was given up",
         };
@@ -105,13 +156,17 @@ impl Report {
     }
 
     fn may_speak(&mut self) -> bool {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| now - last < BETWEEN) {
-            return false;
-        }
-        self.last = Some(now);
-        true
+        may_speak(&mut self.last)
     }
+}
+
+fn may_speak(last: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    if last.is_some_and(|last| now - last < BETWEEN) {
+        return false;
+    }
+    *last = Some(now);
+    true
 }
 
 /// A URL without what may be secret in it.

@@ -25,7 +25,7 @@ pub struct RetryPolicy {
     /// Wait after the first failure; doubles each time.
     pub first: Duration,
     pub longest: Duration,
-    /// From the first attempt; then the batch is lost.
+    /// From the first attempt; then the batch is lost, unless a spool has it: there its age decides.
     pub budget: Duration,
 }
 

@@ -11,7 +11,6 @@
 
 pub(super) mod document;
 mod explain;
-mod folder;
 pub(super) mod grpc;
 mod job;
 mod link;
@@ -19,6 +18,7 @@ mod store;
 mod target;
 pub(super) mod websocket;
 
+pub use super::folder::FolderError;
 pub use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::redact::Redacted;
 use crate::rules::Level;
@@ -27,7 +27,6 @@ use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
-pub use folder::FolderError;
 use job::{Budget, Job, Waiting};
 pub use link::LinkTemplate;
 use sha2::{Digest, Sha256};

@@ -2,8 +2,8 @@
 
 use super::StartError;
 use super::explain::{FOLDER_HINT, StoreError, explain, not_implemented};
-use super::folder::{self, FolderError};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
+use crate::sink::folder::{self, FolderError};
 use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
@@ -279,7 +279,7 @@ fn open_folder(id: &str, path: &std::path::Path) -> Result<Kind, StartError> {
         id: id.to_owned(),
         source,
     };
-    folder::prepare(path).map_err(failed)?;
+    folder::prepare_for_payloads(path).map_err(failed)?;
     let files = LocalFileSystem::new_with_prefix(path).map_err(|source| {
         failed(FolderError::Store {
             path: path.to_owned(),
@@ -299,7 +299,7 @@ async fn put_file(
     document: Bytes,
 ) -> Result<Put, StoreError> {
     // It may have been removed, or replaced by a link, since the start.
-    folder::prepare(path).map_err(|e| StoreError {
+    folder::prepare_for_payloads(path).map_err(|e| StoreError {
         what: e.to_string(),
         hint: FOLDER_HINT,
     })?;

@@ -65,6 +65,14 @@ impl Config {
         self
     }
 
+    /// A spool for the event store that was added last.
+    pub fn spool(mut self, dir: &Path, max_bytes: &str) -> Config {
+        if let Some(store) = self.event_stores.last_mut() {
+            store["spool"] = json!({"dir": dir, "max_bytes": max_bytes});
+        }
+        self
+    }
+
     /// A line a transaction on stdout.
     pub fn stdout(mut self) -> Config {
         self.event_stores

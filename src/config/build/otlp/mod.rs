@@ -9,14 +9,20 @@ mod url;
 mod variables;
 
 use super::Builder;
-use crate::config::model::{Compression, OtelStore, OtlpEndpoint, OtlpProtocol};
+use crate::config::model::{Compression, OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
 use crate::config::problem::MASK;
 use crate::config::schema::{SIGNALS, Signal};
 use crate::config::settings::Fields;
 use crate::config::sources::{Origin, yaml_text};
-use crate::config::text::show_duration;
+use crate::config::text::{show_duration, show_size};
 use crate::config::tree::Mark;
+use std::path::PathBuf;
+use std::time::Duration;
 use variables::{PREFIX, SIGNAL_WORDS};
+
+/// Defaults of `spool`.
+const SPOOL_BYTES: u64 = 1 << 30;
+const SPOOL_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// A value and where it comes from.
 #[derive(Clone)]
@@ -60,7 +66,36 @@ impl Builder<'_> {
                 .then(|| self.endpoint(fields, signal))
                 .flatten()
         });
-        self.resolved(store, id)
+        let spool = fields.section("spool").filter(|s| s.mark.line > 0);
+        OtelStore {
+            spool: spool.and_then(|spool| self.spool(spool, id)),
+            ..self.resolved(store, id)
+        }
+    }
+
+    /// None: a problem was reported.
+    fn spool(&mut self, fields: &Fields, id: &str) -> Option<SpoolSettings> {
+        let Some(dir) = fields.text("dir") else {
+            if !fields.written.contains(&"dir") {
+                self.problems
+                    .error(fields.mark, "spool is missing `dir`")
+                    .hint("a folder for it alone: /var/lib/plainspan/spool");
+            }
+            return None;
+        };
+        let mut default = |key: &str, value: String| {
+            if fields.get(key).is_none() {
+                let path = format!("services.event_stores[{id}].spool.{key}");
+                self.sources.add(path, value, Origin::Default);
+            }
+        };
+        default("max_bytes", show_size(SPOOL_BYTES));
+        default("max_age", show_duration(SPOOL_AGE));
+        Some(SpoolSettings {
+            dir: PathBuf::from(dir),
+            max_bytes: fields.size("max_bytes").unwrap_or(SPOOL_BYTES),
+            max_age: fields.duration("max_age").unwrap_or(SPOOL_AGE),
+        })
     }
 
     /// The store that the environment asks for; a signal's variable alone asks for that signal alone.
@@ -106,6 +141,7 @@ impl Builder<'_> {
             traces,
             logs,
             metrics,
+            spool: None,
         }
     }
 

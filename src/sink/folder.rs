@@ -1,14 +1,14 @@
-//! The folder of a local store: for its owner alone.
+//! The folder of a local store, or of a spool: for its owner alone.
 //!
-//! Payloads may hold personal data. A folder that is new gets mode 0700; one that others can look into is closed to
-//! them, but only where it is clearly ours: empty, or with objects alone in it. The folder itself must not be a link.
+//! What is in it may hold personal data. A folder that is new gets mode 0700; one that others can look into is closed to
+//! them, but only where it is clearly ours: empty, or with our files alone in it. The folder itself must not be a link.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The folder cannot be used for payloads.
+/// The folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     #[error("folder {path}: cannot {action}: {source}; check that the agent may write there")]
@@ -21,15 +21,21 @@ pub enum FolderError {
     Link { path: PathBuf },
     #[error("{path} is not a folder")]
     NotAFolder { path: PathBuf },
+    #[error("folder {path} belongs to user {owner}; {what} needs a folder of the agent's own user")]
+    Foreign {
+        path: PathBuf,
+        what: &'static str,
+        owner: u32,
+    },
     #[error(
-        "folder {path} belongs to user {owner}; payloads need a folder of the agent's own user"
+        "folder {path} is open to others (mode {mode:04o}) and has more in it than {what}; \
+         name a folder for it alone, or close this one with `chmod 700`"
     )]
-    Foreign { path: PathBuf, owner: u32 },
-    #[error(
-        "folder {path} is open to others (mode {mode:04o}) and has more in it than payloads; \
-         give payloads a folder of their own, or close this one with `chmod 700`"
-    )]
-    Open { path: PathBuf, mode: u32 },
+    Open {
+        path: PathBuf,
+        what: &'static str,
+        mode: u32,
+    },
     #[error("folder {path}: {source}")]
     Store {
         path: PathBuf,
@@ -37,8 +43,13 @@ pub enum FolderError {
     },
 }
 
-/// Makes sure that `path` is a folder for this user alone, and makes it where it is not there.
-pub(super) fn prepare(path: &Path) -> Result<(), FolderError> {
+/// Makes sure that `path` is a folder for this user alone, and makes it where it is not there. `what` is kept in it, in
+/// files whose names `ours` knows.
+pub(super) fn prepare(
+    path: &Path,
+    what: &'static str,
+    ours: fn(&[u8]) -> bool,
+) -> Result<(), FolderError> {
     let io = |action| {
         move |source| FolderError::Io {
             path: path.to_owned(),
@@ -70,6 +81,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), FolderError> {
         let owner = meta.uid();
         return Err(FolderError::Foreign {
             path: path.into(),
+            what,
             owner,
         });
     }
@@ -77,26 +89,34 @@ pub(super) fn prepare(path: &Path) -> Result<(), FolderError> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    if !only_objects(path).map_err(io("read it"))? {
+    if !only_ours(path, ours).map_err(io("read it"))? {
         return Err(FolderError::Open {
             path: path.into(),
+            what,
             mode,
         });
     }
     std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io("close it to others"))
 }
 
-/// Everything in the folder has the name of an object: 64 hex digits, perhaps `#` and a number while it is written.
-fn only_objects(path: &Path) -> io::Result<bool> {
+fn only_ours(path: &Path, ours: fn(&[u8]) -> bool) -> io::Result<bool> {
     for entry in std::fs::read_dir(path)? {
-        let name = entry?.file_name();
-        let name = name.as_encoded_bytes();
-        let digest = name.split(|b| *b == b'#').next().unwrap_or_default();
-        if digest.len() != 64 || !digest.iter().all(u8::is_ascii_hexdigit) {
+        if !ours(entry?.file_name().as_encoded_bytes()) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Makes sure of a folder of payloads.
+pub(super) fn prepare_for_payloads(path: &Path) -> Result<(), FolderError> {
+    prepare(path, "payloads", is_object)
+}
+
+/// The name of an object: 64 hex digits, perhaps `#` and a number while it is written.
+fn is_object(name: &[u8]) -> bool {
+    let digest = name.split(|b| *b == b'#').next().unwrap_or_default();
+    digest.len() == 64 && digest.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Takes a stored file away from others; the folder's mode keeps them off until then.
@@ -116,9 +136,9 @@ mod tests {
     fn a_new_folder_is_for_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
-        prepare(&path).unwrap();
+        prepare_for_payloads(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
-        prepare(&path).unwrap();
+        prepare_for_payloads(&path).unwrap();
     }
 
     #[test]
@@ -128,7 +148,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         std::fs::write(path.join("a".repeat(64)), "x").unwrap();
-        prepare(&path).unwrap();
+        prepare_for_payloads(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
     }
 
@@ -139,7 +159,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         std::fs::write(path.join("website.html"), "x").unwrap();
-        let error = prepare(&path).unwrap_err();
+        let error = prepare_for_payloads(&path).unwrap_err();
         assert!(
             matches!(error, FolderError::Open { mode: 0o755, .. }),
             "{error}"
@@ -158,9 +178,12 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         std::fs::write(&file, "").unwrap();
-        assert!(matches!(prepare(&link), Err(FolderError::Link { .. })));
         assert!(matches!(
-            prepare(&file),
+            prepare_for_payloads(&link),
+            Err(FolderError::Link { .. })
+        ));
+        assert!(matches!(
+            prepare_for_payloads(&file),
             Err(FolderError::NotAFolder { .. })
         ));
     }
