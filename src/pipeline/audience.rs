@@ -41,8 +41,12 @@ impl Audience {
 
     /// The highest level that can come out, or that metrics need.
     pub(super) fn upper_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
-        let level = self.rules.upper_bound(facts, buffers);
-        level.max(self.least).max(self.counted())
+        self.leaves_at(facts, buffers).max(self.counted())
+    }
+
+    /// The highest level that can leave: what metrics alone need does not.
+    pub(super) fn leaves_at(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
+        self.rules.upper_bound(facts, buffers).max(self.least)
     }
 
     /// What has to be known of all that metrics count.
@@ -53,7 +57,7 @@ impl Audience {
         }
     }
 
-    /// The highest level that can come out for any transaction.
+    /// The highest level that can come out for any transaction, or that metrics need.
     pub fn highest(&self) -> Level {
         self.rules.highest().max(self.least).max(self.counted())
     }
