@@ -47,11 +47,14 @@ pub struct Overflow {
 /// `service.namespace` and `service.name`.
 pub(super) type Service = (String, String);
 
+/// What is counted of services.
+pub(super) type Services = Series<(Service, Attributes)>;
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Aggregator {
     limits: Limits,
-    pub(super) services: Series<(Service, Attributes)>,
+    pub(super) services: Services,
     processes: HashMap<u32, Resource>,
     /// Of processes that are gone, and of those whose resource has changed since: nothing more is counted there.
     retired: Vec<Resource>,

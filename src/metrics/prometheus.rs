@@ -1,6 +1,6 @@
 //! Services as Prometheus text (exposition format 0.0.4), named as the collector's Prometheus exporter names them.
 
-use super::aggregate::Aggregator;
+use super::aggregate::Services;
 use super::attributes::{Attributes, Value};
 use super::histogram::Histogram;
 use super::series::{Instrument, Point};
@@ -11,10 +11,10 @@ use std::fmt::Write;
 const MAX_VALUE: usize = 256;
 
 /// All metrics of services. Bounded by the attribute sets that are held.
-pub fn render(aggregator: &Aggregator) -> String {
+pub fn render(services: &Services) -> String {
     let mut out = String::new();
     for role in [Role::Server, Role::Client] {
-        let mut points = points(aggregator, role);
+        let mut points = points(services, role);
         points.sort_by(|(a, _), (b, _)| a.cmp(b));
         for instrument in Instrument::all(role) {
             family(&mut out, instrument, &points);
@@ -24,8 +24,7 @@ pub fn render(aggregator: &Aggregator) -> String {
 }
 
 /// Points of one side, with their labels.
-fn points(aggregator: &Aggregator, role: Role) -> Vec<(String, &Point)> {
-    let services = &aggregator.services;
+fn points(services: &Services, role: Role) -> Vec<(String, &Point)> {
     let known = services
         .iter()
         .filter(|((_, attributes), _)| attributes.role == role)

@@ -197,7 +197,7 @@ fn a_process_that_is_gone_stays_until_its_last_numbers_arrived_and_its_service_f
     assert_eq!(counts(&mut aggregator, 130, |_| false), [(1, 110, 1)]);
     aggregator.exported();
     assert_eq!(counts(&mut aggregator, 140, |_| false), []);
-    let text = prometheus::render(&aggregator);
+    let text = prometheus::render(&aggregator.services);
     let line = "http_client_request_duration_seconds_count{service_name=\"one\",http_request_method=\"POST\",url_scheme=\"https\",http_response_status_code=\"201\",network_protocol_version=\"1.1\",server_address=\"h1\",server_port=\"443\"} 2";
     assert!(text.lines().any(|l| l == line), "{text}");
 }
@@ -245,7 +245,7 @@ fn what_finds_no_room_is_counted_under_no_attributes_and_said() {
     assert_eq!(count(&mut aggregator, &three, 1, 1), all);
     let expected = [(1, 100, 4), (2, 100, 2)];
     assert_eq!(counts(&mut aggregator, 110, |_| true), expected);
-    let text = prometheus::render(&aggregator);
+    let text = prometheus::render(&aggregator.services);
     let line = "http_client_request_duration_seconds_count{otel_metric_overflow=\"true\"} 2";
     assert!(text.lines().any(|l| l == line), "{text}");
     // Room is made by those who go.
@@ -277,7 +277,7 @@ fn prometheus_buckets_are_cumulative_and_sizes_have_metrics_of_their_own() {
     count(&mut aggregator, &one, 1, 5);
     count(&mut aggregator, &one, 1, 6);
     count(&mut aggregator, &one, 1, 60_000);
-    let text = prometheus::render(&aggregator);
+    let text = prometheus::render(&aggregator.services);
     let value = |name: &str, le: &str| {
         let line = text.lines().find(|line| {
             line.starts_with(&format!("{name}{{service_name=\"a\\\"b\\nc\\\\d\""))
