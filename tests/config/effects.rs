@@ -191,6 +191,10 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("event store otel", &["signals"], &[("src/sink/otlp/tests.rs", "a_store_without_signals_takes_everything"), OTLP, METRICS]),
     ("event store otel", &["headers", "compression"], &[OTLP]),
     ("event store otel", &["tls"], &[TLS]),
+    ("event store otel", &["spool"], &[("tests/e2e/spool.rs", "under_500_requests_a_second_a_collector_that_refuses_costs_nothing_and_the_order_is_kept")]),
+    ("spool", &["dir"], &[("tests/e2e/spool.rs", "after_sigkill_the_next_agent_sends_all_that_is_in_the_spool")]),
+    ("spool", &["max_bytes"], &[("tests/e2e/spool.rs", "a_spool_that_is_full_stays_within_its_bytes_and_the_rest_is_lost_by_name")]),
+    ("spool", &["max_age"], &[("src/sink/otlp/tests/spool.rs", "what_is_too_old_is_lost_as_expired_though_the_collector_is_away")]),
     ("event store otel", &["timeout"], &[("src/sink/otlp/tests/faults.rs", "a_collector_that_hangs_is_given_up_after_the_timeout_and_asked_again")]),
     // It is an attribute of the resource of each process from there on.
     ("event store otel", &["environment"], &[("tests/config/from_qtap.rs", "internal_calls_alone"), RELOAD]),
