@@ -16,6 +16,7 @@ use plainspan::enrich::{Clock, Ids, Process, Processes};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::layout::flag;
 use plainspan::event::{Dir, KernelTime, Role, decode};
+use plainspan::metrics::Metrics;
 use plainspan::pipeline::{Audience, Pipeline, Policies, Stage};
 use plainspan::redact::{About, Raw, Redacted, Redactor};
 use plainspan::rules::expr::Buffers;
@@ -268,12 +269,14 @@ fn stage(ledger: &Ledger) -> Stage {
         telemetry: Some(Audience {
             rules: Ruleset::compile(Level::Headers, &[], &[]).expect("no rules"),
             least: Level::None,
+            counts_all: false,
             sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
             redactor: redactor(),
             payloads: None,
             sinks: Fanout::new(vec![Arc::new(Nowhere), Arc::new(Nowhere)]),
         }),
         access: None,
+        metrics: Metrics::new(Default::default(), ledger.clone(), SystemTime::UNIX_EPOCH),
         stacks: Default::default(),
         held: Default::default(),
         joins: Default::default(),

@@ -15,6 +15,7 @@ use crate::config::{
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::join::{Keeper, Scheme, Store};
+use crate::metrics::Metrics;
 use crate::pipeline::{
     self, Audience, Held, JoinSettings, Joins, LookupsChange, Pipeline, Plugins, Policies,
     Settings, Stacks, Stage, Witness,
@@ -40,7 +41,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -104,6 +105,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 struct Agent {
     own: Own,
     ledger: Ledger,
+    metrics: Metrics,
     finder: FinderHandle,
     capture: Capture,
     /// Writes what the next agent has to know.
@@ -126,10 +128,15 @@ impl Agent {
         let mut own = Own::start(&options.log_level, options.log_format, store)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
+        let metrics = Metrics::new(
+            KnownMethods::from_environment(),
+            ledger.clone(),
+            SystemTime::now(),
+        );
         let (sinks, payloads) = match &dry_run {
             Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
             None => {
-                let sinks = Sinks::start(&config, &ledger, runtime, None)?;
+                let sinks = Sinks::start(&config, &metrics, &ledger, runtime, None)?;
                 let payloads = Payloads::start(&config, &sinks.telemetry, &ledger, runtime, None)?;
                 (sinks, payloads)
             }
@@ -146,7 +153,7 @@ impl Agent {
             Some(_) => None,
             None => keeper(&config, &mut table)?,
         };
-        let stage = stage(settings, &ledger);
+        let stage = stage(settings, &metrics, &ledger);
 
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
@@ -179,12 +186,13 @@ impl Agent {
             let listener = runtime
                 .block_on(status::bind(address))
                 .with_context(|| format!("cannot listen on {address} for the status endpoint; choose another with --status-listen, or `off`"))?;
-            runtime.spawn(status::serve(listener, source));
+            runtime.spawn(status::serve(listener, source, metrics.clone()));
         }
         tracing::info!(%tier, version = env!("CARGO_PKG_VERSION"), "running");
         Ok(Agent {
             own,
             ledger,
+            metrics,
             finder,
             capture,
             keeper,
@@ -364,7 +372,7 @@ fn keeper(config: &Config, table: &mut Table) -> anyhow::Result<Option<Keeper>> 
     Ok(Some(keeper))
 }
 
-fn stage(settings: Settings, ledger: &Ledger) -> Stage {
+fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
     let lookups = match settings.lookups {
         LookupsChange::Keep => None,
         LookupsChange::Take(lookups) => lookups,
@@ -377,6 +385,7 @@ fn stage(settings: Settings, ledger: &Ledger) -> Stage {
         filter: settings.filter,
         telemetry: settings.telemetry,
         access: settings.access,
+        metrics: metrics.clone(),
         stacks: settings.stacks,
         held: Held::default(),
         joins: Joins::new(settings.join),

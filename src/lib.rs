@@ -13,6 +13,7 @@ pub mod conn;
 pub mod enrich;
 pub mod event;
 pub mod join;
+pub mod metrics;
 pub mod pipeline;
 pub mod probe;
 pub mod proto;

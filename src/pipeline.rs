@@ -25,6 +25,7 @@ use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::join::{ClientEnd, Kept, Key};
+use crate::metrics::{Exemplar, Metrics};
 use crate::redact::{About, Raw, SpanIds};
 use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Decision, Filter, Level, TransactionFacts};
@@ -58,6 +59,8 @@ pub struct Stage {
     pub telemetry: Option<Audience>,
     /// Lines of `access_logs`.
     pub access: Option<Audience>,
+    /// What is counted of transactions.
+    pub metrics: Metrics,
     /// The stacks beside the general one, which `telemetry` and `access` are of.
     pub stacks: Stacks,
     /// Transactions that wait for their process's identity.
@@ -329,7 +332,11 @@ impl Stage {
     fn leave(&mut self, raw: Raw<Transaction>, ticket: Ticket, process: Arc<Process>) {
         let choice = self.stacks.choose(&raw.0, &process);
         let mut decisions = self.decide(choice, &raw.0, &process);
+        let counted = decisions[0].is_some() || self.counts_all(choice, &process);
         if decisions.iter().all(Option::is_none) {
+            if counted {
+                self.count(choice, &raw.0, &process, None);
+            }
             self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
         }
@@ -340,7 +347,17 @@ impl Stage {
             None => (self.ids.transaction(), self.ids.span(context, hop)),
         };
         let asked = (&raw.0, &*process);
-        let sampling = match self.sample(choice, asked, &mut decisions[0], &mut ids) {
+        let sampled = self.sample(choice, asked, &mut decisions[0], &mut ids);
+        if counted {
+            // What sampling leaves out is counted, but there is no span to show.
+            let exemplar = decisions[0].is_some().then(|| Exemplar {
+                trace_id: ids.trace_id,
+                span_id: ids.span_id,
+                time: self.clock.wall(raw.0.timing.end),
+            });
+            self.count(choice, &raw.0, &process, exemplar);
+        }
+        let sampling = match sampled {
             Err(reason) if decisions[1].is_none() => return ticket.left_out(reason),
             Err(_) => Sampling::default(),
             Ok(sampling) => sampling,
@@ -363,6 +380,29 @@ impl Stage {
             access.map(|decision| about(decision, Sampling::default())),
         ];
         self.deliver(choice, raw, abouts, ticket);
+    }
+
+    /// Whether the stack counts transactions whatever their level is.
+    fn counts_all(&self, choice: Choice, process: &Process) -> bool {
+        let [telemetry, _] = self
+            .stacks
+            .audiences(choice, [&self.telemetry, &self.access]);
+        most(process) > Level::None && telemetry.is_some_and(|audience| audience.counts_all)
+    }
+
+    fn count(
+        &self,
+        choice: Choice,
+        transaction: &Transaction,
+        process: &Arc<Process>,
+        exemplar: Option<Exemplar>,
+    ) {
+        let [telemetry, _] = self
+            .stacks
+            .audiences(choice, [&self.telemetry, &self.access]);
+        let host_hidden = telemetry.is_some_and(|audience| audience.redactor.hides_host());
+        self.metrics
+            .count(transaction, process, host_hidden, exemplar);
     }
 
     /// Gives the transaction to the audiences that something is decided for.

@@ -61,6 +61,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
     let audience = Audience {
         rules: Ruleset::compile(default, rules, &macros).expect("rules compile"),
         least,
+        counts_all: false,
         sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
         redactor: Redactor::new(&HttpCapture::default()).expect("a redactor"),
         payloads: None,
@@ -79,6 +80,7 @@ fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
         filter: Filter::new(&tap).expect("a filter"),
         telemetry: Some(telemetry),
         access,
+        metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
         stacks: Default::default(),
         held: Default::default(),
         joins: Default::default(),
@@ -565,4 +567,42 @@ fn who_waits_for_a_container_goes_on_at_once_when_nobody_is_asked_any_more() {
     pipeline.apply_ends();
     assert_eq!(kept(&spans), [(Level::Summary, None, false)]);
     assert_eq!(pipeline.stage.ledger.snapshot().imbalance(), 0);
+}
+
+#[test]
+fn metrics_count_what_sampling_leaves_out_and_not_what_level_none_does_but_for_http_metrics_alone()
+{
+    for (level, counts_all, rate, expected) in [
+        (Level::Summary, false, None, Some("2")),
+        (Level::Summary, false, Some(1), Some("2")),
+        (Level::None, false, None, None),
+        (Level::None, true, None, Some("2")),
+    ] {
+        let (mut telemetry, spans) = audience(level, &[], Level::None);
+        telemetry.counts_all = counts_all;
+        let mut capture = HttpCapture::default();
+        capture.sample.per_endpoint = rate.map(|count| Rate {
+            count,
+            period: Duration::from_secs(3600),
+        });
+        telemetry.sampler = Sampler::new(&capture, &[]).expect("a sampler");
+        let mut stage = stage(telemetry, None);
+        give(&mut stage);
+        give(&mut stage);
+        let text = stage.metrics.prometheus();
+        let name = "http_client_request_duration_seconds_count{";
+        let count = text.lines().find(|line| line.starts_with(name));
+        let count = count.and_then(|line| line.rsplit(' ').next());
+        assert_eq!(count, expected, "{level:?} {counts_all} {rate:?}");
+        let spans = kept(&spans).len();
+        assert_eq!(spans == 2, level > Level::None && rate.is_none());
+    }
+}
+
+#[test]
+fn for_metrics_of_every_transaction_the_kernel_copies_heads() {
+    let (mut telemetry, _) = audience(Level::None, &[], Level::None);
+    assert_eq!(telemetry.highest(), Level::None);
+    telemetry.counts_all = true;
+    assert_eq!(want(telemetry.highest()), Want::Heads);
 }

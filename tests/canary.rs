@@ -14,12 +14,13 @@ use plainspan::conn::{Limits, Table};
 use plainspan::enrich::{Clock, Ids, Processes};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::{Dir, KernelTime, Role};
+use plainspan::metrics::Metrics;
 use plainspan::pipeline::{Audience, Joins, Pipeline, Policies, Stage};
 use plainspan::redact::{Redacted, Redactor};
 use plainspan::rules::expr::Buffers;
 use plainspan::rules::{Filter, Level, Ruleset};
 use plainspan::sampling::Sampler;
-use plainspan::sink::otlp::{EncodeOptions, encode};
+use plainspan::sink::otlp::{EncodeOptions, KnownMethods, encode};
 use plainspan::sink::stdout::Form;
 use plainspan::sink::{Delivery, Fanout, ProgressDelivery, Sink, payload};
 use plainspan::telemetry::Ledger;
@@ -99,6 +100,7 @@ fn capture(level: Level, mode: &str) -> HttpCapture {
 struct Line {
     pipeline: Pipeline,
     ledger: Ledger,
+    metrics: Metrics,
     kept: Arc<Kept>,
     connections: u64,
 }
@@ -116,12 +118,18 @@ impl Line {
         let telemetry = Audience {
             rules: Ruleset::compile(level, &[], &[]).expect("no rules"),
             least: Level::None,
+            counts_all: false,
             sampler: Sampler::new(&settings, &[]).expect("a sampler"),
             redactor,
             payloads: None,
             sinks: Fanout::new(vec![kept.clone()]),
         };
         let clock = Clock::new(KernelTime(0), SystemTime::UNIX_EPOCH);
+        let metrics = Metrics::new(
+            KnownMethods::default(),
+            ledger.clone(),
+            SystemTime::UNIX_EPOCH,
+        );
         let stage = Stage {
             ledger: ledger.clone(),
             processes: Processes::new(&BTreeMap::new()),
@@ -130,6 +138,7 @@ impl Line {
             filter: Filter::new(&Tap::default()).expect("no patterns"),
             telemetry: Some(telemetry),
             access: None,
+            metrics: metrics.clone(),
             stacks: Default::default(),
             held: Default::default(),
             joins: Joins::default(),
@@ -147,6 +156,7 @@ impl Line {
         Line {
             pipeline: Pipeline::new(Table::new(limits), stage, None),
             ledger,
+            metrics,
             kept,
             connections: 0,
         }
@@ -272,6 +282,9 @@ fn nothing_leaks(name: &str, steps: &[Step]) {
                     &written(capture),
                 );
             }
+            let metrics = line.metrics.prometheus();
+            assert_eq!(metrics.is_empty(), level == Level::None);
+            must_be_clean(&|| format!("metrics of {name}"), metrics.as_bytes());
             let counts = serde_json::to_vec(&line.ledger.snapshot()).expect("JSON");
             must_be_clean(&|| format!("the ledger after {name}"), &counts);
         }

@@ -99,7 +99,13 @@ impl Agent {
                 warning.message
             );
         }
-        let sinks = Sinks::start(&config, &self.ledger, runtime, Some(&self.sinks))?;
+        let sinks = Sinks::start(
+            &config,
+            &self.metrics,
+            &self.ledger,
+            runtime,
+            Some(&self.sinks),
+        )?;
         let same = sinks.telemetry.same(&self.sinks.telemetry);
         let before = same.then_some(&self.payloads);
         let payloads = Payloads::start(&config, &sinks.telemetry, &self.ledger, runtime, before)?;
@@ -150,6 +156,7 @@ impl Retiring {
     fn unused(mut self, payloads: &Payloads, sinks: &Sinks) -> Retiring {
         retain_unused(&mut self.payloads.stages, &payloads.stages);
         retain_unused(&mut self.sinks.otlp, &sinks.otlp);
+        retain_unused(&mut self.sinks.metrics, &sinks.metrics);
         retain_unused(&mut self.sinks.stdout, &sinks.stdout);
         self
     }
@@ -162,6 +169,9 @@ impl Retiring {
         }
         let deadline = Instant::now() + patience;
         for running in &self.sinks.otlp {
+            running.part.drain(deadline).await;
+        }
+        for running in &self.sinks.metrics {
             running.part.drain(deadline).await;
         }
         for running in &self.sinks.stdout {

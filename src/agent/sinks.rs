@@ -2,8 +2,9 @@
 
 use super::{otlp_options, telemetry_stores};
 use crate::config::{Config, EventStore, EventStoreKind};
+use crate::metrics::Metrics;
 use crate::rules::Level;
-use crate::sink::otlp::OtlpSink;
+use crate::sink::otlp::{OtlpMetrics, OtlpSink};
 use crate::sink::stdout::{Form, StdoutSink};
 use crate::sink::{Fanout, Sink};
 use crate::telemetry::Ledger;
@@ -29,6 +30,7 @@ pub(super) struct Sinks {
     pub access: BTreeMap<String, Fanout>,
     /// With `limits.memory`.
     pub otlp: Vec<Running<(EventStore, u64), OtlpSink>>,
+    pub metrics: Vec<Running<EventStore, OtlpMetrics>>,
     pub stdout: Vec<Running<(String, Form), StdoutSink>>,
 }
 
@@ -36,6 +38,7 @@ impl Sinks {
     /// What is the same as `before` is taken from there.
     pub fn start(
         config: &Config,
+        metrics: &Metrics,
         ledger: &Ledger,
         runtime: &Handle,
         before: Option<&Sinks>,
@@ -56,6 +59,7 @@ impl Sinks {
                         Ok,
                     )?;
                     telemetry.push(sink.clone());
+                    sinks.metrics(config, store, metrics, ledger, runtime, before)?;
                     sinks.otlp.push(Running {
                         made_of,
                         part: sink,
@@ -87,6 +91,39 @@ impl Sinks {
     /// What the telemetry of a stack goes to.
     pub fn telemetry_of(&self, stack: &str) -> &Fanout {
         self.measured.get(stack).unwrap_or(&self.telemetry)
+    }
+
+    /// Metrics of transactions, where the store takes them.
+    fn metrics(
+        &mut self,
+        config: &Config,
+        store: &EventStore,
+        metrics: &Metrics,
+        ledger: &Ledger,
+        runtime: &Handle,
+        before: Option<&Sinks>,
+    ) -> anyhow::Result<()> {
+        let EventStoreKind::Otel(otel) = &store.kind else {
+            return Ok(());
+        };
+        let Some(endpoint) = &otel.metrics else {
+            return Ok(());
+        };
+        let part = match same(before.map(|b| &*b.metrics), store) {
+            Some(part) => part,
+            None => {
+                let options = otlp_options(config);
+                let (metrics, ledger) = (metrics.clone(), ledger.clone());
+                OtlpMetrics::start(&store.id, endpoint, &options, metrics, ledger, runtime)
+                    .map(Arc::new)
+                    .with_context(|| format!("event store `{}`", store.id))?
+            }
+        };
+        self.metrics.push(Running {
+            made_of: store.clone(),
+            part,
+        });
+        Ok(())
     }
 
     fn lines(

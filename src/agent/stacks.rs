@@ -104,6 +104,8 @@ pub(super) fn telemetry(
             true => Level::Summary,
             false => Level::None,
         },
+        // Where anything is captured, its levels say what is counted.
+        counts_all: stack.http_metrics && settings.highest() == Level::None,
         sampler: Sampler::new(&settings, &config.macros)?,
         redactor: redactor(&settings, parts.ledger)?,
         payloads: parts.payloads.of(name).cloned(),
@@ -124,6 +126,7 @@ pub(super) fn access(
     Ok(Some(Audience {
         rules: Ruleset::compile(access.mode, &access.rules, &config.macros)?,
         least: Level::None,
+        counts_all: false,
         sampler: Sampler::new(&HttpCapture::default(), &[])?,
         redactor: redactor(&settings, parts.ledger)?,
         payloads: None,

@@ -180,7 +180,8 @@ pub struct Stack {
     pub access_logs: Option<AccessLogs>,
     /// `report_usage`: summary spans and log records.
     pub report_usage: bool,
-    /// `http_metrics`: metrics of transactions, whatever their level.
+    /// `http_metrics`: metrics of all transactions, where `http_capture` captures none; else of those that it gives a
+    /// level.
     pub http_metrics: bool,
 }
 

@@ -16,6 +16,8 @@ pub struct Audience {
     pub rules: Ruleset,
     /// The least level, whatever the rules say.
     pub least: Level,
+    /// Metrics count every transaction, whatever its level; else those that get a level.
+    pub counts_all: bool,
     /// Of what the rules want; the least level is given to all.
     pub sampler: Sampler,
     pub redactor: Redactor,
@@ -37,14 +39,27 @@ impl Audience {
         }
     }
 
-    /// The highest level that can come out.
+    /// The highest level that can come out, or that metrics need.
     pub(super) fn upper_bound(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
+        self.leaves_at(facts, buffers).max(self.counted())
+    }
+
+    /// The highest level that can leave: what metrics alone need does not.
+    pub(super) fn leaves_at(&self, facts: &dyn Facts, buffers: &mut Buffers) -> Level {
         self.rules.upper_bound(facts, buffers).max(self.least)
     }
 
-    /// The highest level that can come out for any transaction.
+    /// What has to be known of all that metrics count.
+    fn counted(&self) -> Level {
+        match self.counts_all {
+            true => Level::Summary,
+            false => Level::None,
+        }
+    }
+
+    /// The highest level that can come out for any transaction, or that metrics need.
     pub fn highest(&self) -> Level {
-        self.rules.highest().max(self.least)
+        self.rules.highest().max(self.least).max(self.counted())
     }
 
     /// The lowest level that can come out.

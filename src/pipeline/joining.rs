@@ -164,7 +164,7 @@ impl Stage {
             process: &process,
             connection: Some((Role::Client, connection.local, connection.remote)),
         };
-        Some(admits(&self.filter, end, &process) && self.upper_bound(&facts) > Level::None)
+        Some(admits(&self.filter, end, &process) && self.leaves_at(&facts) > Level::None)
     }
 }
 

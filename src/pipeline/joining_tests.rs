@@ -5,6 +5,7 @@ use crate::config::{Direction, HttpCapture, Tap, TraceContextPolicy};
 use crate::conn::Output;
 use crate::enrich::{Clock, Processes};
 use crate::join::{JoinedIds, Known, Position};
+use crate::metrics::Metrics;
 use crate::pipeline::{Audience, Policies};
 use crate::redact::{Redactor, SpanIds};
 use crate::rules::expr::Buffers;
@@ -62,6 +63,7 @@ fn stage(tap: &Tap, networks: &[&str]) -> (Stage, Arc<Kept>) {
     let telemetry = Audience {
         rules: Ruleset::compile(Level::Headers, &[], &[]).expect("rules compile"),
         least: Level::None,
+        counts_all: false,
         sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
         redactor: Redactor::new(&HttpCapture::default()).expect("a redactor"),
         payloads: None,
@@ -75,6 +77,7 @@ fn stage(tap: &Tap, networks: &[&str]) -> (Stage, Arc<Kept>) {
         filter: Filter::new(tap).expect("a filter"),
         telemetry: Some(telemetry),
         access: None,
+        metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
         stacks: Default::default(),
         held: Default::default(),
         joins: Joins::new(JoinSettings {

@@ -4,9 +4,10 @@
 //! kernel's policies.
 //! Holds: what a rule, a filter or a stack may still want is copied; a policy that no longer holds is taken back.
 
-use super::{Stage, most};
+use super::{Audience, Stage, most};
 use crate::enrich::Process;
 use crate::event::{ConnId, ConnOpen, KernelTime, Want};
+use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Early, Level};
 use crate::transaction::ConnectionInfo;
 use std::collections::{HashMap, HashSet};
@@ -210,13 +211,26 @@ impl Stage {
         }
     }
 
-    /// The highest level that a transaction with these facts can get.
-    pub(super) fn upper_bound(&mut self, facts: &Early<'_>) -> Level {
+    /// The highest level that a transaction with these facts can get, or that metrics need.
+    fn upper_bound(&mut self, facts: &Early<'_>) -> Level {
+        self.highest(facts, Audience::upper_bound)
+    }
+
+    /// The highest level at which a transaction with these facts can leave.
+    pub(super) fn leaves_at(&mut self, facts: &Early<'_>) -> Level {
+        self.highest(facts, Audience::leaves_at)
+    }
+
+    fn highest(
+        &mut self,
+        facts: &Early<'_>,
+        bound: impl Fn(&Audience, &dyn Facts, &mut Buffers) -> Level,
+    ) -> Level {
         // A pod's label or a domain may choose any of the stacks.
         let general = [&self.telemetry, &self.access].into_iter().flatten();
         let bounds = general
             .chain(self.stacks.others())
-            .map(|audience| audience.upper_bound(facts, &mut self.buffers));
+            .map(|audience| bound(audience, facts, &mut self.buffers));
         bounds.max().unwrap_or(Level::None).min(most(facts.process))
     }
 }

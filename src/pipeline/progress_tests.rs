@@ -3,6 +3,7 @@ use crate::config::{Direction, HttpCapture, Rule, Tap};
 use crate::conn::Output;
 use crate::enrich::{Clock, Ids, Processes};
 use crate::event::KernelTime;
+use crate::metrics::Metrics;
 use crate::pipeline::Policies;
 use crate::redact::Redactor;
 use crate::redact::sample::{policy, transaction};
@@ -74,11 +75,13 @@ impl Line {
                 sampler: Sampler::new(&HttpCapture::default(), &[]).expect("a sampler"),
                 rules: Ruleset::compile(level, rules, &[]).unwrap(),
                 least: Level::None,
+                counts_all: false,
                 redactor: Redactor::new(&policy()).unwrap(),
                 payloads: None,
                 sinks: Fanout::new(vec![listener.clone()]),
             }),
             access: None,
+            metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
             stacks: Default::default(),
             held: Default::default(),
             joins: Default::default(),

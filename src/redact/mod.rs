@@ -151,6 +151,11 @@ impl Redactor {
         self
     }
 
+    /// The header that names the server is hidden.
+    pub fn hides_host(&self) -> bool {
+        self.places.masks_header(b"host") || self.places.masks_header(b":authority")
+    }
+
     /// Masks the secrets of `raw`, and removes what the level does not keep.
     pub fn redact(&self, raw: Raw<Transaction>, about: About) -> (Redacted, Hits) {
         let Raw(mut transaction) = raw;

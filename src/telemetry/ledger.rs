@@ -5,6 +5,7 @@
 //! `lost.shutdown`, so nothing can vanish by forgetting it.
 
 use super::ticket::{Book, End};
+use crate::metrics::Overflow;
 use crate::sampling::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -242,6 +243,22 @@ pub struct BodiesLeftOut {
     pub max_bytes: u64,
 }
 
+/// Transactions that metrics count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Measured {
+    pub transactions: u64,
+    /// Of these, counted without their attributes, or not for their process, by why.
+    pub overflow: MeasuredOverflow,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MeasuredOverflow {
+    /// There are too many attribute sets: counted under `otel.metric.overflow`.
+    pub series: u64,
+    /// There are too many processes: counted for the service alone.
+    pub processes: u64,
+}
+
 /// Plaintext bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
@@ -296,6 +313,7 @@ pub struct Snapshot {
     pub payloads: Payloads,
     pub sampling: Sampled,
     pub bodies: Bodies,
+    pub metrics: Measured,
     pub bytes: Bytes,
     pub capture: Capture,
     pub redacted: RedactedValues,
@@ -579,6 +597,14 @@ impl Ledger {
             counts.content_type += left_out.content_type;
             counts.max_bytes += left_out.max_bytes;
         }
+    }
+
+    /// Metrics count a transaction.
+    pub fn measured(&self, overflow: Overflow) {
+        let counts = &mut self.lock().metrics;
+        counts.transactions += 1;
+        counts.overflow.series += u64::from(overflow.series);
+        counts.overflow.processes += u64::from(overflow.process);
     }
 
     /// `count` values were redacted by the matcher `name`.

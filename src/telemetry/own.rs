@@ -31,8 +31,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Interval of the agent's own metrics.
-const METRICS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long stopping waits for the last spans and metrics.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -123,7 +121,7 @@ impl Own {
             return Ok(());
         };
         let reader = PeriodicReader::builder(metric_exporter(endpoint)?)
-            .with_interval(METRICS_INTERVAL)
+            .with_interval(crate::metrics::INTERVAL)
             .build();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)

@@ -186,7 +186,8 @@ fn leaves(
     }
 }
 
-fn escape(value: &str) -> String {
+/// The value of a label.
+pub fn escape(value: &str) -> String {
     value
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -5,6 +5,7 @@
 
 use super::ledger::Snapshot;
 use super::prometheus;
+use crate::metrics::Metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -79,7 +80,7 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, source: Source) {
+pub async fn serve(listener: TcpListener, source: Source, metrics: Metrics) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -90,10 +91,10 @@ pub async fn serve(listener: TcpListener, source: Source) {
                 continue;
             }
         };
-        let source = source.clone();
+        let (source, metrics) = (source.clone(), metrics.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(|request| {
-                let response = answer(&request, &source);
+                let response = answer(&request, &source, &metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let served = hyper::server::conn::http1::Builder::new()
@@ -108,7 +109,11 @@ pub async fn serve(listener: TcpListener, source: Source) {
     }
 }
 
-fn answer(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    source: &Source,
+    metrics: &Metrics,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
@@ -116,7 +121,10 @@ fn answer(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>>
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" if source().ready => text(StatusCode::OK, "ready\n".into()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
-        "/metrics" => text(StatusCode::OK, prometheus::render(&source())),
+        "/metrics" => {
+            let own = prometheus::render(&source());
+            text(StatusCode::OK, own + &metrics.prometheus())
+        }
         "/status" => match serde_json::to_vec_pretty(&source()) {
             Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

@@ -152,6 +152,14 @@ const USAGE: Test = (
     "src/pipeline_tests.rs",
     "report_usage_gets_a_summary_of_what_rules_leave_out",
 );
+const METRICS: Test = (
+    "tests/e2e/metrics.rs",
+    "metrics_count_every_request_with_its_duration_over_otlp_and_at_the_status_endpoint",
+);
+const METRICS_ALONE: Test = (
+    "src/pipeline_tests.rs",
+    "metrics_count_what_sampling_leaves_out_and_not_what_level_none_does_but_for_http_metrics_alone",
+);
 const KUBELET: Test = (
     "src/enrich/identity/sources_tests.rs",
     "the_kubelet_s_list_names_pods_and_their_owners_and_is_not_asked_for_each_container",
@@ -180,7 +188,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("services", &["event_stores", "object_stores"], &[CURL]),
     ("event store otel", &["id", "type", "endpoint"], &[CURL, ("tests/e2e/streams.rs", "a_websocket_reports_its_messages")]),
     ("event store otel", &["protocol"], &[OTLP, OTLP_HTTP]),
-    ("event store otel", &["signals"], &[("src/sink/otlp/tests.rs", "a_store_without_signals_takes_everything"), OTLP]),
+    ("event store otel", &["signals"], &[("src/sink/otlp/tests.rs", "a_store_without_signals_takes_everything"), OTLP, METRICS]),
     ("event store otel", &["headers", "compression"], &[OTLP]),
     ("event store otel", &["tls"], &[TLS]),
     ("event store otel", &["spool"], &[("tests/e2e/spool.rs", "under_500_requests_a_second_a_collector_that_refuses_costs_nothing_and_the_order_is_kept")]),
@@ -205,7 +213,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("object store", &["id", "type"], &[("src/sink/payload/store_tests.rs", "on_stdout_a_document_is_a_line"), STORE_LEVEL]),
 
     ("stack", &["plugins"], &[AUDIENCES]),
-    ("plugin", &["type"], &[USAGE]),
+    ("plugin", &["type"], &[USAGE, METRICS, METRICS_ALONE]),
     ("plugin http_capture", &["type", "config"], &[CURL]),
     ("plugin access_logs", &["type", "config"], &[LINES, ("tests/e2e/canary.rs", "credentials_cookies_and_tokens_of_the_query_are_in_no_output_with_access_logs_as_json")]),
     ("http_capture.config", &["level"], &[LEVELS, ("tests/e2e/curl_nginx.rs", "level_none_lets_nothing_leave")]),

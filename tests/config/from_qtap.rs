@@ -75,7 +75,7 @@ fn production_recording() {
     };
     let traces = otel.traces.as_ref().expect("traces are on");
     assert_eq!(traces.url, "https://collector.example.com:4318/v1/traces");
-    warns(&loaded, &["event_store", "http_metrics", "control"]);
+    warns(&loaded, &["event_store", "control"]);
 }
 
 /// What else QTap knows by name is taken with a warning that says what to do, or refused where nothing would arrive.

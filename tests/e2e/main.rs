@@ -27,6 +27,7 @@ mod http2_programs;
 mod joining;
 mod late_attach;
 mod late_library;
+mod metrics;
 mod node;
 mod odd_connections;
 mod own_traffic;

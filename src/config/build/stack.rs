@@ -50,12 +50,7 @@ impl Builder<'_> {
                 }
                 ("access_logs", Some(config)) => stack.access_logs = Some(self.access_logs(config)),
                 ("report_usage", _) => stack.report_usage = true,
-                ("http_metrics", _) => {
-                    stack.http_metrics = true;
-                    self.problems
-                        .warn(plugin.mark, "`http_metrics` has no effect: metrics of transactions are not made by this version")
-                        .hint("a collector's spanmetrics connector makes them of the spans");
-                }
+                ("http_metrics", _) => stack.http_metrics = true,
                 _ => {}
             }
         }

@@ -1,6 +1,5 @@
 //! One attempt to hand a request to a destination, over gRPC or HTTP.
 
-use super::queue::Signal;
 use super::retry::Reply;
 use super::{StartError, grpc, http};
 use crate::config::{OtlpEndpoint, OtlpProtocol};
@@ -21,11 +20,13 @@ pub enum Client {
 }
 
 impl Client {
+    /// `service`: the path of the method, for gRPC.
+    ///
     /// # Errors
     /// When URL, headers or TLS files cannot be used.
-    pub fn new(signal: Signal, endpoint: &OtlpEndpoint) -> Result<Self, StartError> {
+    pub fn new(service: &'static str, endpoint: &OtlpEndpoint) -> Result<Self, StartError> {
         Ok(match endpoint.protocol {
-            OtlpProtocol::Grpc => Client::Grpc(Box::new(grpc::Client::new(signal, endpoint)?)),
+            OtlpProtocol::Grpc => Client::Grpc(Box::new(grpc::Client::new(service, endpoint)?)),
             OtlpProtocol::Http => Client::Http(Box::new(http::Client::new(endpoint)?)),
         })
     }

@@ -1,7 +1,6 @@
 //! OTLP over gRPC: unary calls with a message that is encoded already.
 
 use super::client::{USER_AGENT, accepted, chain};
-use super::queue::Signal;
 use super::retry::{self, Reply};
 use super::{StartError, tls};
 use crate::config::{Compression, OtlpEndpoint};
@@ -40,11 +39,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Must be called inside a tokio runtime.
+    /// `service`: the path of the method. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// When URL, headers or TLS files cannot be used.
-    pub fn new(signal: Signal, target: &OtlpEndpoint) -> Result<Self, StartError> {
+    pub fn new(service: &'static str, target: &OtlpEndpoint) -> Result<Self, StartError> {
         let uri: Uri = target
             .url
             .parse()
@@ -68,10 +67,7 @@ impl Client {
             service: Mutex::new(channel(&endpoint, &connector)),
             connector,
             endpoint,
-            path: PathAndQuery::from_static(match signal {
-                Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-                Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-            }),
+            path: PathAndQuery::from_static(service),
             metadata: metadata(target)?,
             compression: match target.compression {
                 Compression::None => None,

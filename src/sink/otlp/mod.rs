@@ -1,4 +1,4 @@
-//! OTLP out: spans and log records to one store.
+//! OTLP out: spans, log records and metrics to one store.
 //!
 //! Enters: deliveries. Leaves: OTLP requests over gRPC or HTTP, many resources in each; meanwhile, with a spool, files.
 //! Holds: one task and one queue for each signal, bounded by count and by bytes; `offer` never waits, and what finds no
@@ -12,6 +12,7 @@ pub mod encode;
 mod grpc;
 mod health;
 mod http;
+mod metrics;
 mod pending;
 mod queue;
 mod report;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use batch::BatchLimits;
 pub use encode::{EncodeOptions, KnownMethods};
+pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
 pub use spool::SpoolError;
 
@@ -54,6 +56,8 @@ pub struct OtlpOptions {
     pub traces_delay: Duration,
     /// A log record waits this long for others at the most.
     pub logs_delay: Duration,
+    /// Between two exports of metrics.
+    pub metrics_interval: Duration,
     pub retry: RetryPolicy,
 }
 
@@ -70,6 +74,7 @@ impl Default for OtlpOptions {
             },
             traces_delay: Duration::from_secs(1),
             logs_delay: Duration::from_millis(500),
+            metrics_interval: crate::metrics::INTERVAL,
             retry: RetryPolicy::default(),
         }
     }
@@ -210,7 +215,7 @@ impl Lane {
         let client = {
             // The gRPC channel starts a task of its own.
             let _inside = runtime.enter();
-            client::Client::new(queue.signal, endpoint)?
+            client::Client::new(queue.signal.service(), endpoint)?
         };
         let (stop, stopped) = watch::channel(None);
         let worker = Worker::new(worker::Parts {

@@ -35,6 +35,14 @@ impl Signal {
         }
     }
 
+    /// The method of gRPC.
+    pub fn service(self) -> &'static str {
+        match self {
+            Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        }
+    }
+
     fn encode(
         self,
         capture: &Capture,

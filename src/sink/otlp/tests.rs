@@ -5,6 +5,7 @@ mod otlp_sink;
 
 mod drain;
 mod faults;
+mod metrics;
 mod spool;
 mod tls;
 

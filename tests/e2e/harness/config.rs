@@ -111,6 +111,12 @@ impl Config {
         self
     }
 
+    /// One more plugin.
+    pub fn plugin(mut self, plugin: Value) -> Config {
+        self.plugins.push(plugin);
+        self
+    }
+
     /// A key beside `level` of http_capture.
     pub fn capture(mut self, key: &str, value: Value) -> Config {
         self.plugins[0]["config"][key] = value;

@@ -2,7 +2,7 @@
 
 use super::target::{self, Authority, Target};
 use crate::event::Role;
-use crate::redact::Capture;
+use crate::redact::{Capture, Facts};
 use crate::transaction::{Mark, Transaction};
 use std::borrow::Cow;
 
@@ -146,7 +146,11 @@ pub struct Web {
 
 /// Reads target, host and forwarding headers. Without a request there is only the scheme.
 pub fn web(capture: &Capture) -> Web {
-    let transaction = &capture.transaction;
+    web_of(&capture.transaction, &capture.facts)
+}
+
+/// The same of a transaction and of what is read of its headers.
+pub fn web_of(transaction: &Transaction, facts: &Facts) -> Web {
     let connection = &transaction.connection;
     let secured = connection.tls.is_some() || connection.tls_info.is_some();
     let own_scheme = if secured { "https" } else { "http" };
@@ -159,14 +163,12 @@ pub fn web(capture: &Capture) -> Web {
     let text = String::from_utf8_lossy(&request.target);
     let target = Target::parse(&request.method, &text);
     let scheme = match (&target, transaction.role) {
-        (_, Role::Server) => {
-            forwarded_scheme(capture).unwrap_or(target_scheme(&target, own_scheme))
-        }
+        (_, Role::Server) => forwarded_scheme(facts).unwrap_or(target_scheme(&target, own_scheme)),
         (_, Role::Client) => target_scheme(&target, own_scheme),
     };
     let host = match transaction.role {
-        Role::Client => client_host(capture, &target, &scheme),
-        Role::Server => server_host(capture, &target),
+        Role::Client => client_host(transaction, facts, &target, &scheme),
+        Role::Server => server_host(facts, &target),
     };
     let server = host.as_deref().and_then(target::authority);
     let (path, query) = target.path_and_query();
@@ -178,11 +180,10 @@ pub fn web(capture: &Capture) -> Web {
         (Target::Authority(_) | Target::Asterisk, Some(host)) => Some(format!("{scheme}://{host}")),
         (_, None) => None,
     };
-    let forwarded_port = capture
-        .facts
+    let forwarded_port = facts
         .x_forwarded_port
         .as_deref()
-        .filter(|_| transaction.role == Role::Server && capture.facts.x_forwarded_host.is_some())
+        .filter(|_| transaction.role == Role::Server && facts.x_forwarded_host.is_some())
         .and_then(|p| p.trim().parse().ok());
     let server_port = server
         .as_ref()
@@ -206,8 +207,7 @@ fn target_scheme(target: &Target<'_>, own: &str) -> String {
 }
 
 /// The scheme that the first proxy was asked with.
-fn forwarded_scheme(capture: &Capture) -> Option<String> {
-    let facts = &capture.facts;
+fn forwarded_scheme(facts: &Facts) -> Option<String> {
     let of_forwarded = facts
         .forwarded
         .as_deref()
@@ -223,11 +223,16 @@ fn forwarded_scheme(capture: &Capture) -> Option<String> {
 }
 
 /// Of the target, else the Host header, else the name asked for in TLS, else the peer's address.
-fn client_host(capture: &Capture, target: &Target<'_>, scheme: &str) -> Option<String> {
-    let connection = &capture.transaction.connection;
+fn client_host(
+    transaction: &Transaction,
+    facts: &Facts,
+    target: &Target<'_>,
+    scheme: &str,
+) -> Option<String> {
+    let connection = &transaction.connection;
     let named = target
         .authority()
-        .or(capture.facts.host.as_deref())
+        .or(facts.host.as_deref())
         .map(str::trim)
         .filter(|h| !h.is_empty());
     if let Some(host) = named {
@@ -260,8 +265,7 @@ fn written(authority: &Authority<'_>, scheme: &str) -> String {
 }
 
 /// The host that the first proxy was asked for, else that of the request.
-fn server_host(capture: &Capture, target: &Target<'_>) -> Option<String> {
-    let facts = &capture.facts;
+fn server_host(facts: &Facts, target: &Target<'_>) -> Option<String> {
     let of_forwarded = facts
         .forwarded
         .as_deref()

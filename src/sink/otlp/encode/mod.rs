@@ -8,6 +8,7 @@ mod attributes;
 pub mod grpc;
 mod http;
 mod log;
+mod metrics;
 pub mod names;
 mod progress;
 mod resource;
@@ -17,8 +18,12 @@ mod target;
 mod tests;
 
 pub use attributes::Attributes;
-pub use http::{KnownMethods, Outcome, Severity, Web, outcome, web};
+pub use http::{
+    KnownMethods, OTHER as OTHER_METHOD, Outcome, Severity, Web, outcome, status as status_code,
+    web, web_of,
+};
 pub use log::{REQUEST_NOT_SEEN, line, log_record, log_record_bytes, status, url};
+pub use metrics::{points, resource_metrics};
 pub use progress::{progress_line, progress_record};
 pub use resource::{resource, scope};
 pub use span::{attributes, span, span_bytes};

@@ -1,0 +1,149 @@
+//! What a transaction is counted under, and what is counted of it.
+
+use super::series::Exemplar;
+use crate::event::Role;
+use crate::redact::Facts;
+use crate::sink::otlp::KnownMethods;
+use crate::sink::otlp::encode::names;
+use crate::sink::otlp::encode::{OTHER_METHOD, outcome, status_code, web_of};
+use crate::transaction::{Mark, Transaction};
+
+/// Bytes of a server's name at the most: those of a DNS name (RFC 1035 §2.3.4).
+const MAX_ADDRESS: usize = 255;
+
+/// One attribute set. What a client chooses freely (path, query, its address, and on the server's side the host) is not
+/// in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Attributes {
+    pub role: Role,
+    method: String,
+    scheme: String,
+    status: Option<u16>,
+    error: Option<String>,
+    version: &'static str,
+    /// Of clients alone.
+    server: Option<(String, Option<u16>)>,
+}
+
+/// A value of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    Text(&'a str),
+    Int(u16),
+}
+
+impl Attributes {
+    /// Reads them from a transaction that is not redacted: user info of a URL is left out, and the server's name where
+    /// `host_hidden`.
+    pub fn of(
+        transaction: &Transaction,
+        known_methods: &KnownMethods,
+        host_hidden: bool,
+    ) -> Attributes {
+        let role = transaction.role;
+        let web = web_of(transaction, &facts(transaction, host_hidden));
+        let method = match &transaction.request {
+            Some(request) => known_methods.name(&request.method),
+            None => OTHER_METHOD,
+        };
+        let connection = &transaction.connection;
+        let secured = connection.tls.is_some() || connection.tls_info.is_some();
+        let scheme = match &*web.scheme {
+            "http" | "https" => web.scheme,
+            // Whoever asks may write any other.
+            _ if secured => "https".to_owned(),
+            _ => "http".to_owned(),
+        };
+        let server = web.server_address.filter(|_| role == Role::Client);
+        Attributes {
+            role,
+            method: method.to_owned(),
+            scheme,
+            status: status_code(transaction),
+            error: outcome(transaction).error.map(String::from),
+            version: transaction.protocol.version(),
+            server: server.map(|mut address| {
+                address.truncate(address.floor_char_boundary(MAX_ADDRESS));
+                (address, web.server_port)
+            }),
+        }
+    }
+
+    /// Names of the conventions with their values.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, Value<'_>)> {
+        let (address, port) = match &self.server {
+            Some((address, port)) => (Some(address.as_str()), *port),
+            None => (None, None),
+        };
+        [
+            Some((names::HTTP_REQUEST_METHOD, Value::Text(&self.method))),
+            Some((names::URL_SCHEME, Value::Text(&self.scheme))),
+            self.status
+                .map(|status| (names::HTTP_RESPONSE_STATUS_CODE, Value::Int(status))),
+            self.error
+                .as_deref()
+                .map(|error| (names::ERROR_TYPE, Value::Text(error))),
+            Some((names::NETWORK_PROTOCOL_VERSION, Value::Text(self.version))),
+            address.map(|address| (names::SERVER_ADDRESS, Value::Text(address))),
+            port.map(|port| (names::SERVER_PORT, Value::Int(port))),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// The headers that say where a request went.
+fn facts(transaction: &Transaction, host_hidden: bool) -> Facts {
+    let Some(request) = &transaction.request else {
+        return Facts::default();
+    };
+    let text = |name: &'static [u8]| {
+        let value = request.headers.get(name)?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    };
+    match transaction.role {
+        Role::Client if host_hidden => Facts {
+            host: Some("REDACTED".to_owned()),
+            ..Facts::default()
+        },
+        Role::Client => Facts {
+            host: text(b":authority").or_else(|| text(b"host")),
+            ..Facts::default()
+        },
+        Role::Server => Facts {
+            forwarded: text(b"forwarded"),
+            x_forwarded_proto: text(b"x-forwarded-proto"),
+            ..Facts::default()
+        },
+    }
+}
+
+/// The numbers of one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// From the first byte of the request to the last of the response, as the span has it.
+    pub duration_ns: u64,
+    /// Bytes of the bodies; None: the message was not seen.
+    pub request_body: Option<u64>,
+    pub response_body: Option<u64>,
+    pub exemplar: Option<Exemplar>,
+}
+
+impl Measured {
+    pub fn of(transaction: &Transaction, exemplar: Option<Exemplar>) -> Measured {
+        let timing = &transaction.timing;
+        let whole = |gap| !transaction.marks.has(gap);
+        let request = transaction.request.as_ref();
+        let response = transaction.response.as_ref();
+        Measured {
+            duration_ns: timing.end.since(timing.start),
+            request_body: request
+                .filter(|_| whole(Mark::RequestGap))
+                .map(|request| request.body.size()),
+            response_body: response
+                .filter(|_| whole(Mark::ResponseGap))
+                .map(|response| response.body.size()),
+            exemplar,
+        }
+    }
+}
