@@ -5,7 +5,7 @@ use crate::event::Role;
 use crate::redact::Facts;
 use crate::sink::otlp::KnownMethods;
 use crate::sink::otlp::encode::names;
-use crate::sink::otlp::encode::{OTHER_METHOD, outcome, status_code, web_of};
+use crate::sink::otlp::encode::{OTHER_METHOD, origin, outcome, status_code};
 use crate::transaction::{Mark, Transaction};
 
 /// Bytes of a server's name at the most: those of a DNS name (RFC 1035 §2.3.4).
@@ -41,20 +41,20 @@ impl Attributes {
         host_hidden: bool,
     ) -> Attributes {
         let role = transaction.role;
-        let web = web_of(transaction, &facts(transaction, host_hidden));
+        let origin = origin(transaction, &facts(transaction, host_hidden));
         let method = match &transaction.request {
             Some(request) => known_methods.name(&request.method),
             None => OTHER_METHOD,
         };
         let connection = &transaction.connection;
         let secured = connection.tls.is_some() || connection.tls_info.is_some();
-        let scheme = match &*web.scheme {
-            "http" | "https" => web.scheme,
+        let scheme = match &*origin.scheme {
+            "http" | "https" => origin.scheme,
             // Whoever asks may write any other.
             _ if secured => "https".to_owned(),
             _ => "http".to_owned(),
         };
-        let server = web.server_address.filter(|_| role == Role::Client);
+        let server = origin.server_address.filter(|_| role == Role::Client);
         Attributes {
             role,
             method: method.to_owned(),
@@ -64,7 +64,7 @@ impl Attributes {
             version: transaction.protocol.version(),
             server: server.map(|mut address| {
                 address.truncate(address.floor_char_boundary(MAX_ADDRESS));
-                (address, web.server_port)
+                (address, origin.server_port)
             }),
         }
     }

@@ -146,18 +146,56 @@ pub struct Web {
 
 /// Reads target, host and forwarding headers. Without a request there is only the scheme.
 pub fn web(capture: &Capture) -> Web {
-    web_of(&capture.transaction, &capture.facts)
+    let transaction = &capture.transaction;
+    let origin = origin(transaction, &capture.facts);
+    let Some(request) = &transaction.request else {
+        return Web {
+            scheme: origin.scheme,
+            ..Web::default()
+        };
+    };
+    let text = String::from_utf8_lossy(&request.target);
+    let target = Target::parse(&request.method, &text);
+    let (path, query) = target.path_and_query();
+    let scheme = &origin.scheme;
+    let full = match (&target, &origin.host) {
+        (Target::Absolute { .. }, _) => Some(text.to_string()),
+        // A path that was not seen is not `/`.
+        (Target::Origin(""), _) => None,
+        (Target::Origin(path), Some(host)) => Some(format!("{scheme}://{host}{path}")),
+        (Target::Authority(_) | Target::Asterisk, Some(host)) => Some(format!("{scheme}://{host}")),
+        (_, None) => None,
+    };
+    Web {
+        server_address: origin.server_address,
+        server_port: origin.server_port,
+        path: path.map(str::to_owned),
+        query: query.map(str::to_owned),
+        full,
+        scheme: origin.scheme,
+        host: origin.host,
+    }
 }
 
-/// The same of a transaction and of what is read of its headers.
-pub fn web_of(transaction: &Transaction, facts: &Facts) -> Web {
+/// Whom a request was for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    pub scheme: String,
+    /// As written.
+    pub host: Option<String>,
+    pub server_address: Option<String>,
+    pub server_port: Option<u16>,
+}
+
+/// Reads the origin from a transaction, and from `facts` of its headers. Without a request there is only the scheme.
+pub fn origin(transaction: &Transaction, facts: &Facts) -> Origin {
     let connection = &transaction.connection;
     let secured = connection.tls.is_some() || connection.tls_info.is_some();
     let own_scheme = if secured { "https" } else { "http" };
     let Some(request) = &transaction.request else {
-        return Web {
+        return Origin {
             scheme: own_scheme.to_owned(),
-            ..Web::default()
+            ..Origin::default()
         };
     };
     let text = String::from_utf8_lossy(&request.target);
@@ -171,15 +209,6 @@ pub fn web_of(transaction: &Transaction, facts: &Facts) -> Web {
         Role::Server => server_host(facts, &target),
     };
     let server = host.as_deref().and_then(target::authority);
-    let (path, query) = target.path_and_query();
-    let full = match (&target, &host) {
-        (Target::Absolute { .. }, _) => Some(text.to_string()),
-        // A path that was not seen is not `/`.
-        (Target::Origin(""), _) => None,
-        (Target::Origin(path), Some(host)) => Some(format!("{scheme}://{host}{path}")),
-        (Target::Authority(_) | Target::Asterisk, Some(host)) => Some(format!("{scheme}://{host}")),
-        (_, None) => None,
-    };
     let forwarded_port = facts
         .x_forwarded_port
         .as_deref()
@@ -188,12 +217,9 @@ pub fn web_of(transaction: &Transaction, facts: &Facts) -> Web {
     let server_port = server
         .as_ref()
         .and_then(|s| s.port.or(forwarded_port).or(target::default_port(&scheme)));
-    Web {
+    Origin {
         server_address: server.map(|s| s.host.into_owned()),
         server_port,
-        path: path.map(str::to_owned),
-        query: query.map(str::to_owned),
-        full,
         scheme,
         host,
     }

@@ -19,8 +19,8 @@ mod tests;
 
 pub use attributes::Attributes;
 pub use http::{
-    KnownMethods, OTHER as OTHER_METHOD, Outcome, Severity, Web, outcome, status as status_code,
-    web, web_of,
+    KnownMethods, OTHER as OTHER_METHOD, Outcome, Severity, Web, origin, outcome,
+    status as status_code, web,
 };
 pub use log::{REQUEST_NOT_SEEN, line, log_record, log_record_bytes, status, url};
 pub use metrics::{points, resource_metrics};
