@@ -167,8 +167,8 @@ impl OtlpSink {
             .find(|lane| lane.queue.signal == Signal::Logs)
     }
 
-    /// Sends what waits, until `deadline` at the latest; what is left then goes to the spool, or is lost as `shutdown`. From the call on
-    /// nothing more is taken.
+    /// Sends what waits, until `deadline` at the latest; what is left then goes to the spool, or is lost as `shutdown`.
+    /// From the call on nothing more is taken.
     pub async fn drain(&self, deadline: Instant) {
         for lane in &self.lanes {
             lane.stop.send_replace(Some(deadline.into()));
