@@ -3,8 +3,10 @@
 //! Enters: settings that fit the tables, the environment. Leaves: a [`Config`], the source of each value, and the
 //! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
 
+mod metrics;
 mod otlp;
 mod redact;
+mod routes;
 mod rules;
 mod stack;
 mod stores;
@@ -47,6 +49,7 @@ impl Builder<'_> {
         let macros = self.macros(root);
         let stacks = self.stacks(root, &object_stores);
         let tap = self.tap(tap, root, &stacks);
+        let metrics = self.metrics(root.section("metrics").unwrap_or(&none));
         let limits = self.limits(root.section("limits").unwrap_or(&none));
         let config = Config {
             event_stores,
@@ -57,6 +60,7 @@ impl Builder<'_> {
             limits,
             tags: tags(root),
             macros,
+            metrics,
         };
         self.nothing_leaves(&config, services.mark("event_stores"));
         self.bodies_fit(root, &config);
