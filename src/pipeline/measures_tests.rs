@@ -41,7 +41,7 @@ fn give_target(stage: &mut Stage, role: Role, target: &str, tenant: &str) {
     transaction.role = role;
     let request = transaction.request.as_mut().expect("a request");
     request.target = target.into();
-    request.headers.push(b"X-Tenant", tenant.as_bytes());
+    request.headers.push(b"X-Customer", tenant.as_bytes());
     stage.transaction(Raw::new(transaction));
 }
 
@@ -138,7 +138,7 @@ fn an_exchange_changes_headers_exemplars_and_the_number_of_series() {
     assert_eq!(exemplars(), 1);
     assert!(!metrics.prometheus().contains("acme"));
     let header = MetricHeader {
-        header: "x-tenant".to_owned(),
+        header: "x-customer".to_owned(),
         from: MessageSide::Request,
         attribute: "tenant.name".to_owned(),
         max_values: 2,
