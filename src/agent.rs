@@ -26,7 +26,7 @@ use crate::probe::time;
 use crate::routes::{self, Routes};
 use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Level};
-use crate::sink::otlp::{KnownMethods, OtlpOptions};
+use crate::sink::otlp::OtlpOptions;
 use crate::telemetry::Ledger;
 use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
@@ -130,7 +130,7 @@ impl Agent {
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let metrics = Metrics::new(
-            KnownMethods::from_environment(),
+            config.known_methods.clone(),
             ledger.clone(),
             SystemTime::now(),
         );
@@ -410,7 +410,7 @@ fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
 
 fn otlp_options(config: &Config) -> OtlpOptions {
     OtlpOptions {
-        known_methods: KnownMethods::from_environment(),
+        known_methods: config.known_methods.clone(),
         metrics_interval: config.metrics.interval,
         // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
         queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),

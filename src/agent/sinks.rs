@@ -68,7 +68,7 @@ impl Sinks {
                     });
                 }
                 EventStoreKind::Stdout => {
-                    let form = Form::of_event_store();
+                    let form = Form::of_event_store(&config.known_methods);
                     telemetry.push(sinks.lines(&store.id, form, ledger, before)?);
                 }
                 EventStoreKind::Disabled => {}

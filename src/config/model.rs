@@ -4,6 +4,7 @@ use super::private::PrivateRanges;
 use crate::routes::Pattern;
 use crate::rules::Level;
 use crate::rules::expr::Net;
+use crate::sink::otlp::KnownMethods;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Config {
     /// Named expressions that rules may call.
     pub macros: Vec<Macro>,
     pub metrics: MetricsSettings,
+    /// Methods that go into `http.request.method` as they are; of the environment.
+    pub known_methods: KnownMethods,
 }
 
 /// Metrics of transactions.

@@ -184,11 +184,24 @@ pub(super) fn domain(text: &str) -> Result<(), String> {
 
 /// A field name (RFC 9110 §5.1).
 pub(super) fn header_name(text: &str) -> Result<(), String> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    match !text.is_empty() && text.len() <= 128 && text.bytes().all(token) {
+    match token(text) {
         true => Ok(()),
         false => Err("must be the name of a header, as `x-tenant`".to_owned()),
     }
+}
+
+/// A method (RFC 9110 §9.1).
+pub(super) fn method_name(text: &str) -> Result<(), String> {
+    match token(text) {
+        true => Ok(()),
+        false => Err("must be a method, as `PROPFIND`".to_owned()),
+    }
+}
+
+/// RFC 9110 §5.6.2, 128 bytes at the most.
+fn token(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.len() <= 128 && text.bytes().all(fits)
 }
 
 /// What the conventions, or those who read metrics, have names for.

@@ -119,7 +119,7 @@ impl Place {
 
 /// Whether a segment looks like an identifier, or like anything that a person would not have named.
 pub(super) fn varies(segment: &[u8]) -> bool {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~' | b':');
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~');
     if segment.is_empty() || segment.len() > MAX_WORD || !segment.iter().all(plain) {
         return true;
     }

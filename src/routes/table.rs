@@ -43,7 +43,7 @@ impl Table {
     /// When they overlap in too many ways.
     pub fn new(patterns: &[Pattern]) -> Result<Table, Overlap> {
         let mut sorted: Vec<&Pattern> = patterns.iter().collect();
-        sorted.sort_by_key(|pattern| rank(pattern));
+        sorted.sort_by(|a, b| a.segments.cmp(&b.segments));
         sorted.dedup_by(|a, b| a.segments == b.segments);
         let mut builder = Builder {
             patterns: &sorted,
@@ -92,11 +92,6 @@ impl Table {
 
 fn preferred(a: Option<u32>, b: Option<u32>) -> Option<u32> {
     a.into_iter().chain(b).min()
-}
-
-/// Patterns of which the first is preferred where several apply.
-fn rank(pattern: &Pattern) -> Vec<Segment> {
-    pattern.segments.clone()
 }
 
 fn decoded<'a>(segment: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {

@@ -214,7 +214,6 @@ fn identifiers_are_told_from_words() {
         "getUserById",
         "batch-get",
         "favicon.ico",
-        "things:batchGet",
         "index.html",
         "API",
         "XMLHttpRequest",
@@ -239,6 +238,7 @@ fn identifiers_are_told_from_words() {
         "\u{e9}t\u{e9}",
         "abc123",
         "deadbee7",
+        "ann:batchGet",
     ] {
         assert!(varies(identifier.as_bytes()), "{identifier}");
     }
@@ -304,10 +304,10 @@ fn whoever_sends_the_paths_routes_are_bounded_and_those_that_find_no_room_are_to
     let mut random = fastrand::Rng::with_seed(7);
     let mut full = 0;
     // Words that are few at first, so that places fill up one after the other, and more and more.
-    for round in 0..100_000 {
+    for round in 0..20_000 {
         let depth = random.usize(0..MAX_DEPTH + 3);
         let word = |random: &mut fastrand::Rng| -> String {
-            let letters = if round < 50_000 { 1 } else { 3 };
+            let letters = if round < 10_000 { 1 } else { 3 };
             (0..letters).map(|_| random.lowercase()).collect()
         };
         let path: String = (0..depth)

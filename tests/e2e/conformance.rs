@@ -10,7 +10,7 @@ use crate::harness::process::{run, run_well};
 use crate::harness::servers::{self, PYTHON, Server, program};
 use crate::harness::work::Work;
 use crate::harness::{repository, turn, venv};
-use crate::otlp_sink::OtlpSink;
+use crate::otlp_sink::{OtlpSink, SeenSpan};
 use crate::rows::{METRIC_HEADER, ROUTES, Seen as Conformance, faults};
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use plainspan::event::record::{Reader, Ring, Writer};
@@ -266,6 +266,48 @@ fn each_row_of_the_conventions_holds_on_live_traffic() {
     }
     let faults = faults(&seen);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn methods_of_the_environment_are_known_and_routes_are_guessed_where_that_is_asked_for() {
+    let _turn = turn();
+    let (work, sink) = (Work::new(), OtlpSink::start());
+    let nginx = servers::nginx(&work);
+    let config = Config::new("summary")
+        .grpc(&sink.grpc_endpoint())
+        .tap("filters", json!({"include": [{"port": nginx.port}]}))
+        .tap("route_heuristic", json!(true));
+    let agent = Launch::new(&write_config(&work, &config.yaml()))
+        .env("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,PROPFIND")
+        .start(&work);
+    curl(&work, &nginx, "users/17/mail", &["-X", "PROPFIND"]);
+    curl(&work, &nginx, "users/18/mail", &["-X", "POST"]);
+    curl(&work, &nginx, "status/404/4711", &[]);
+    let limit = Duration::from_secs(20);
+    agent.wait_ledger("all exported", limit, |ledger| ledger.exported() == 6);
+    agent.stop();
+    let seen = sink.spans();
+    for (path, name, guessed) in [
+        (
+            "/conf/users/17/mail",
+            "PROPFIND /conf/users/{id}/mail",
+            true,
+        ),
+        ("/conf/users/18/mail", "HTTP /conf/users/{id}/mail", true),
+        ("/conf/status/404/4711", "GET", false),
+    ] {
+        let of_path = |span: &&SeenSpan| {
+            let url = span.text("url.path").or(span.text("url.full"));
+            url.is_some_and(|url| url.ends_with(path))
+        };
+        let spans: Vec<&SeenSpan> = seen.iter().filter(of_path).collect();
+        assert_eq!(spans.len(), 2, "{path}");
+        for span in spans {
+            assert_eq!(span.span.name, name);
+            let mark = span.attr("plainspan.route.guessed");
+            assert_eq!(mark, guessed.then_some(json!(true)), "{path}");
+        }
+    }
 }
 
 /// Writes what a recording holds of the processes that have spans, under numbers that no process has, and without the

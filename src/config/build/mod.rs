@@ -15,14 +15,18 @@ mod tap;
 use super::environment::Environment;
 use super::model::{Config, Limits, TagRule};
 use super::near::nearest;
-use super::problem::Problems;
+use super::problem::{Problems, quote};
 use super::schema::TAG_SOURCES;
 use super::settings::Fields;
-use super::sources::Sources;
-use super::text::show_size;
+use super::sources::{Origin, Sources, yaml_text};
+use super::text::{method_name, show_size};
 use super::tree::Mark;
 use crate::rules::expr::Macros;
+use crate::sink::otlp::KnownMethods;
 use std::collections::BTreeMap;
+
+/// Methods that are known, instead of the usual ones (semantic conventions, HTTP spans).
+const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
 
 /// What all parts of the building need.
 pub(super) struct Builder<'a> {
@@ -61,10 +65,37 @@ impl Builder<'_> {
             tags: tags(root),
             macros,
             metrics,
+            known_methods: self.known_methods(),
         };
         self.nothing_leaves(&config, services.mark("event_stores"));
         self.bodies_fit(root, &config);
         config
+    }
+
+    /// A list without a method changes nothing.
+    fn known_methods(&mut self) -> KnownMethods {
+        let Some(list) = self.environment.get(KNOWN_METHODS) else {
+            return KnownMethods::default();
+        };
+        let methods = KnownMethods::parse(list);
+        let shown: Vec<String> = methods.listed().iter().map(|m| yaml_text(m)).collect();
+        let wrong = |method: &&String| method_name(method).is_err();
+        if let Some(method) = methods.listed().iter().find(wrong) {
+            let message = format!(
+                "environment variable {KNOWN_METHODS} names {}, which is no method",
+                quote(method)
+            );
+            self.problems
+                .error(Mark::default(), message)
+                .hint("methods with commas between them, as `GET,POST,PROPFIND`");
+        } else if !shown.is_empty() {
+            self.sources.add(
+                "http.known_methods".to_owned(),
+                format!("[{}]", shown.join(", ")),
+                Origin::Environment(KNOWN_METHODS.to_owned()),
+            );
+        }
+        methods
     }
 
     fn resource(&mut self, root: &Fields) -> BTreeMap<String, String> {
