@@ -14,6 +14,7 @@ mod explain;
 pub(super) mod grpc;
 mod job;
 mod link;
+pub mod segment;
 mod store;
 mod target;
 pub(super) mod websocket;
