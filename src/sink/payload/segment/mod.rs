@@ -11,10 +11,12 @@ mod write;
 
 pub use index::{Entry, Index};
 pub use read::{ReadError, Tail, document, resolve, tail, verify};
-pub use write::{Added, Segment};
+pub use write::{AddError, Added, Segment};
 
 /// Version of the format. Grows when an older reader could no longer read it.
 pub const FORMAT: u32 = 1;
+/// Names of segments end so.
+pub const SUFFIX: &str = ".ndjson.zst";
 /// Bodies from this size on are written once in a segment, in bytes.
 pub const SHARED_FROM: usize = 1024;
 /// The last bytes of every segment of this version.

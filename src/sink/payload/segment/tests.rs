@@ -23,7 +23,7 @@ fn segment(captures: &[Redacted]) -> (Vec<u8>, Vec<Added>) {
     let mut segment = Segment::new().expect("a compressor");
     let places = captures
         .iter()
-        .map(|capture| segment.add(capture).expect("added"))
+        .map(|capture| segment.add(capture, 1 << 20).expect("added"))
         .collect();
     (segment.finish().expect("finished"), places)
 }
@@ -133,8 +133,9 @@ fn equal_bodies_are_written_once_and_both_ways_share() {
     let (object, places) = segment(&captures);
     assert!(object.len() < 1001 * long.len() / 100, "{}", object.len());
     assert_eq!(places[0].shared, 0);
-    for (capture, place) in captures.iter().zip(&places).skip(1) {
-        assert_eq!((place.shared, place.saved), (1, 100_000));
+    let shared = |place: &Added| (place.shared, place.saved) == (1, 100_000);
+    assert!(places.iter().skip(1).all(shared));
+    for (capture, place) in captures.iter().zip(&places).skip(1).step_by(100) {
         assert_eq!(whole(&object, place), (parsed(capture), 1));
     }
     // Without following the reference there is no body.

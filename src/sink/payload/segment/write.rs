@@ -63,6 +63,15 @@ impl Bodies for Known<'_> {
     }
 }
 
+/// Why a document is not in the segment, which is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    #[error("its document has {0} bytes")]
+    TooLarge(usize),
+    #[error("cannot compress: {0}")]
+    Compress(#[from] io::Error),
+}
+
 impl Segment {
     /// # Errors
     /// When there is no memory for a compressor.
@@ -77,11 +86,11 @@ impl Segment {
         })
     }
 
-    /// Writes the document of `capture`.
+    /// Writes the document of `capture`, of `max` bytes at the most.
     ///
     /// # Errors
-    /// When it cannot be compressed: the segment is as it was.
-    pub fn add(&mut self, capture: &Capture) -> io::Result<Added> {
+    /// When it is larger, or cannot be compressed.
+    pub fn add(&mut self, capture: &Capture, max: usize) -> Result<Added, AddError> {
         let mut known = Known {
             bodies: &self.bodies,
             new: Vec::new(),
@@ -91,6 +100,9 @@ impl Segment {
         let mut document = document::encode_with(capture, &mut known);
         let digest = Sha256::digest(&document).into();
         let size = document.len();
+        if size > max {
+            return Err(AddError::TooLarge(size));
+        }
         document.push(b'\n');
         let frame = self.compressor.compress(&document)?;
         let first = self.bytes.len() as u64;
