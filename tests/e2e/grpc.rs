@@ -124,7 +124,11 @@ fn check(span: &SeenSpan, want: &Want, port: u16) {
         _ => (&*method, &*method, None),
     };
     assert_eq!(text("rpc.method"), known, "{of}");
-    assert_eq!(span.text("rpc.method_original").as_deref(), original, "{of}");
+    assert_eq!(
+        span.text("rpc.method_original").as_deref(),
+        original,
+        "{of}"
+    );
     assert_eq!(span.span.name, name, "{of}");
     assert_eq!(text("rpc.response.status_code"), want.status, "{of}");
     assert_eq!(text("http.request.method"), "POST", "{of}");
