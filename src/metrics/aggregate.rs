@@ -100,6 +100,11 @@ impl Aggregator {
         }
     }
 
+    /// From now on. What is held stays.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Counts one transaction.
     pub fn count(
         &mut self,

@@ -24,7 +24,11 @@ fn process(pid: u32, service: &str) -> Arc<Process> {
 
 /// The attributes as `name=value`.
 fn list(transaction: &Transaction, host_hidden: bool) -> Vec<String> {
-    let attributes = Attributes::of(transaction, &KnownMethods::default(), host_hidden);
+    let beside = Beside {
+        host_hidden,
+        ..Beside::default()
+    };
+    let attributes = Attributes::of(transaction, &KnownMethods::default(), beside);
     let shown = attributes.list().map(|(key, value)| match value {
         Value::Text(text) => format!("{key}={text}"),
         Value::Int(number) => format!("{key}={number}"),
@@ -133,7 +137,7 @@ fn asked(server: usize, ms: u64) -> (Attributes, Measured) {
         duration_ns: ms * 1_000_000,
         ..Measured::of(&transaction, None)
     };
-    let attributes = Attributes::of(&transaction, &KnownMethods::default(), false);
+    let attributes = Attributes::of(&transaction, &KnownMethods::default(), Beside::default());
     (attributes, measured)
 }
 

@@ -260,6 +260,10 @@ pub struct MeasuredOverflow {
     pub series: u64,
     /// There are too many processes: counted for the service alone.
     pub processes: u64,
+    /// Values of headers that are attributes, counted as `_OTHER`: there are too many of them.
+    pub values: u64,
+    /// There are too many routes by guess: counted, and shown, without one.
+    pub routes: u64,
 }
 
 /// Plaintext bytes.
@@ -617,6 +621,16 @@ impl Ledger {
         counts.transactions += 1;
         counts.overflow.series += u64::from(overflow.series);
         counts.overflow.processes += u64::from(overflow.process);
+    }
+
+    /// So many values of headers found no room among the attributes of metrics.
+    pub fn values_overflowed(&self, count: u64) {
+        self.lock().metrics.overflow.values += count;
+    }
+
+    /// A route found no room among those that were guessed.
+    pub fn route_overflowed(&self) {
+        self.lock().metrics.overflow.routes += 1;
     }
 
     /// `count` values were redacted by the matcher `name`.

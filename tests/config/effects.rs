@@ -177,6 +177,23 @@ const KUBELET_TLS: Test = (
     "a_kubelet_over_tls_is_trusted_by_its_ca_file_or_unseen",
 );
 
+const ROUTES: Test = (
+    "src/pipeline/measures_tests.rs",
+    "routes_of_the_configuration_name_spans_and_are_attributes_of_metrics",
+);
+const CONFORMANCE: Test = (
+    "tests/e2e/conformance.rs",
+    "each_row_of_the_conventions_holds_on_live_traffic",
+);
+const MEASURES: Test = (
+    "src/pipeline/measures_tests.rs",
+    "an_exchange_changes_headers_exemplars_and_the_number_of_series",
+);
+const LABELS: Test = (
+    "src/metrics/labels.rs",
+    "chosen_headers_of_both_sides_are_attributes_and_values_beyond_the_bound_are_one",
+);
+
 /// Section of the tables, its keys, the tests of their effect.
 #[rustfmt::skip]
 const EFFECTS: &[(&str, &[&str], &[Test])] = &[
@@ -189,6 +206,11 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("rulekit.macros", &["name", "expr"], &[AUDIENCES]),
     ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
     ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource.rs", "the_process_names_its_service_and_the_configuration_has_the_last_word")]),
+    ("the configuration", &["metrics"], &[MEASURES]),
+    ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_makes_another_exporter")]),
+    ("metrics", &["max_series", "exemplars"], &[MEASURES]),
+    ("metrics", &["headers"], &[MEASURES, CONFORMANCE]),
+    ("metrics.headers", &["header", "from", "attribute", "max_values"], &[LABELS]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
     ("limits", &["connection_memory"], &[("src/conn/table_memory_tests.rs", "one_connection_has_a_bound_of_its_own")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
@@ -290,6 +312,8 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap.trace", &["site_key"], &[("tests/e2e/joining.rs", "agents_with_different_site_keys_do_not_meet")]),
     ("tap.trace", &["site_key_file"], &[("tests/config/effects.rs", "a_site_key_is_read_from_its_file")]),
     ("tap.trace", &["state_file"], &[("tests/e2e/joining.rs", "an_http_2_connection_that_outlives_the_agent_is_joined_by_the_next_one")]),
+    ("tap", &["routes"], &[ROUTES, CONFORMANCE]),
+    ("tap", &["route_heuristic"], &[ROUTES, ("src/routes/tests.rs", "a_guess_is_learnt_from_what_went_well_and_said_to_be_one")]),
     ("tap", &["progress"], &[("tests/e2e/streams.rs", "server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end")]),
 ];
 

@@ -73,6 +73,7 @@ pub fn about() -> About {
             link: None,
         },
         sampling: Sampling::default(),
+        route: None,
     }
 }
 
