@@ -220,7 +220,7 @@ impl Measure {
         let options = EncodeOptions {
             known_methods: KnownMethods::from_environment(),
         };
-        if self.traces {
+        if self.traces && capture.ids.no_span.is_none() {
             let span = encode::span(capture, link.as_ref(), &options);
             row.spans.add(span.encoded_len());
         }

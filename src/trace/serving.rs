@@ -1,0 +1,410 @@
+//! Which request a call was made for.
+//!
+//! Enters: requests whose threads wait for nothing else, the first byte of their responses, and calls of such threads.
+//! Leaves: for a call the request that its thread was handling.
+//! Holds: a call has a parent only where it is certain: the thread read the one request that it has open, in receives
+//! that block (an event loop's never do), and has not begun to answer it. A thread that ever had two requests open at
+//! once, and a process in which one thread ever answered what another had read, give none from then on. Bounded by
+//! number; what is over is remembered for a moment, because calls may come out after the request that they were made for.
+
+use crate::event::{KernelTime, Role};
+use crate::join::{Key, Position};
+use crate::redact::SpanIds;
+use crate::transaction::{ConnectionInfo, TraceContext};
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// Requests, and calls, that are remembered at the most, of each.
+const KEPT_MAX: usize = 16_384;
+/// Processes, and threads, that give no parents, of each.
+const DOUBTFUL_MAX: usize = 65_536;
+/// How long what is over is remembered, in ns.
+const LINGER: u64 = 10_000_000_000;
+
+/// A request or a call, by the operation of its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Begin {
+    pub pid: u32,
+    pub tid: u32,
+    pub time: KernelTime,
+}
+
+impl Begin {
+    fn thread(&self) -> (u32, u32) {
+        (self.pid, self.tid)
+    }
+}
+
+/// What is known of a request when its head has been read.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// `Server`: a request that a thread begins to handle; `Client`: a call.
+    pub role: Role,
+    pub begin: Begin,
+    pub connection: ConnectionInfo,
+    /// Where it stands in its connection, where both ends can say so.
+    pub position: Option<(Key, Position)>,
+    pub context: Option<TraceContext>,
+    pub tunnel: bool,
+}
+
+/// What becomes of a call whose two ends are seen here: said once, for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Together {
+    /// Both are in the trace of the request that it was made for.
+    Follow,
+    /// Both stay in the trace that they compute.
+    Apart,
+}
+
+/// A call that was made for a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub begin: Begin,
+    /// The request.
+    pub parent: Begin,
+    /// None: not said yet.
+    pub together: Option<Together>,
+}
+
+struct Served {
+    begun: Begun,
+    /// Its span's ids, once somebody needs them.
+    fixed: Option<SpanIds>,
+    doubtful: bool,
+}
+
+#[derive(Default)]
+struct Thread {
+    /// Requests that it read and did not answer.
+    open: Vec<Begin>,
+}
+
+/// All requests that are handled by threads of their own, and their calls.
+#[derive(Default)]
+pub struct Serving {
+    threads: HashMap<(u32, u32), Thread>,
+    served: HashMap<Begin, Served>,
+    calls: HashMap<Begin, Call>,
+    /// Calls by the trace that both ends compute.
+    by_trace: HashMap<[u8; 16], Begin>,
+    /// Threads that handle many at a time.
+    loops: HashSet<(u32, u32)>,
+    /// Processes whose threads pass requests on to others.
+    pass_on: HashSet<u32>,
+    /// What is over, oldest first.
+    over: VecDeque<(KernelTime, Over)>,
+}
+
+enum Over {
+    Request(Begin),
+    Call(Begin, Option<[u8; 16]>),
+}
+
+impl Serving {
+    /// A thread has read the head of a request, in receives that block.
+    pub fn begins(&mut self, begun: Begun) {
+        let begin = begun.begin;
+        let alone = !self.threads.contains_key(&begin.thread());
+        if !alone {
+            self.is_loop(begin);
+        }
+        if self.served.len() >= KEPT_MAX {
+            return;
+        }
+        let thread = self.threads.entry(begin.thread()).or_default();
+        thread.open.push(begin);
+        let served = Served {
+            begun,
+            fixed: None,
+            doubtful: !alone,
+        };
+        self.served.insert(begin, served);
+    }
+
+    /// The thread of `begin` has other requests open.
+    fn is_loop(&mut self, begin: Begin) {
+        if self.loops.len() < DOUBTFUL_MAX {
+            self.loops.insert(begin.thread());
+        }
+        let open = self.threads.get(&begin.thread());
+        for other in open.into_iter().flat_map(|thread| &thread.open) {
+            if let Some(served) = self.served.get_mut(other) {
+                served.doubtful = true;
+            }
+        }
+    }
+
+    /// The first byte of the answer to `begin` was written by the thread `by`, or none comes (None), at `time`.
+    pub fn ends(&mut self, begin: Begin, by: Option<u32>, time: KernelTime) {
+        if by.is_some_and(|tid| tid != begin.tid) {
+            if self.pass_on.len() < DOUBTFUL_MAX {
+                self.pass_on.insert(begin.pid);
+            }
+            if let Some(served) = self.served.get_mut(&begin) {
+                served.doubtful = true;
+            }
+        }
+        let Some(thread) = self.threads.get_mut(&begin.thread()) else {
+            return;
+        };
+        let before = thread.open.len();
+        thread.open.retain(|open| *open != begin);
+        let known = thread.open.len() < before;
+        if thread.open.is_empty() {
+            self.threads.remove(&begin.thread());
+        }
+        if known {
+            self.over.push_back((time, Over::Request(begin)));
+        }
+    }
+
+    /// Whether a call of this thread would be looked at.
+    pub fn is_handling(&self, pid: u32, tid: u32) -> bool {
+        !self.threads.is_empty() && self.threads.contains_key(&(pid, tid))
+    }
+
+    /// A thread makes a call. `trace`: what both its ends compute.
+    pub fn calls(&mut self, begin: Begin, trace: Option<[u8; 16]>) {
+        let Some(parent) = self.handled_by(begin) else {
+            return;
+        };
+        if self.calls.len() >= KEPT_MAX {
+            return;
+        }
+        let call = Call {
+            begin,
+            parent,
+            together: None,
+        };
+        self.calls.insert(begin, call);
+        if let Some(trace) = trace {
+            self.by_trace.insert(trace, begin);
+        }
+        self.over
+            .push_back((begin.time, Over::Call(begin, trace)));
+    }
+
+    /// The one request that the thread of `call` handles at its beginning.
+    fn handled_by(&self, call: Begin) -> Option<Begin> {
+        let thread = self.threads.get(&call.thread())?;
+        let [only] = thread.open[..] else { return None };
+        let certain = !self.loops.contains(&call.thread())
+            && !self.pass_on.contains(&call.pid)
+            && only.time <= call.time;
+        certain.then_some(only)
+    }
+
+    /// The call that began so, where it has a parent.
+    pub fn call(&self, begin: Begin) -> Option<Call> {
+        self.believed(self.calls.get(&begin)?)
+    }
+
+    /// The call whose ends compute this trace, where it has a parent.
+    pub fn call_of(&self, trace: &[u8; 16]) -> Option<Call> {
+        self.believed(self.calls.get(self.by_trace.get(trace)?)?)
+    }
+
+    /// What was said of a call holds, whatever is found out later.
+    fn believed(&self, call: &Call) -> Option<Call> {
+        let served = self.served.get(&call.parent)?;
+        (!served.doubtful || call.together.is_some()).then_some(*call)
+    }
+
+    /// Says what becomes of a call, at both of its ends.
+    pub fn say(&mut self, begin: Begin, together: Together) {
+        if let Some(call) = self.calls.get_mut(&begin) {
+            call.together.get_or_insert(together);
+        }
+    }
+
+    /// What is known of the request that began so.
+    pub fn request(&self, begin: Begin) -> Option<&Begun> {
+        self.served.get(&begin).map(|served| &served.begun)
+    }
+
+    /// The ids of the request's span, once they are fixed.
+    pub fn fixed(&self, begin: Begin) -> Option<&SpanIds> {
+        self.served.get(&begin)?.fixed.as_ref()
+    }
+
+    /// Fixes the ids of the request's span.
+    pub fn fix(&mut self, begin: Begin, ids: SpanIds) {
+        if let Some(served) = self.served.get_mut(&begin) {
+            served.fixed.get_or_insert(ids);
+        }
+    }
+
+    /// The process has a new program, or is gone.
+    pub fn forget(&mut self, pid: u32, time: KernelTime) {
+        self.pass_on.remove(&pid);
+        if !self.loops.is_empty() {
+            self.loops.retain(|(of, _)| *of != pid);
+        }
+        let open = self.threads.extract_if(|(of, _), _| *of == pid);
+        for begin in open.flat_map(|(_, thread)| thread.open) {
+            self.over.push_back((time, Over::Request(begin)));
+        }
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now: KernelTime) {
+        while let Some((time, _)) = self.over.front()
+            && now.since(*time) > LINGER
+        {
+            match self.over.pop_front() {
+                Some((_, Over::Request(begin))) => {
+                    self.served.remove(&begin);
+                }
+                Some((_, Over::Call(begin, trace))) => {
+                    self.calls.remove(&begin);
+                    if let Some(trace) = trace {
+                        self.by_trace.remove(&trace);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Approximate memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        let served = self.served.capacity() * size_of::<(Begin, Served)>();
+        let calls = self.calls.capacity() * size_of::<(Begin, Call)>();
+        let traces = self.by_trace.capacity() * size_of::<([u8; 16], Begin)>();
+        let over = self.over.capacity() * size_of::<(KernelTime, Over)>();
+        (served + calls + traces + over) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PID: u32 = 7;
+
+    fn at(tid: u32, time: u64) -> Begin {
+        Begin {
+            pid: PID,
+            tid,
+            time: KernelTime(time),
+        }
+    }
+
+    fn begun(begin: Begin) -> Begun {
+        Begun {
+            role: Role::Server,
+            begin,
+            connection: ConnectionInfo {
+                conn: None,
+                tls: None,
+                local: None,
+                remote: None,
+                netns: 0,
+                tls_info: None,
+                join: None,
+            },
+            position: None,
+            context: None,
+            tunnel: false,
+        }
+    }
+
+    fn parent_of(serving: &mut Serving, call: Begin) -> Option<Begin> {
+        serving.calls(call, None);
+        serving.call(call).map(|call| call.parent)
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_request_that_its_thread_handles_until_it_answers() {
+        let mut serving = Serving::default();
+        assert!(!serving.is_handling(PID, 1));
+        assert_eq!(parent_of(&mut serving, at(1, 5)), None);
+        serving.begins(begun(at(1, 10)));
+        serving.begins(begun(at(2, 11)));
+        assert!(serving.is_handling(PID, 1) && !serving.is_handling(PID, 3));
+        assert_eq!(parent_of(&mut serving, at(1, 20)), Some(at(1, 10)));
+        assert_eq!(parent_of(&mut serving, at(2, 20)), Some(at(2, 11)));
+        assert_eq!(parent_of(&mut serving, at(3, 20)), None);
+        serving.ends(at(1, 10), Some(1), KernelTime(30));
+        assert_eq!(parent_of(&mut serving, at(1, 31)), None);
+        // The next one on the same thread, and what was found before.
+        serving.begins(begun(at(1, 40)));
+        assert_eq!(parent_of(&mut serving, at(1, 41)), Some(at(1, 40)));
+        assert_eq!(
+            serving.call(at(1, 20)).map(|c| c.parent),
+            Some(at(1, 10))
+        );
+    }
+
+    #[test]
+    fn a_thread_that_has_two_requests_open_gives_no_parent_now_or_later() {
+        let mut serving = Serving::default();
+        serving.begins(begun(at(1, 10)));
+        serving.calls(at(1, 11), None);
+        serving.begins(begun(at(1, 12)));
+        assert_eq!(parent_of(&mut serving, at(1, 13)), None);
+        assert!(serving.call(at(1, 11)).is_none(), "it may have been wrong");
+        serving.ends(at(1, 12), Some(1), KernelTime(14));
+        serving.ends(at(1, 10), Some(1), KernelTime(15));
+        serving.begins(begun(at(1, 20)));
+        assert_eq!(parent_of(&mut serving, at(1, 21)), None);
+        serving.begins(begun(at(2, 20)));
+        assert_eq!(parent_of(&mut serving, at(2, 21)), Some(at(2, 20)));
+    }
+
+    #[test]
+    fn a_process_whose_threads_answer_for_each_other_gives_no_parents() {
+        let mut serving = Serving::default();
+        serving.begins(begun(at(1, 10)));
+        serving.calls(at(1, 11), None);
+        serving.ends(at(1, 10), Some(2), KernelTime(12));
+        assert!(serving.call(at(1, 11)).is_none());
+        serving.begins(begun(at(3, 20)));
+        assert_eq!(parent_of(&mut serving, at(3, 21)), None);
+        serving.forget(PID, KernelTime(30));
+        serving.begins(begun(at(3, 40)));
+        assert_eq!(parent_of(&mut serving, at(3, 41)), Some(at(3, 40)));
+    }
+
+    #[test]
+    fn what_was_said_of_a_call_is_said_once_and_found_by_its_trace() {
+        let mut serving = Serving::default();
+        serving.begins(begun(at(1, 10)));
+        serving.calls(at(1, 11), Some([9; 16]));
+        assert_eq!(serving.call_of(&[8; 16]).map(|c| c.begin), None);
+        assert_eq!(serving.call_of(&[9; 16]).map(|c| c.begin), Some(at(1, 11)));
+        serving.say(at(1, 11), Together::Apart);
+        serving.say(at(1, 11), Together::Follow);
+        let said = serving.call_of(&[9; 16]).and_then(|c| c.together);
+        assert_eq!(said, Some(Together::Apart));
+        // Found out too late: both ends go on as was said.
+        serving.begins(begun(at(1, 12)));
+        assert!(serving.call(at(1, 11)).is_some());
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_after_a_while_and_what_goes_on_is_not() {
+        let mut serving = Serving::default();
+        serving.begins(begun(at(1, 10)));
+        serving.begins(begun(at(2, 10)));
+        serving.calls(at(1, 11), Some([9; 16]));
+        serving.ends(at(1, 10), Some(1), KernelTime(12));
+        serving.tick(KernelTime(11 + LINGER));
+        assert!(serving.call(at(1, 11)).is_some());
+        serving.tick(KernelTime(13 + LINGER));
+        assert!(serving.call(at(1, 11)).is_none() && serving.by_trace.is_empty());
+        assert!(serving.request(at(1, 10)).is_none());
+        assert!(serving.request(at(2, 10)).is_some());
+    }
+
+    #[test]
+    fn requests_are_bounded_in_number() {
+        let mut serving = Serving::default();
+        for time in 0..KEPT_MAX as u64 + 10 {
+            let tid = u32::try_from(time).expect("few");
+            serving.begins(begun(at(tid, time)));
+        }
+        assert_eq!(serving.served.len(), KEPT_MAX);
+        assert!(!serving.is_handling(PID, KEPT_MAX as u32 + 1));
+    }
+}
