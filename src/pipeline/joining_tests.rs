@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Direction, HttpCapture, Tap, TraceContextPolicy};
 use crate::conn::Output;
-use crate::enrich::{Clock, Processes};
+use crate::enrich::{Clock, Ids, Processes};
 use crate::join::{JoinedIds, Known, Position};
 use crate::metrics::Metrics;
 use crate::pipeline::{Audience, Policies};
