@@ -234,4 +234,4 @@ fn admits(filter: &Filter, end: &ClientEnd, process: &Process) -> bool {
 
 #[cfg(test)]
 #[path = "joining_tests.rs"]
-mod tests;
+pub(super) mod tests;

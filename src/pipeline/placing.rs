@@ -261,3 +261,7 @@ fn context(ids: &SpanIds) -> TraceContext {
         source: TraceContextSource::Inferred,
     }
 }
+
+#[cfg(test)]
+#[path = "placing_tests.rs"]
+mod tests;
