@@ -312,3 +312,24 @@ fn switched_off_nothing_is_inferred() {
     let client = one(&kept.take()).clone();
     assert_eq!((client.trace_id, client.link), (joined().trace_id, None));
 }
+
+#[test]
+fn repeated_headers_and_tunnels_are_linked_and_counted() {
+    let (mut stage, kept) = new(JoinSettings::default());
+    give(&mut stage, Role::Server, SECOND, |t| {
+        t.context = Some(TraceContext {
+            source: TraceContextSource::W3cRepeated,
+            ..header()
+        });
+    });
+    give(&mut stage, Role::Server, SECOND, |t| {
+        with_header(t);
+        t.request.as_mut().expect("a request").method = b"CONNECT".to_vec();
+    });
+    for ids in kept.take() {
+        assert_eq!(ids.trace_id, joined().trace_id);
+        assert!(ids.link.is_some() && ids.origin == Origin::Root);
+    }
+    let linked = stage.ledger.snapshot().traces.linked;
+    assert_eq!((linked.repeated, linked.tunnel), (1, 1));
+}

@@ -255,6 +255,9 @@ impl Serving {
                 Some((_, Over::Request(begin))) => {
                     self.served.remove(&begin);
                 }
+                Some((_, Over::Call(begin, trace))) if self.goes_on(begin) => {
+                    self.over.push_back((now, Over::Call(begin, trace)));
+                }
                 Some((_, Over::Call(begin, trace))) => {
                     self.calls.remove(&begin);
                     if let Some(trace) = trace {
@@ -264,6 +267,13 @@ impl Serving {
                 None => {}
             }
         }
+    }
+
+    /// The request that the call was made for is not answered yet.
+    fn goes_on(&self, call: Begin) -> bool {
+        let parent = self.calls.get(&call).map(|call| call.parent);
+        let thread = self.threads.get(&call.thread());
+        thread.is_some_and(|thread| thread.open.iter().any(|open| Some(*open) == parent))
     }
 
     /// Approximate memory, in bytes.
@@ -395,6 +405,23 @@ mod tests {
         assert!(serving.call(at(1, 11)).is_none() && serving.by_trace.is_empty());
         assert!(serving.request(at(1, 10)).is_none());
         assert!(serving.request(at(2, 10)).is_some());
+    }
+
+    #[test]
+    fn a_call_that_lasts_is_known_as_long_as_its_request_is_open() {
+        let mut serving = Serving::default();
+        serving.begins(begun(at(1, 10)));
+        serving.calls(at(1, 11), Some([9; 16]));
+        for round in 1..5 {
+            serving.tick(KernelTime(100 + round * (LINGER + 1)));
+            assert!(serving.call(at(1, 11)).is_some(), "{round}");
+        }
+        let answered = KernelTime(5 * LINGER);
+        serving.ends(at(1, 10), Some(1), answered);
+        for round in 1..4 {
+            serving.tick(KernelTime(answered.0 + round * (LINGER + 1)));
+        }
+        assert!(serving.calls.is_empty() && serving.served.is_empty());
     }
 
     #[test]
