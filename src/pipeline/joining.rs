@@ -19,8 +19,8 @@ use crate::trace::{Begin, Begun, Call, CapSettings, Caps, Sdks, Serving};
 use crate::transaction::Transaction;
 use std::net::{IpAddr, SocketAddr};
 
-/// How long after a connection was met its client's end may still turn up on this host, in ns: a client that has just
-/// sent may have to wait for a processor before its probe runs.
+/// How long what belongs to a transaction may still turn up on this host, in ns: a client that has just sent may have to
+/// wait for a processor before its probe runs.
 const SETTLED: u64 = 200_000_000;
 
 /// What a configuration says of joining.
@@ -125,22 +125,38 @@ impl Joins {
         self.held.memory() + self.ends.memory() + traces
     }
 
-    /// Whether the other end of this transaction may turn up yet: the client's whose parent it would be, or the server's
-    /// that would follow.
-    fn may_turn_up(&self, transaction: &Transaction) -> bool {
-        let Some((key, _)) = position(transaction) else {
-            return false;
-        };
-        let open = match transaction.role {
-            Role::Server => {
-                !self.is_joined(transaction.connection.remote) && !self.ends.knows(&key)
+    /// Until when what this transaction's place depends on may turn up; None: it is there, or does not come. For a server
+    /// that is its client's end, and the call that it answers where the client's process makes calls for requests: an
+    /// operation is told of when it returns, which may be after its answer. For a call it is what its server says.
+    fn open_until(&self, transaction: &Transaction) -> Option<KernelTime> {
+        let (key, position) = position(transaction)?;
+        let connection = &transaction.connection;
+        let end = transaction.timing.end;
+        let since = match transaction.role {
+            Role::Client => {
+                let call = self.inferred(begin(transaction))?;
+                call.together.is_none().then_some(end)?
             }
-            Role::Client => self
-                .inferred(begin(transaction))
-                .is_some_and(|call| call.together.is_none()),
+            Role::Server => match self.ends.client(&key) {
+                None if self.is_joined(connection.remote) => return None,
+                // The first request may be answered before the client's end has had the processor again.
+                None if transaction.ordinal == 0 => {
+                    connection.join?.since.max(transaction.timing.start)
+                }
+                None => connection.join?.since,
+                Some(client) if self.serving.is_handling_any(client.pid) => {
+                    let trace = self.settings.scheme.ids(&key, position).trace_id;
+                    self.inferred_at(&trace).is_none().then_some(end)?
+                }
+                Some(_) => return None,
+            },
         };
-        let in_time = settled(transaction).is_some_and(|until| transaction.timing.end < until);
-        open && in_time && self.held.has_room(transaction)
+        Some(KernelTime(since.0.saturating_add(SETTLED)))
+    }
+
+    fn must_wait(&self, transaction: &Transaction) -> bool {
+        let open = self.open_until(transaction);
+        open.is_some_and(|until| transaction.timing.end < until) && self.held.has_room(transaction)
     }
 
     /// Whether there is an agent beside this peer.
@@ -166,16 +182,6 @@ pub(super) fn position(transaction: &Transaction) -> Option<(Key, crate::join::P
     Some((known.key, position))
 }
 
-/// When the other end is known, if it is here: the client's from the connection on, the server's transaction when its
-/// client's has ended.
-fn settled(transaction: &Transaction) -> Option<KernelTime> {
-    let since = match transaction.role {
-        Role::Server => transaction.connection.join?.since,
-        Role::Client => transaction.timing.end,
-    };
-    Some(KernelTime(since.0.saturating_add(SETTLED)))
-}
-
 impl Stage {
     /// Holds a transaction whose other end may turn up yet; else gives it back.
     pub(super) fn await_other_end(
@@ -183,7 +189,7 @@ impl Stage {
         raw: Raw<Transaction>,
         ticket: Ticket,
     ) -> Option<(Raw<Transaction>, Ticket)> {
-        if !self.joins.may_turn_up(&raw.0) || self.has_place(&raw.0) {
+        if !self.joins.must_wait(&raw.0) || self.has_place(&raw.0) {
             return Some((raw, ticket));
         }
         self.joins.held.push(raw, ticket);
@@ -195,11 +201,14 @@ impl Stage {
         if self.joins.held.is_empty() {
             return;
         }
-        let waits = |t: &Transaction| {
-            let until = settled(t).filter(|_| now.is_some());
-            until.is_some_and(|until| now.is_some_and(|now| now < until))
-        };
-        while let Some((raw, ticket)) = self.joins.held.pop_unless(waits) {
+        loop {
+            let mut held = std::mem::take(&mut self.joins.held);
+            let next = held.pop_unless(|t| {
+                let open = now.zip(self.joins.open_until(t));
+                open.is_some_and(|(now, until)| now < until)
+            });
+            self.joins.held = held;
+            let Some((raw, ticket)) = next else { return };
             let process = self.processes.get(raw.0.pid, raw.0.timing.end);
             self.leave(raw, ticket, process);
         }

@@ -219,6 +219,27 @@ fn a_call_whose_server_is_here_is_the_child_of_its_request_and_the_server_follow
 }
 
 #[test]
+fn a_server_that_answered_before_its_call_was_told_of_waits_for_it() {
+    let (mut stage, kept) = inferring();
+    begin_request(&mut stage, None);
+    stage.client_end(client_end());
+    give(&mut stage, Role::Server, SECOND, |_| {});
+    stage.release_joins(Some(KernelTime(SINCE + SECOND + 1)));
+    assert!(kept.take().is_empty());
+    begin_call(&mut stage);
+    stage.release_joins(Some(KernelTime(SINCE + SECOND + 2)));
+    let server = one(&kept.take()).clone();
+    give(&mut stage, Role::Client, SECOND, as_call);
+    let client = one(&kept.take()).clone();
+    let request = request_ids(&mut stage, &kept);
+    assert_eq!(client.parent_span_id, Some(request.span_id));
+    assert_eq!(
+        (server.trace_id, server.parent_span_id),
+        (request.trace_id, Some(client.span_id))
+    );
+}
+
+#[test]
 fn a_call_whose_server_is_elsewhere_keeps_its_trace_and_is_linked_to_its_request() {
     let (mut stage, kept) = inferring();
     begin_request(&mut stage, None);

@@ -84,6 +84,8 @@ struct Thread {
 pub struct Serving {
     threads: HashMap<(u32, u32), Thread>,
     served: HashMap<Begin, Served>,
+    /// How many threads of each process have some open.
+    open: HashMap<u32, u32>,
     calls: HashMap<Begin, Call>,
     /// Calls by the trace that both ends compute.
     by_trace: HashMap<[u8; 16], Begin>,
@@ -113,6 +115,9 @@ impl Serving {
         }
         let thread = self.threads.entry(begin.thread()).or_default();
         thread.open.push(begin);
+        if alone {
+            *self.open.entry(begin.pid).or_default() += 1;
+        }
         let served = Served {
             begun,
             fixed: None,
@@ -152,15 +157,31 @@ impl Serving {
         let known = thread.open.len() < before;
         if thread.open.is_empty() {
             self.threads.remove(&begin.thread());
+            self.closes(begin.pid);
         }
         if known {
             self.over.push_back((time, Over::Request(begin)));
         }
     }
 
+    /// One of the process's threads has none open any more.
+    fn closes(&mut self, pid: u32) {
+        if let Some(threads) = self.open.get_mut(&pid) {
+            *threads -= 1;
+            if *threads == 0 {
+                self.open.remove(&pid);
+            }
+        }
+    }
+
     /// Whether a call of this thread would be looked at.
     pub fn is_handling(&self, pid: u32, tid: u32) -> bool {
         !self.threads.is_empty() && self.threads.contains_key(&(pid, tid))
+    }
+
+    /// Whether any thread of the process handles a request.
+    pub fn is_handling_any(&self, pid: u32) -> bool {
+        self.open.contains_key(&pid)
     }
 
     /// A thread makes a call. `trace`: what both its ends compute.
@@ -240,6 +261,7 @@ impl Serving {
         if !self.loops.is_empty() {
             self.loops.retain(|(of, _)| *of != pid);
         }
+        self.open.remove(&pid);
         let open = self.threads.extract_if(|(of, _), _| *of == pid);
         for begin in open.flat_map(|(_, thread)| thread.open) {
             self.over.push_back((time, Over::Request(begin)));
@@ -332,11 +354,14 @@ mod tests {
         serving.begins(begun(at(1, 10)));
         serving.begins(begun(at(2, 11)));
         assert!(serving.is_handling(PID, 1) && !serving.is_handling(PID, 3));
+        assert!(serving.is_handling_any(PID) && !serving.is_handling_any(8));
         assert_eq!(parent_of(&mut serving, at(1, 20)), Some(at(1, 10)));
         assert_eq!(parent_of(&mut serving, at(2, 20)), Some(at(2, 11)));
         assert_eq!(parent_of(&mut serving, at(3, 20)), None);
         serving.ends(at(1, 10), Some(1), KernelTime(30));
         assert_eq!(parent_of(&mut serving, at(1, 31)), None);
+        serving.ends(at(2, 11), Some(2), KernelTime(30));
+        assert!(!serving.is_handling_any(PID));
         // The next one on the same thread, and what was found before.
         serving.begins(begun(at(1, 40)));
         assert_eq!(parent_of(&mut serving, at(1, 41)), Some(at(1, 40)));

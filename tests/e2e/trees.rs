@@ -150,7 +150,9 @@ fn line(span: &SeenSpan) -> String {
     };
     let kind = span.span.kind();
     let kind = kind.as_str_name().trim_start_matches("SPAN_KIND_");
+    // nginx says no name of itself.
     let service = span.service().unwrap_or("?");
+    let service = service.trim_start_matches("unknown_service:");
     let links = span.span.links.iter().map(|link| {
         let known = if hex(&link.trace_id) == TRACE {
             "the caller's trace"
