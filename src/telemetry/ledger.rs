@@ -221,6 +221,9 @@ pub struct Payloads {
     pub stored: u64,
     pub deduplicated: u64,
     pub in_flight: u64,
+    /// Bodies that their segment had already, and their bytes.
+    pub bodies_shared: u64,
+    pub bytes_saved: u64,
     pub left_out: PayloadsLeftOut,
     pub lost: PayloadsLost,
 }
@@ -556,6 +559,15 @@ impl Ledger {
         counts.payloads.in_flight -= 1;
         counts.payloads.stored += 1;
         counts.payloads.deduplicated += u64::from(deduplicated);
+    }
+
+    /// So many bodies of so many bytes were not written again.
+    pub fn bodies_shared(&self, bodies: u64, bytes: u64) {
+        if bodies > 0 {
+            let payloads = &mut self.lock().payloads;
+            payloads.bodies_shared += bodies;
+            payloads.bytes_saved += bytes;
+        }
     }
 
     /// A payload in flight is lost.
