@@ -187,11 +187,7 @@ mod tests {
         Ids::new(TraceContextPolicy::Auto)
     }
 
-    fn made<'a>(
-        place: Place,
-        context: Option<&'a TraceContext>,
-        hop: Option<&'a Hop>,
-    ) -> Made<'a> {
+    fn made<'a>(place: Place, context: Option<&'a TraceContext>, hop: Option<&'a Hop>) -> Made<'a> {
         Made {
             place,
             context,

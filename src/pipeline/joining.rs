@@ -6,8 +6,8 @@
 //! announced, so the first transactions of a connection whose client is not known are held for a moment, bounded by
 //! number and bytes; what finds no room goes on at once.
 
-use super::{Held, Stage};
 use super::placing::begin;
+use super::{Held, Stage};
 use crate::enrich::{Lookup, Process};
 use crate::event::{KernelTime, Role};
 use crate::join::{ClientEnd, ClientEnds, Key, Scheme};

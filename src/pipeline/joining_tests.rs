@@ -119,7 +119,12 @@ pub(in crate::pipeline) fn connection() -> ConnectionInfo {
 }
 
 /// A request without a trace header, at offset 7, that ended so many ns after its connection was met.
-pub(in crate::pipeline) fn give(stage: &mut Stage, role: Role, after: u64, change: impl FnOnce(&mut Transaction)) {
+pub(in crate::pipeline) fn give(
+    stage: &mut Stage,
+    role: Role,
+    after: u64,
+    change: impl FnOnce(&mut Transaction),
+) {
     let mut transaction = sample::orders().transaction;
     transaction.pid = u32::MAX - 1;
     transaction.role = role;

@@ -665,10 +665,8 @@ impl Ledger {
             LeftOut::SdkTraced => counts.sdk_traced += 1,
             LeftOut::Unsampled => counts.unsampled += 1,
             // For no other reason than its trace a span alone stays away.
-            LeftOut::LevelNone
-            | LeftOut::Filtered
-            | LeftOut::SampledOut
-            | LeftOut::RateLimited => {}
+            LeftOut::LevelNone | LeftOut::Filtered | LeftOut::SampledOut | LeftOut::RateLimited => {
+            }
         }
     }
 

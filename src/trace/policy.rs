@@ -86,10 +86,7 @@ pub fn place(asked: Asked) -> Place {
         (asked.header == Header::Repeated, Why::Repeated),
         (asked.tunnel, Why::Tunnel),
         // What this side's own process sends is its own.
-        (
-            asked.role == Role::Server && !asked.trusted,
-            Why::Untrusted,
-        ),
+        (asked.role == Role::Server && !asked.trusted, Why::Untrusted),
         (asked.capped, Why::Capped),
     ];
     if let Some((_, why)) = doubts.into_iter().find(|(doubt, _)| *doubt) {
@@ -155,10 +152,10 @@ mod tests {
         let mut cases = 0;
         for policy in POLICIES {
             for role in [Role::Client, Role::Server] {
-                for (has_sdk, trusted, capped) in both.into_iter().flat_map(|a| {
-                    both.into_iter()
-                        .flat_map(move |b| both.map(|c| (a, b, c)))
-                }) {
+                for (has_sdk, trusted, capped) in both
+                    .into_iter()
+                    .flat_map(|a| both.into_iter().flat_map(move |b| both.map(|c| (a, b, c))))
+                {
                     let row = row(policy, role, has_sdk, trusted, capped);
                     for (header, wanted) in HEADERS.into_iter().zip(row) {
                         let asked = Asked {

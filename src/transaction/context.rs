@@ -291,10 +291,7 @@ mod tests {
         );
         let b3 = format!("{TRACE}-{SPAN}-1");
         let with = [twice[0], twice[1], ("b3", &b3)];
-        assert_eq!(
-            from(&with).map(|c| c.source),
-            Some(TraceContextSource::B3)
-        );
+        assert_eq!(from(&with).map(|c| c.source), Some(TraceContextSource::B3));
         assert_eq!(from(&[("traceparent", "x"), ("traceparent", "y")]), None);
     }
 
@@ -317,7 +314,10 @@ mod tests {
         for bad in ["nokey", "=v", "k=", "K=v", "k=a=b", "_k=v", "k=v,\u{e9}=v"] {
             assert_eq!(joined(&["a=1", bad]), "", "{bad}");
         }
-        assert_eq!(joined(&["33@nr=0-1 x,a*b/c_d-e=1"]), "33@nr=0-1 x,a*b/c_d-e=1");
+        assert_eq!(
+            joined(&["33@nr=0-1 x,a*b/c_d-e=1"]),
+            "33@nr=0-1 x,a*b/c_d-e=1"
+        );
         assert_eq!(joined(&[&format!("k={}", "v".repeat(256))]).len(), 258);
         assert_eq!(joined(&[&format!("k={}", "v".repeat(257))]), "");
         assert_eq!(from(&[("tracestate", "a=1")]), None);

@@ -232,7 +232,10 @@ fn indented(texts: Vec<String>) -> String {
 }
 
 fn is_under(target: Option<String>, path: &str) -> bool {
-    target.is_some_and(|t| t.strip_prefix(path).is_some_and(|r| r.is_empty() || r.starts_with('?')))
+    target.is_some_and(|t| {
+        t.strip_prefix(path)
+            .is_some_and(|r| r.is_empty() || r.starts_with('?'))
+    })
 }
 
 fn of(sink: &OtlpSink, path: &str) -> (Vec<SeenSpan>, Vec<SeenLog>) {
@@ -256,7 +259,11 @@ fn the_trees_of_requests_through_several_services_are_the_golden_ones() {
     let agent = Agent::start(&work, &config.yaml());
     // An SDK is known by its first export.
     for middle in ["wsgi-sdk", "asyncio-sdk"] {
-        let url = format!("{}{}", scene.front, work.url_path(&format!("nginx/{middle}/first")));
+        let url = format!(
+            "{}{}",
+            scene.front,
+            work.url_path(&format!("nginx/{middle}/first"))
+        );
         ask(&work, &url, None);
     }
     let known = || {
