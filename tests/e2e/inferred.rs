@@ -109,9 +109,8 @@ impl Run {
         assert_eq!((wrong, missing), (0, 0), "wrong, missing");
     }
 
-    /// No call has a parent, and client and server meet in a trace of their own, or not at all: in one process with many
-    /// TLS sessions at once it is not always certain whose connection is whose.
-    fn assert_none(&self) {
+    /// No call has a parent, and where client and server meet, it is in a trace of their own. How many met.
+    fn assert_none(&self) -> usize {
         let mut met = 0;
         for number in 1..=REQUESTS {
             let [request, client, server] = self.spans(number);
@@ -125,7 +124,7 @@ impl Run {
                 met += 1;
             }
         }
-        assert!(2 * met > REQUESTS, "{met} of {REQUESTS} met");
+        met
     }
 
     /// What belongs to no request has no parent.
@@ -158,19 +157,21 @@ fn calls_of_blocking_threads_are_children_of_their_own_requests_over_tls_too() {
 
 #[test]
 fn where_it_is_switched_off_no_call_has_an_inferred_parent() {
-    run("wsgi", "http", false).assert_none();
+    assert_eq!(run("wsgi", "http", false).assert_none(), REQUESTS);
 }
 
 #[test]
 fn calls_of_an_asyncio_loop_have_no_inferred_parent() {
     let run = run("asyncio", "http", true);
-    run.assert_none();
+    assert_eq!(run.assert_none(), REQUESTS);
     run.assert_background_alone();
 }
 
 #[test]
 fn calls_of_nodes_loop_have_no_inferred_parent() {
     let run = run("node", "http", true);
+    // Many TLS sessions at once in memory of their own: whose connection is whose is not always certain, so that ends
+    // may not meet.
     run.assert_none();
     run.assert_background_alone();
 }
