@@ -12,7 +12,7 @@ use divan::counter::ItemsCount;
 use http_support::frames::{self, END_STREAM, Encoder, PREFACE, settings};
 use plainspan::config::{HttpCapture, Tap, TraceContextPolicy};
 use plainspan::conn::{ConnectionFate, Limits, Output, Table};
-use plainspan::enrich::{Clock, Ids, Process, Processes};
+use plainspan::enrich::{Clock, Ids, Made, Process, Processes};
 use plainspan::event::build::EventBuilder;
 use plainspan::event::layout::flag;
 use plainspan::event::{Dir, KernelTime, Role, decode};
@@ -26,6 +26,7 @@ use plainspan::sink::otlp::{EncodeOptions, encode};
 use plainspan::sink::{Delivery, Fanout, ProgressDelivery, Sink};
 use plainspan::telemetry::Ledger;
 use plainspan::telemetry::ledger::Lost;
+use plainspan::trace::Place;
 use plainspan::transaction::{BodyLimits, Transaction};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -178,7 +179,7 @@ fn redactor() -> Redactor {
 
 fn about(process: &Arc<Process>, ids: &mut Ids) -> About {
     About {
-        id: ids.transaction(),
+        id: ids.transaction(None),
         process: process.clone(),
         decision: Decision {
             level: Level::Headers,
@@ -186,7 +187,14 @@ fn about(process: &Arc<Process>, ids: &mut Ids) -> About {
         },
         start: SystemTime::UNIX_EPOCH,
         end: SystemTime::UNIX_EPOCH,
-        ids: ids.span(None, None),
+        ids: ids.span(
+            None,
+            Made {
+                place: Place::Own,
+                context: None,
+                hop: None,
+            },
+        ),
         sampling: Sampling::default(),
         route: None,
     }

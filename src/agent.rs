@@ -364,6 +364,9 @@ fn join(config: &Config) -> JoinSettings {
     JoinSettings {
         scheme: Scheme::new(key),
         networks: join.networks.clone(),
+        untrusted: join.untrusted.clone(),
+        caps: join.caps,
+        inferred: join.inferred,
     }
 }
 

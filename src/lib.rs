@@ -23,4 +23,5 @@ pub mod rules;
 pub mod sampling;
 pub mod sink;
 pub mod telemetry;
+pub mod trace;
 pub mod transaction;

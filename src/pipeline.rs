@@ -9,6 +9,7 @@ mod ends;
 mod exchange;
 mod held;
 mod joining;
+mod placing;
 mod policies;
 mod progress;
 mod stacks;
@@ -33,6 +34,7 @@ use crate::rules::{Decision, Filter, Level, TransactionFacts};
 use crate::sampling::{Outcome, Sampling};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, Ticket};
+use crate::trace::{Begin, Begun};
 use crate::transaction::{Mark, Progress, Transaction};
 use ends::Ends;
 use std::sync::Arc;
@@ -114,6 +116,7 @@ impl Pipeline {
             }
             Event::Exec(exec) => {
                 self.stage.processes.exec(&exec);
+                self.stage.joins.exec(exec.pid, exec.time);
                 self.table.handle(&event, &mut self.stage);
                 self.stage.judge_anew(exec.pid, exec.time);
             }
@@ -156,6 +159,7 @@ impl Pipeline {
             match event {
                 Event::Exit { pid, time } => {
                     self.stage.processes.exit(pid, time);
+                    self.stage.joins.exit(pid, time);
                     self.stage.policies.exit(pid);
                 }
                 Event::ConnClose(end) => self.stage.policies.close(end.conn),
@@ -290,6 +294,26 @@ impl Stage {
         }
     }
 
+    /// Leaves out what makes no span where nobody takes anything else.
+    fn without_span(
+        &mut self,
+        choice: Choice,
+        sampled: Result<Sampling, LeftOut>,
+        decision: &mut Option<Decision>,
+        ids: &SpanIds,
+    ) -> Result<Sampling, LeftOut> {
+        let (Some(reason), true) = (ids.no_span, decision.is_some()) else {
+            return sampled;
+        };
+        self.ledger.no_span(reason);
+        let audience = self.stacks.telemetry(choice, &mut self.telemetry);
+        if audience.is_some_and(|audience| audience.takes_without_span()) {
+            return sampled;
+        }
+        *decision = None;
+        Err(reason)
+    }
+
     /// Takes what runtimes said of containers: verdicts on processes may change, and who waited goes on.
     fn news(&mut self) {
         for process in self.processes.news() {
@@ -328,7 +352,7 @@ impl Stage {
             self.judge_process(&process);
             return ticket.left_out(LeftOut::Filtered);
         }
-        if let Some((raw, ticket)) = self.await_client(raw, ticket) {
+        if let Some((raw, ticket)) = self.await_other_end(raw, ticket) {
             self.leave(raw, ticket, process);
         }
     }
@@ -350,20 +374,17 @@ impl Stage {
             self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let hop = self.hop(&raw.0);
-        let (context, hop) = (raw.0.context.as_ref(), hop.as_ref());
-        let (id, mut ids) = match raw.0.lasting {
-            Some(lasting) => self.ids.lasting(lasting.number, context, hop),
-            None => (self.ids.transaction(), self.ids.span(context, hop)),
-        };
+        let id = self.ids.transaction(raw.0.lasting.map(|l| l.number));
+        let mut ids = self.identify(&raw.0);
         let asked = (&raw.0, &*process);
         let sampled = self.sample(choice, asked, &mut decisions[0], &mut ids);
+        let sampled = self.without_span(choice, sampled, &mut decisions[0], &ids);
         if counted {
             // What sampling leaves out is counted, but there is no span to show.
-            let shown = decisions[0].is_some() && self.measures.exemplars;
-            let exemplar = shown.then(|| Exemplar {
-                trace_id: ids.trace_id,
-                span_id: ids.span_id,
+            let shown = ids.shown().filter(|_| decisions[0].is_some() && self.measures.exemplars);
+            let exemplar = shown.map(|(trace_id, span_id)| Exemplar {
+                trace_id: *trace_id,
+                span_id: *span_id,
                 time: self.clock.wall(raw.0.timing.end),
             });
             self.count(choice, (&raw.0, route.as_ref()), &process, exemplar);
@@ -483,6 +504,12 @@ impl Output for Stage {
         if raw.0.marks.has(Mark::HeadersCut) {
             self.ledger.headers_cut();
         }
+        if self.joins.sdks.saw(&raw.0) {
+            tracing::info!(
+                pid = raw.0.pid,
+                "this process exports spans of its own: by policy `auto` it gets no others"
+            );
+        }
         let process = self.processes.get(raw.0.pid, raw.0.timing.end);
         if process.identity.lookup == Lookup::Pending && self.held.has_room(&raw.0) {
             return self.held.push(raw, ticket);
@@ -500,6 +527,18 @@ impl Output for Stage {
 
     fn client_gone(&mut self, key: &Key, time: KernelTime) {
         self.joins.close(key, time);
+    }
+
+    fn begins(&mut self, begun: Begun) {
+        self.joins.begins(begun);
+    }
+
+    fn answers(&mut self, begin: Begin, by: Option<u32>, time: KernelTime) {
+        self.joins.serving.ends(begin, by, time);
+    }
+
+    fn is_handling(&self, pid: u32, tid: u32) -> bool {
+        self.joins.serving.is_handling(pid, tid)
     }
 
     fn lost(&mut self, reason: Lost, transactions: u64) {

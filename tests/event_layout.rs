@@ -90,6 +90,7 @@ fn constants_are_the_headers() {
         ("PS_F_NO_BYTES", flag::NO_BYTES.into()),
         ("PS_F_WHOLE", flag::WHOLE.into()),
         ("PS_F_SKIPPED", flag::SKIPPED.into()),
+        ("PS_F_WAITED", flag::WAITED.into()),
         ("PS_CONN_RESET", CONN_RESET.into()),
         ("PS_CONN_UNWANTED", CONN_UNWANTED.into()),
         ("PS_CONN_WHOLE", CONN_WHOLE.into()),

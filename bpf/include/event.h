@@ -40,6 +40,7 @@ enum ps_source {
 #define PS_F_NO_BYTES 8 /* no user buffer (sendfile, io_uring): only the length is known */
 #define PS_F_WHOLE 16	/* stream_off counts from the first byte of the stream */
 #define PS_F_SKIPPED 32 /* no bytes follow: those from op_off to op_len were left out on purpose */
+#define PS_F_WAITED 64	/* the thread's last receive may have waited for bytes: no event loop does that */
 
 /* ps_conn_end.flags */
 #define PS_CONN_RESET 1	   /* ECONNRESET, or EPIPE before the peer had ended its direction */

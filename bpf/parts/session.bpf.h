@@ -137,10 +137,14 @@ static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u3
 
 /*
  * One send or receive of a thread, as the binding of TLS sessions sees it. Returns whether it was inside a TLS call.
- * `fresh`: before it the connection had not carried bytes both ways, so no TLS handshake can have ended.
+ * `said`: PS_IO_*.
  */
-static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32 dir, bool fresh)
+#define PS_IO_FRESH 1  /* before it the connection had not carried bytes both ways: no TLS handshake can have ended */
+#define PS_IO_WAITED 2 /* it may have waited for bytes */
+
+static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32 dir, __u32 said)
 {
+	bool fresh = said & PS_IO_FRESH;
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	bool candidate = conn->verdict == PS_V_UNKNOWN || conn->verdict == PS_V_TLS;
@@ -154,6 +158,8 @@ static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32
 			ps_count(PS_ST_NO_TASK, 1);
 		return false;
 	}
+	if (dir == PS_READ)
+		t->waited = !!(said & PS_IO_WAITED);
 	call = ps_current_call(t, regs->sp);
 	if (call) {
 		/* The first one counts: a callback inside the call may talk to somebody else. */

@@ -151,7 +151,8 @@ static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct
 	__u32 want;
 	__u32 dir = op->d.dir & 1;
 	__u32 max = ps_cfg.op_max;
-	bool fresh = !op->d.stream_off || !conn->off[dir ^ 1];
+	__u32 said = (!op->d.stream_off || !conn->off[dir ^ 1] ? PS_IO_FRESH : 0) |
+		     (op->d.flags & PS_F_WAITED ? PS_IO_WAITED : 0);
 	bool own = conn->flags & PS_C_OWN;
 
 	if (readable)
@@ -162,7 +163,7 @@ static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct
 		if (worth < max)
 			max = worth;
 	}
-	if (ps_thread_io(sk, conn, dir, fresh) && readable && conn->verdict != PS_V_TLS)
+	if (ps_thread_io(sk, conn, dir, said) && readable && conn->verdict != PS_V_TLS)
 		ps_tls_begins(conn, op);
 	if (own)
 		return;
@@ -239,6 +240,9 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 	op.d.dir = dir;
 	if (conn->flags & (dir == PS_READ ? PS_C_EXACT_READ : PS_C_EXACT_WRITE))
 		op.d.flags = PS_F_WHOLE;
+	/* Sockets of event loops are O_NONBLOCK, which the kernel turns into this flag. */
+	if (dir == PS_READ && !(flags & MSG_DONTWAIT))
+		op.d.flags |= PS_F_WAITED;
 	/* A receive with MSG_TRUNC throws the bytes away. */
 	ps_io_bytes(sk, conn, &op, dir == PS_WRITE || !(flags & MSG_TRUNC), turned);
 	return 0;

@@ -160,7 +160,8 @@ struct ps_thread {
 	__u32 depth;
 	__u8 pend_strong;
 	__u8 last_fresh;
-	__u8 pad[2];
+	__u8 waited; /* its last receive may have waited for bytes */
+	__u8 pad;
 	__u64 last_conn; /* connection of the last receive outside a TLS call */
 	__u64 last_sk;
 	__u64 claim; /* TLS object that owns that receive */

@@ -167,7 +167,7 @@ static __noinline void ps_call_vote(struct ps_thread *t, const struct ps_call *c
 	t->pend_strong = call->call == PS_CALL_WRITE && moved;
 }
 
-static __noinline void ps_call_copy(const struct ps_call *call, struct ps_session *s, __u32 n)
+static __noinline void ps_call_copy(const struct ps_call *call, struct ps_session *s, __u32 n, bool waited)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
@@ -200,6 +200,8 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 	op.d.bound = s->how;
 	if (s->flags & PS_S_WHOLE)
 		op.d.flags = PS_F_WHOLE;
+	if (waited && dir == PS_READ)
+		op.d.flags |= PS_F_WAITED;
 	if (want == PS_WANT_ALL)
 		ps_walk_leave(&s->walks);
 	else if (ps_walk_frames(&s->walks, &op, s->turn != turn || !op.d.stream_off))
@@ -238,7 +240,7 @@ static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 	n = ps_call_bytes(call, PT_REGS_RC(ctx));
 	ps_call_vote(t, call, s, n > 0, tgid);
 	if (n && ps_is_data(call->call) && !call->inner)
-		ps_call_copy(call, s, n);
+		ps_call_copy(call, s, n, t->waited);
 }
 
 extern bool bpf_session_is_return(void) __ksym __weak;

@@ -5,6 +5,7 @@ use crate::routes::Pattern;
 use crate::rules::Level;
 use crate::rules::expr::Net;
 use crate::sink::otlp::KnownMethods;
+use crate::trace::CapSettings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -495,8 +496,9 @@ impl Default for Tap {
     }
 }
 
-/// How the spans of both ends of a request without a trace header meet (`docs/trace-join.md`).
-#[derive(Debug, Clone, PartialEq, Default)]
+/// How the spans of both ends of a request without a trace header meet (`docs/trace-join.md`), and whose header is
+/// believed (`docs/trace-context.md`).
+#[derive(Debug, Clone, PartialEq)]
 pub struct Join {
     /// Networks whose hosts have an agent of their own.
     pub networks: Vec<Net>,
@@ -504,6 +506,25 @@ pub struct Join {
     pub site_key: Option<HashKeySource>,
     /// What has to survive a restart; None: nothing.
     pub state_file: Option<PathBuf>,
+    /// Networks whose trace headers are linked to and never adopted.
+    pub untrusted: Vec<Net>,
+    /// What one span may be the parent of.
+    pub caps: CapSettings,
+    /// A call may be the child of the request that its thread handles.
+    pub inferred: bool,
+}
+
+impl Default for Join {
+    fn default() -> Self {
+        Join {
+            networks: Vec::new(),
+            site_key: None,
+            state_file: None,
+            untrusted: Vec::new(),
+            caps: CapSettings::default(),
+            inferred: true,
+        }
+    }
 }
 
 // Addresses and prefixes compare as themselves.
@@ -606,8 +627,9 @@ pub enum TagSource {
 /// What a trace context in the request does to our span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceContextPolicy {
-    /// Adopt; where the process has an SDK of its own, see `otel.md`. Until SDKs are recognised: as `Adopt`.
+    /// Adopt, but make no span where the process makes its own, or where the caller keeps none.
     Auto,
+    /// Always a span, in the header's trace.
     Adopt,
     /// Our own trace, with a link to the header's context.
     Link,

@@ -5,8 +5,10 @@ use crate::event::{ConnId, Dir, KernelTime, Role, TlsId};
 use crate::proto::Sink;
 use crate::redact::Raw;
 use crate::telemetry::ledger::Lost;
-use crate::transaction::Exchange;
-use crate::transaction::{ConnectionInfo, Message, Progress, Timing, TraceContext, Transaction};
+use crate::trace::{Begin, Begun};
+use crate::transaction::{
+    ConnectionInfo, Exchange, Message, Progress, Request, Stamp, Timing, TraceContext, Transaction,
+};
 
 /// Makes transactions of what one stream gives, for an [`Output`].
 pub struct Finisher<'a, O> {
@@ -40,8 +42,45 @@ impl<O: Output> Sink for Finisher<'_, O> {
         self.out.progress(Raw::new(progress));
     }
 
+    fn begins(&mut self, first: Stamp, requests: Dir, request: &Request) {
+        let connection = socket::info(self.socket, self.conn, self.tls, requests);
+        let known = connection.join;
+        self.out.begins(Begun {
+            role: role(requests),
+            begin: begin(first),
+            position: known.and_then(|known| Some((known.key, known.position(request)?))),
+            context: TraceContext::from_headers(&request.headers),
+            tunnel: request.method == b"CONNECT",
+            connection,
+        });
+    }
+
+    fn answers(&mut self, first: Stamp, by: Option<u32>) {
+        self.out.answers(begin(first), by, self.now);
+    }
+
+    fn is_handling(&self, pid: u32, tid: u32) -> bool {
+        self.out.is_handling(pid, tid)
+    }
+
     fn lost(&mut self, reason: Lost, transactions: u64) {
         self.out.lost(reason, transactions);
+    }
+}
+
+/// `requests`: the direction that they go.
+fn role(requests: Dir) -> Role {
+    match requests {
+        Dir::Write => Role::Client,
+        Dir::Read => Role::Server,
+    }
+}
+
+fn begin(first: Stamp) -> Begin {
+    Begin {
+        pid: first.pid,
+        tid: first.tid,
+        time: first.time,
     }
 }
 
@@ -61,10 +100,7 @@ fn transaction(
     let (request, response) = exchange.into_parts();
     let headers = request.as_ref().map(|r| &r.headers);
     Transaction {
-        role: match requests {
-            Dir::Write => Role::Client,
-            Dir::Read => Role::Server,
-        },
+        role: role(requests),
         protocol,
         pid: first.pid,
         tid: first.tid,

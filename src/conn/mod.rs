@@ -18,9 +18,11 @@ mod table;
 
 pub use table::Table;
 
+use crate::event::KernelTime;
 use crate::join::{ClientEnd, Key};
 use crate::redact::Raw;
 use crate::telemetry::ledger::{Lost, Uncaptured};
+use crate::trace::{Begin, Begun};
 use crate::transaction::{BodyLimits, Progress, Transaction};
 
 /// Bounds of what a [`Table`] keeps.
@@ -54,5 +56,13 @@ pub trait Output {
     /// This host has the client's end of a connection, with its requests in the clear.
     fn client_end(&mut self, _end: ClientEnd) {}
     /// That end was closed.
-    fn client_gone(&mut self, _key: &Key, _time: crate::event::KernelTime) {}
+    fn client_gone(&mut self, _key: &Key, _time: KernelTime) {}
+    /// A thread begins to handle a request, waiting for nothing else, or makes a call while it does.
+    fn begins(&mut self, _begun: Begun) {}
+    /// The first byte of the answer was written, by the thread `by`; None: there will be no answer.
+    fn answers(&mut self, _begin: Begin, _by: Option<u32>, _time: KernelTime) {}
+    /// Whether calls of this thread are of interest.
+    fn is_handling(&self, _pid: u32, _tid: u32) -> bool {
+        false
+    }
 }

@@ -120,6 +120,8 @@ pub struct Pair {
     pub counted: usize,
     /// It is on the list of those that wait.
     pub listed: bool,
+    /// The request that a thread handles, or the one sent last that was told of.
+    told: Option<Stamp>,
 }
 
 impl Pair {
@@ -137,6 +139,7 @@ impl Pair {
             active: data.time,
             counted: 0,
             listed: false,
+            told: None,
         }
     }
 
@@ -172,6 +175,58 @@ impl Pair {
             len => self.protocol.gap(data.dir, len, stamp, sink),
         }
         self.settle(sink);
+        self.tell(data, sink);
+    }
+
+    /// Tells when a thread begins to handle a request that it has waited for, when it answers, and of the calls that it
+    /// makes meanwhile.
+    fn tell(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
+        let Protocol::Http1(session) = &self.protocol else {
+            return;
+        };
+        let begins = |told: Option<Stamp>| {
+            let (first, request) = session.begun()?;
+            let is_new = told.is_none_or(|told| told.time != first.time);
+            (is_new && first.tid == data.tid && first.pid == data.pid).then_some((first, request))
+        };
+        match (session.requests(), data.dir) {
+            (Some(Dir::Read), Dir::Write) => self.untold(Some(data.tid), sink),
+            (Some(Dir::Read), Dir::Read) => {
+                if self.told.is_some_and(|told| told.tid != data.tid) {
+                    // Another thread reads on: the request is nobody's own.
+                    return self.untold(Some(data.tid), sink);
+                }
+                if data.flags & flag::WAITED == 0 {
+                    return;
+                }
+                if let Some((first, request)) = begins(self.told) {
+                    if let Some(before) = self.told.replace(first) {
+                        sink.answers(before, None);
+                    }
+                    sink.begins(first, Dir::Read, request);
+                }
+            }
+            (Some(Dir::Write), Dir::Write) => {
+                if sink.is_handling(data.pid, data.tid)
+                    && let Some((first, request)) = begins(self.told)
+                {
+                    self.told = Some(first);
+                    sink.begins(first, Dir::Write, request);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The request that was told of is over, for those who handle it.
+    fn untold(&mut self, by: Option<u32>, sink: &mut impl Sink) {
+        let is_server = match &self.protocol {
+            Protocol::Http1(session) => session.requests() == Some(Dir::Read),
+            Protocol::Unknown(..) | Protocol::Http2(_) => true,
+        };
+        if let Some(told) = self.told.take().filter(|_| is_server) {
+            sink.answers(told, by);
+        }
     }
 
     fn settle(&mut self, sink: &mut impl Sink) {
@@ -260,6 +315,7 @@ impl Pair {
 
     /// The stream ends, or the agent does.
     pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
+        self.untold(None, sink);
         let (one, two) = self.protocol.sessions();
         if let Some(session) = two {
             session.end(ending, sink);

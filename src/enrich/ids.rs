@@ -2,7 +2,8 @@
 
 use crate::config::TraceContextPolicy;
 use crate::join::Hop;
-use crate::redact::SpanIds;
+use crate::redact::{Origin, SpanIds};
+use crate::trace::Place;
 use crate::transaction::TraceContext;
 use std::fmt::Write;
 
@@ -15,8 +16,18 @@ const RANDOM: u8 = 0x02;
 pub struct Ids {
     random: fastrand::Rng,
     policy: TraceContextPolicy,
-    /// Of [`Ids::lasting`].
+    /// Of what lasts.
     seed: u64,
+}
+
+/// What the ids of a span are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Made<'a> {
+    pub place: Place,
+    /// What the request's headers say.
+    pub context: Option<&'a TraceContext>,
+    /// What its connection makes of it; both its ends have the same.
+    pub hop: Option<&'a Hop>,
 }
 
 impl Ids {
@@ -34,72 +45,121 @@ impl Ids {
         self.policy = policy;
     }
 
-    /// Ids of the transaction and of the span of a request that lasts and carried `context`: for one `number` always
-    /// the same, so that what is told before its end and its end have the same.
-    pub fn lasting(
-        &self,
-        number: u64,
-        context: Option<&TraceContext>,
-        hop: Option<&Hop>,
-    ) -> (String, SpanIds) {
-        // One step of the generator a number: without spreading them, the numbers' sequences would be alike.
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let seed = fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(ODD)).u64(..);
-        let mut own = Ids {
-            random: fastrand::Rng::with_seed(seed),
-            policy: self.policy,
-            seed: self.seed,
-        };
-        (own.transaction(), own.span(context, hop))
+    pub fn policy(&self) -> TraceContextPolicy {
+        self.policy
     }
 
-    /// Id of a transaction: 32 hex digits.
-    pub fn transaction(&mut self) -> String {
+    /// Id of a transaction: 32 hex digits. `lasting`: the number of one that reported before its end; for one number it
+    /// is always the same.
+    pub fn transaction(&mut self, lasting: Option<u64>) -> String {
+        let random = match lasting {
+            Some(number) => self.of_lasting(number).u128(1..),
+            None => self.random.u128(1..),
+        };
         let mut id = String::with_capacity(32);
         // Writing to a String cannot fail.
-        write!(id, "{:032x}", self.random.u128(1..)).expect("a String takes any text");
+        write!(id, "{random:032x}").expect("a String takes any text");
         id
     }
 
-    /// Ids of the span of a request that carried `context`. `hop`: what its connection makes of it; both its ends have
-    /// the same, and the context of the header goes before it.
-    pub fn span(&mut self, context: Option<&TraceContext>, hop: Option<&Hop>) -> SpanIds {
-        let span_id = match hop {
-            Some(hop) => hop.span_id(),
-            None => self.random.u64(1..).to_be_bytes(),
-        };
-        match (context, self.policy) {
-            (Some(parent), TraceContextPolicy::Auto | TraceContextPolicy::Adopt) => SpanIds {
-                trace_id: parent.trace_id,
-                span_id,
-                parent_span_id: Some(parent.span_id),
-                flags: parent.flags,
-                tracestate: parent.tracestate.clone(),
-                link: None,
-            },
-            (context, policy) => SpanIds {
-                trace_id: match hop {
-                    Some(hop) => hop.ids.trace_id,
-                    None => self.random.u128(1..).to_be_bytes(),
-                },
-                span_id,
-                parent_span_id: hop.and_then(Hop::parent),
-                flags: SAMPLED | RANDOM,
-                tracestate: String::new(),
-                link: context
-                    .filter(|_| policy == TraceContextPolicy::Link)
-                    .cloned(),
-            },
+    /// Ids of a span. `lasting`: as for [`Ids::transaction`].
+    pub fn span(&mut self, lasting: Option<u64>, made: Made<'_>) -> SpanIds {
+        match lasting {
+            Some(number) => {
+                let mut random = self.of_lasting(number);
+                // The transaction's.
+                random.u128(1..);
+                span(&mut random, made)
+            }
+            None => span(&mut self.random, made),
         }
     }
 
-    /// Whether a request that carried `context` becomes part of that trace.
-    pub fn adopts(&self, context: Option<&TraceContext>) -> bool {
-        let adopts = matches!(
-            self.policy,
-            TraceContextPolicy::Auto | TraceContextPolicy::Adopt
-        );
-        context.is_some() && adopts
+    fn of_lasting(&self, number: u64) -> fastrand::Rng {
+        // One step of the generator a number: without spreading them, the numbers' sequences would be alike.
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let seed = fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(ODD)).u64(..);
+        fastrand::Rng::with_seed(seed)
+    }
+}
+
+fn span(random: &mut fastrand::Rng, made: Made<'_>) -> SpanIds {
+    let Made {
+        place,
+        context,
+        hop,
+    } = made;
+    let span_id = match hop {
+        Some(hop) => hop.span_id(),
+        None => random.u64(1..).to_be_bytes(),
+    };
+    let own = |random: &mut fastrand::Rng| {
+        let parent_span_id = hop.and_then(Hop::parent);
+        SpanIds {
+            trace_id: match hop {
+                Some(hop) => hop.ids.trace_id,
+                None => random.u128(1..).to_be_bytes(),
+            },
+            span_id,
+            parent_span_id,
+            origin: match parent_span_id {
+                Some(_) => Origin::Computed,
+                None => Origin::Root,
+            },
+            no_span: None,
+            flags: SAMPLED | RANDOM,
+            tracestate: String::new(),
+            link: None,
+        }
+    };
+    match (place, context) {
+        (Place::NoSpan(reason), context) => SpanIds {
+            no_span: Some(reason),
+            ..nobody(context, hop, random)
+        },
+        (Place::Adopt, Some(parent)) => SpanIds {
+            trace_id: parent.trace_id,
+            span_id,
+            parent_span_id: Some(parent.span_id),
+            origin: Origin::Header,
+            no_span: None,
+            flags: parent.flags,
+            tracestate: parent.tracestate.clone(),
+            link: None,
+        },
+        (Place::Link(_), context) => SpanIds {
+            link: context.cloned(),
+            ..own(random)
+        },
+        (Place::Own | Place::Adopt, _) => own(random),
+    }
+}
+
+/// Where no span leaves: the header's ids, else those of the client's span where that is there, else none.
+fn nobody(
+    context: Option<&TraceContext>,
+    hop: Option<&Hop>,
+    random: &mut fastrand::Rng,
+) -> SpanIds {
+    let (trace_id, span_id, flags) = match (context, hop) {
+        (Some(context), _) => (context.trace_id, context.span_id, context.flags),
+        (None, Some(hop)) => (
+            hop.ids.trace_id,
+            hop.parent().unwrap_or_default(),
+            SAMPLED | RANDOM,
+        ),
+        // Sampling asks it.
+        (None, None) => (random.u128(1..).to_be_bytes(), [0; 8], SAMPLED | RANDOM),
+    };
+    SpanIds {
+        trace_id,
+        span_id,
+        parent_span_id: None,
+        origin: Origin::Root,
+        no_span: None,
+        flags,
+        tracestate: context.map(|c| c.tracestate.clone()).unwrap_or_default(),
+        link: None,
     }
 }
 
@@ -108,6 +168,8 @@ mod tests {
     use super::*;
     use crate::event::Role;
     use crate::join::JoinedIds;
+    use crate::telemetry::ledger::LeftOut;
+    use crate::trace::Why;
     use crate::transaction::TraceContextSource;
     use std::collections::HashSet;
 
@@ -121,53 +183,90 @@ mod tests {
         }
     }
 
+    fn ids() -> Ids {
+        Ids::new(TraceContextPolicy::Auto)
+    }
+
+    fn made<'a>(place: Place, context: Option<&'a TraceContext>, hop: Option<&'a Hop>) -> Made<'a> {
+        Made {
+            place,
+            context,
+            hop,
+        }
+    }
+
+    const NO_SPAN: Place = Place::NoSpan(LeftOut::SdkTraced);
+    const LINK: Place = Place::Link(Why::Policy);
+
     #[test]
     fn a_context_is_adopted_as_the_parent() {
-        let ids = Ids::new(TraceContextPolicy::Auto).span(Some(&context()), None);
+        let ids = ids().span(None, made(Place::Adopt, Some(&context()), None));
         assert_eq!(ids.trace_id, [7; 16]);
         assert_eq!(ids.parent_span_id, Some([9; 8]));
         assert_eq!((ids.flags, ids.tracestate.as_str()), (3, "a=b"));
         assert_ne!(ids.span_id, [9; 8]);
+        assert_eq!((ids.origin, ids.no_span), (Origin::Header, None));
     }
 
     #[test]
-    fn policy_link_makes_a_root_with_a_link_and_off_forgets_the_context() {
-        let linked = Ids::new(TraceContextPolicy::Link).span(Some(&context()), None);
+    fn what_is_linked_is_a_root_with_a_link_and_what_is_its_own_forgets_the_context() {
+        let linked = ids().span(None, made(LINK, Some(&context()), None));
         assert_eq!(linked.parent_span_id, None);
         assert_ne!(linked.trace_id, [7; 16]);
         assert_eq!(linked.link, Some(context()));
-        let off = Ids::new(TraceContextPolicy::Off).span(Some(&context()), None);
-        assert_eq!((off.parent_span_id, off.link), (None, None));
+        let own = ids().span(None, made(Place::Own, Some(&context()), None));
+        assert_eq!((own.parent_span_id, own.link), (None, None));
+        assert_eq!(own.origin, Origin::Root);
+    }
+
+    #[test]
+    fn without_a_span_the_event_has_the_headers_ids_else_those_of_the_client_else_none() {
+        let at_server = hop(Role::Server, true);
+        let header = ids().span(None, made(NO_SPAN, Some(&context()), Some(&at_server)));
+        assert_eq!(
+            (header.trace_id, header.span_id, header.flags),
+            ([7; 16], [9; 8], 3)
+        );
+        assert_eq!(header.no_span, Some(LeftOut::SdkTraced));
+        let client = ids().span(None, made(NO_SPAN, None, Some(&at_server)));
+        assert_eq!(client.shown(), Some((&[1; 16], &[2; 8])));
+        for hop in [None, Some(hop(Role::Server, false))] {
+            let none = ids().span(None, made(NO_SPAN, None, hop.as_ref()));
+            assert_eq!((none.span_id, none.shown()), ([0; 8], None));
+        }
     }
 
     #[test]
     fn one_that_lasts_keeps_its_ids_and_shares_them_with_no_other() {
-        let ids = Ids::new(TraceContextPolicy::Auto);
-        assert_eq!(ids.lasting(1, None, None), ids.lasting(1, None, None));
+        let mut ids = ids();
+        let root = made(Place::Own, None, None);
+        assert_eq!(ids.span(Some(1), root), ids.span(Some(1), root));
         let (mut transactions, mut traces, mut spans) =
             (HashSet::new(), HashSet::new(), HashSet::new());
         for number in 1..1000 {
-            let (id, span) = ids.lasting(number, None, None);
+            let (id, span) = (ids.transaction(Some(number)), ids.span(Some(number), root));
+            assert_eq!(id, ids.transaction(Some(number)));
             assert!(transactions.insert(id), "{number}");
             assert!(traces.insert(span.trace_id), "{number}");
             assert!(spans.insert(span.span_id), "{number}");
         }
-        let (_, adopted) = ids.lasting(1, Some(&context()), None);
+        let adopted = ids.span(Some(1), made(Place::Adopt, Some(&context()), None));
         assert_eq!(
             (adopted.trace_id, adopted.parent_span_id),
             ([7; 16], Some([9; 8]))
         );
-        let other = Ids::new(TraceContextPolicy::Auto);
-        assert_ne!(other.lasting(1, None, None), ids.lasting(1, None, None));
+        let mut other = Ids::new(TraceContextPolicy::Auto);
+        assert_ne!(other.span(Some(1), root), ids.span(Some(1), root));
     }
 
     #[test]
     fn ids_are_never_zero_and_differ() {
-        let mut ids = Ids::new(TraceContextPolicy::Auto);
-        let (a, b) = (ids.span(None, None), ids.span(None, None));
+        let mut ids = ids();
+        let root = made(Place::Own, None, None);
+        let (a, b) = (ids.span(None, root), ids.span(None, root));
         assert_ne!(a.trace_id, b.trace_id);
         assert_ne!(a.span_id, b.span_id);
-        assert_eq!(ids.transaction().len(), 32);
+        assert_eq!(ids.transaction(None).len(), 32);
     }
 
     fn hop(role: Role, has_client: bool) -> Hop {
@@ -190,40 +289,36 @@ mod tests {
             (Role::Server, true, [3; 8], Some([2; 8])),
             (Role::Server, false, [3; 8], None),
         ] {
-            for policy in [
-                TraceContextPolicy::Auto,
-                TraceContextPolicy::Adopt,
-                TraceContextPolicy::Link,
-                TraceContextPolicy::Off,
-            ] {
-                let made = Ids::new(policy).span(None, Some(&hop(role, has_client)));
-                assert_eq!((made.trace_id, made.span_id), ([1; 16], span_id));
-                assert_eq!(
-                    (made.parent_span_id, made.flags),
-                    (parent, SAMPLED | RANDOM)
-                );
-                let (_, lasting) = Ids::new(policy).lasting(7, None, Some(&hop(role, has_client)));
-                assert_eq!(lasting, made);
-            }
+            let hop = hop(role, has_client);
+            let own = made(Place::Own, None, Some(&hop));
+            let span = ids().span(None, own);
+            assert_eq!((span.trace_id, span.span_id), ([1; 16], span_id));
+            assert_eq!(
+                (span.parent_span_id, span.flags),
+                (parent, SAMPLED | RANDOM)
+            );
+            let origin = parent.map_or(Origin::Root, |_| Origin::Computed);
+            assert_eq!(span.origin, origin);
+            assert_eq!(ids().span(Some(7), own), span);
         }
     }
 
     #[test]
     fn the_header_goes_before_the_hop_at_both_ends_and_where_it_is_not_adopted_the_hop_stays() {
         for role in [Role::Client, Role::Server] {
-            let hop = hop(role, true);
-            let made = Ids::new(TraceContextPolicy::Auto).span(Some(&context()), Some(&hop));
+            let (hop, context) = (hop(role, true), context());
+            let adopted = ids().span(None, made(Place::Adopt, Some(&context), Some(&hop)));
             assert_eq!(
-                (made.trace_id, made.parent_span_id),
+                (adopted.trace_id, adopted.parent_span_id),
                 ([7; 16], Some([9; 8]))
             );
-            assert_eq!(made.span_id, hop.span_id());
-            let linked = Ids::new(TraceContextPolicy::Link).span(Some(&context()), Some(&hop));
+            assert_eq!(adopted.span_id, hop.span_id());
+            let linked = ids().span(None, made(LINK, Some(&context), Some(&hop)));
             assert_eq!(
                 (linked.trace_id, linked.parent_span_id),
                 ([1; 16], hop.parent())
             );
-            assert_eq!(linked.link, Some(context()));
+            assert_eq!(linked.link, Some(context));
         }
     }
 }

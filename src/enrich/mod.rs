@@ -10,7 +10,7 @@ mod ids;
 mod process;
 
 pub use clock::{Clock, rfc3339, rfc3339_millis};
-pub use ids::Ids;
+pub use ids::{Ids, Made};
 pub use process::{
     Directory, Identity, Lookup, Process, Processes, ResourceValue, Strategy, Tag, Variables,
     Wanted,

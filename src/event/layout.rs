@@ -26,6 +26,7 @@ pub mod flag {
     pub const NO_BYTES: u8 = 8;
     pub const WHOLE: u8 = 16;
     pub const SKIPPED: u8 = 32;
+    pub const WAITED: u8 = 64;
 }
 
 /// `PS_CONN_RESET`.

@@ -64,9 +64,9 @@ impl ClientEnds {
         entry.wanted == Some(true)
     }
 
-    /// Whether the client's end of `key` is here, wanted or not.
-    pub fn knows(&self, key: &Key) -> bool {
-        self.all.contains_key(key)
+    /// The client's end of `key`, wanted or not.
+    pub fn client(&self, key: &Key) -> Option<&ClientEnd> {
+        self.all.get(key).map(|entry| &entry.end)
     }
 
     /// What is wanted has changed.
@@ -134,7 +134,7 @@ mod tests {
         ends.tick(KernelTime(100 + LINGER));
         assert!(ends.covers(&key(1), |_| None));
         ends.tick(KernelTime(101 + LINGER));
-        assert!(!ends.knows(&key(1)));
+        assert!(ends.client(&key(1)).is_none());
     }
 
     #[test]
@@ -160,6 +160,6 @@ mod tests {
             (ends.all.len(), ends.closed.len()),
             (CLOSED_MAX, CLOSED_MAX)
         );
-        assert!(!ends.knows(&key(0)) && ends.knows(&key(more - 1)));
+        assert!(ends.client(&key(0)).is_none() && ends.client(&key(more - 1)).is_some());
     }
 }

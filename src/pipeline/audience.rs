@@ -67,6 +67,11 @@ impl Audience {
         self.rules.lower_bound(facts, buffers).max(self.least)
     }
 
+    /// Whether anything is made of a transaction beside its span.
+    pub(super) fn takes_without_span(&self) -> bool {
+        self.payloads.is_some() || self.sinks.takes_without_span()
+    }
+
     /// Redacts, and offers to the stores.
     pub(super) fn deliver(
         &self,

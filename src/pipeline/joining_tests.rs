@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Direction, HttpCapture, Tap, TraceContextPolicy};
 use crate::conn::Output;
-use crate::enrich::{Clock, Processes};
+use crate::enrich::{Clock, Ids, Processes};
 use crate::join::{JoinedIds, Known, Position};
 use crate::metrics::Metrics;
 use crate::pipeline::{Audience, Policies};
@@ -20,10 +20,10 @@ use std::time::UNIX_EPOCH;
 
 /// Keeps the ids of what it gets.
 #[derive(Default)]
-struct Kept(Mutex<Vec<SpanIds>>);
+pub(in crate::pipeline) struct Kept(Mutex<Vec<SpanIds>>);
 
 impl Kept {
-    fn take(&self) -> Vec<SpanIds> {
+    pub(in crate::pipeline) fn take(&self) -> Vec<SpanIds> {
         std::mem::take(&mut *self.0.lock().expect("not poisoned"))
     }
 }
@@ -42,6 +42,10 @@ impl Sink for Kept {
         delivery.ticket.taken();
     }
 
+    fn takes_without_span(&self) -> bool {
+        false
+    }
+
     fn takes_progress(&self) -> bool {
         false
     }
@@ -51,14 +55,25 @@ impl Sink for Kept {
     }
 }
 
-const KEY: Key = Key::Tcp {
+pub(in crate::pipeline) const KEY: Key = Key::Tcp {
     client: 1,
     server: 2,
 };
 /// When the connection was met.
-const SINCE: u64 = 1_000_000_000;
+pub(in crate::pipeline) const SINCE: u64 = 1_000_000_000;
 
-fn stage(tap: &Tap, networks: &[&str]) -> (Stage, Arc<Kept>) {
+pub(in crate::pipeline) fn stage(tap: &Tap, networks: &[&str]) -> (Stage, Arc<Kept>) {
+    let networks = networks.iter().filter_map(|n| Net::parse(n)).collect();
+    stage_with(
+        tap,
+        JoinSettings {
+            networks,
+            ..JoinSettings::default()
+        },
+    )
+}
+
+pub(in crate::pipeline) fn stage_with(tap: &Tap, join: JoinSettings) -> (Stage, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
     let telemetry = Audience {
         rules: Ruleset::compile(Level::Headers, &[], &[]).expect("rules compile"),
@@ -82,17 +97,14 @@ fn stage(tap: &Tap, networks: &[&str]) -> (Stage, Arc<Kept>) {
         routes: Default::default(),
         measures: Default::default(),
         held: Default::default(),
-        joins: Joins::new(JoinSettings {
-            networks: networks.iter().filter_map(|n| Net::parse(n)).collect(),
-            ..JoinSettings::default()
-        }),
+        joins: Joins::new(join),
         policies: Policies::default(),
         buffers: Buffers::default(),
     };
     (stage, kept)
 }
 
-fn connection() -> ConnectionInfo {
+pub(in crate::pipeline) fn connection() -> ConnectionInfo {
     ConnectionInfo {
         conn: None,
         tls: None,
@@ -109,7 +121,12 @@ fn connection() -> ConnectionInfo {
 }
 
 /// A request without a trace header, at offset 7, that ended so many ns after its connection was met.
-fn give(stage: &mut Stage, role: Role, after: u64, change: impl FnOnce(&mut Transaction)) {
+pub(in crate::pipeline) fn give(
+    stage: &mut Stage,
+    role: Role,
+    after: u64,
+    change: impl FnOnce(&mut Transaction),
+) {
     let mut transaction = sample::orders().transaction;
     transaction.pid = u32::MAX - 1;
     transaction.role = role;
@@ -122,7 +139,7 @@ fn give(stage: &mut Stage, role: Role, after: u64, change: impl FnOnce(&mut Tran
     stage.transaction(Raw::new(transaction));
 }
 
-fn client_end() -> ClientEnd {
+pub(in crate::pipeline) fn client_end() -> ClientEnd {
     ClientEnd {
         key: KEY,
         pid: u32::MAX - 1,
@@ -131,7 +148,7 @@ fn client_end() -> ClientEnd {
     }
 }
 
-fn ids() -> JoinedIds {
+pub(in crate::pipeline) fn ids() -> JoinedIds {
     Scheme::default().ids(&KEY, Position::Http1(7))
 }
 

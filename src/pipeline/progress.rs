@@ -30,7 +30,8 @@ impl Stage {
             // The pod's label may yet choose a stack that wants less.
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let hop = self.hop(so_far);
+        let id = self.ids.transaction(Some(lasting.number));
+        let ids = self.identify(so_far);
         let choice = self.stacks.choose(so_far, &process);
         let general = [&self.telemetry, &self.access];
         let audiences = self.stacks.audiences(choice, general);
@@ -38,8 +39,6 @@ impl Stage {
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::LevelNone);
         }
-        let context = so_far.context.as_ref();
-        let (id, ids) = self.ids.lasting(lasting.number, context, hop.as_ref());
         // What the ratio will leave out is not told of before.
         wanted
             .retain(|(audience, level)| *level <= audience.least || audience.sampler.reports(&ids));

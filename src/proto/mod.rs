@@ -5,8 +5,7 @@
 
 use crate::event::Dir;
 use crate::telemetry::ledger::Lost;
-use crate::transaction::Exchange;
-use crate::transaction::Stamp;
+use crate::transaction::{Exchange, Request, Stamp};
 
 mod backlog;
 pub mod detect;
@@ -35,6 +34,15 @@ pub trait Sink {
     fn exchange(&mut self, exchange: Exchange, requests: Dir, ordinal: u64);
     /// What is known of an exchange that goes on, without content; those who want none leave this as it is.
     fn progress(&mut self, _so_far: Exchange, _requests: Dir, _ordinal: u64) {}
+    /// The head of a request has been read whose first byte is of `first`, and nothing else is open on its connection;
+    /// those who want no such news leave this as it is.
+    fn begins(&mut self, _first: Stamp, _requests: Dir, _request: &Request) {}
+    /// The first byte of the response to such a request was written by the thread `by`; None: none comes.
+    fn answers(&mut self, _first: Stamp, _by: Option<u32>) {}
+    /// Whether requests that this thread sends are of interest.
+    fn is_handling(&self, _pid: u32, _tid: u32) -> bool {
+        false
+    }
     /// Transactions that can't be told.
     fn lost(&mut self, reason: Lost, transactions: u64);
 }

@@ -45,7 +45,7 @@ use crate::enrich::Process;
 use crate::routes::Route;
 use crate::rules::{Decision, Level};
 use crate::sampling::{Sampling, tracestate};
-use crate::telemetry::ledger::BodiesLeftOut;
+use crate::telemetry::ledger::{BodiesLeftOut, LeftOut};
 use crate::transaction::{Progress, TraceContext, Transaction};
 use head::Places;
 use matchers::BodyRules;
@@ -292,17 +292,44 @@ pub struct Capture {
     pub bodies: BodyPolicy,
 }
 
-/// Ids of a span, and its parent where the request named one.
+/// How a span's parent is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// There is none.
+    #[default]
+    Root,
+    /// A header of the request names it.
+    Header,
+    /// Both ends of the connection compute it (`crate::join`).
+    Computed,
+    /// The request that the process was handling (`crate::trace`).
+    Inferred,
+}
+
+/// Ids of a span, and its parent where one is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanIds {
     pub trace_id: [u8; 16],
+    /// Of this span; where none leaves, of the span that the event belongs to, or zeros: then the trace id is for sampling
+    /// alone ([`SpanIds::shown`]).
     pub span_id: [u8; 8],
     pub parent_span_id: Option<[u8; 8]>,
+    pub origin: Origin,
+    /// Why no span leaves; None: it does.
+    pub no_span: Option<LeftOut>,
     /// W3C flags of the span's own context.
     pub flags: u8,
     pub tracestate: String,
     /// A context to link to, where policy does not adopt it as the parent.
     pub link: Option<TraceContext>,
+}
+
+impl SpanIds {
+    /// Trace and span id as they are shown; None: no span stands for the transaction, and none is known that it belongs
+    /// to.
+    pub fn shown(&self) -> Option<(&[u8; 16], &[u8; 8])> {
+        (self.span_id != [0; 8]).then_some((&self.trace_id, &self.span_id))
+    }
 }
 
 #[cfg(test)]

@@ -149,6 +149,8 @@ pub(crate) fn about(level: Level) -> About {
             trace_id: [0xab; 16],
             span_id: [0xcd; 8],
             parent_span_id: None,
+            origin: crate::redact::Origin::default(),
+            no_span: None,
             flags: 1,
             tracestate: String::new(),
             link: None,

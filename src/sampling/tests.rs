@@ -27,6 +27,8 @@ fn ids(trace_id: u128, tracestate: &str) -> SpanIds {
         trace_id: trace_id.to_be_bytes(),
         span_id: [1; 8],
         parent_span_id: None,
+        origin: crate::redact::Origin::default(),
+        no_span: None,
         flags: 3,
         tracestate: tracestate.to_owned(),
         link: None,

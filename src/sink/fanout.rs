@@ -23,6 +23,11 @@ impl Fanout {
         self.sinks.iter().any(|sink| sink.takes_progress())
     }
 
+    /// Whether any of them makes more of a capture than its span.
+    pub fn takes_without_span(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.takes_without_span())
+    }
+
     /// Offers the report to every sink that shows such.
     pub fn offer_progress(&self, delivery: ProgressDelivery) {
         for sink in self.sinks.iter().filter(|sink| sink.takes_progress()) {

@@ -74,6 +74,11 @@ pub trait Sink: Send + Sync {
     /// Takes the delivery, or tells its ticket why not. Never blocks.
     fn offer(&self, delivery: Delivery);
 
+    /// Whether it makes more of a capture than its span.
+    fn takes_without_span(&self) -> bool {
+        true
+    }
+
     /// Whether it shows transactions before they end.
     fn takes_progress(&self) -> bool;
 

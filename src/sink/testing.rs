@@ -55,6 +55,8 @@ pub fn capture(role: Role) -> Capture {
             trace_id: [0xab; 16],
             span_id: [0xcd; 8],
             parent_span_id: None,
+            origin: crate::redact::Origin::default(),
+            no_span: None,
             flags: 1,
             tracestate: String::new(),
             link: None,

@@ -7,6 +7,7 @@
 use super::ticket::{Book, End};
 use crate::metrics::Overflow;
 use crate::sampling::Outcome;
+use crate::trace::Why;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,20 @@ pub enum LeftOut {
     RateLimited,
     SdkTraced,
     Unsampled,
+}
+
+impl LeftOut {
+    /// As in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            LeftOut::LevelNone => "level_none",
+            LeftOut::Filtered => "filtered",
+            LeftOut::SampledOut => "sampled_out",
+            LeftOut::RateLimited => "rate_limited",
+            LeftOut::SdkTraced => "sdk_traced",
+            LeftOut::Unsampled => "unsampled",
+        }
+    }
 }
 
 /// Why a transaction, or one of its signals, was lost.
@@ -266,6 +281,37 @@ pub struct MeasuredOverflow {
     pub routes: u64,
 }
 
+/// What trace contexts did to spans. Of a transaction that reports before its end each report counts too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Traces {
+    /// Transactions that make no span; the event and the payload leave all the same.
+    pub no_span: NoSpan,
+    /// Contexts that became a link and no parent, but for policy `link`.
+    pub linked: Linked,
+    /// Clients' spans for which the request was found that they were made for.
+    pub inferred: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NoSpan {
+    /// Its process makes spans of its own.
+    pub sdk_traced: u64,
+    /// The caller keeps no span of this trace.
+    pub unsampled: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Linked {
+    /// The peer is among `tap.trace.untrusted`.
+    pub untrusted: u64,
+    /// It was the parent of `tap.trace.adopt_max` requests, or for `adopt_age`.
+    pub capped: u64,
+    /// More than one `traceparent` stood there.
+    pub repeated: u64,
+    /// CONNECT: what goes through is of many callers.
+    pub tunnel: u64,
+}
+
 /// Plaintext bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
@@ -321,6 +367,7 @@ pub struct Snapshot {
     pub sampling: Sampled,
     pub bodies: Bodies,
     pub metrics: Measured,
+    pub traces: Traces,
     pub bytes: Bytes,
     pub capture: Capture,
     pub redacted: RedactedValues,
@@ -613,6 +660,35 @@ impl Ledger {
             counts.content_type += left_out.content_type;
             counts.max_bytes += left_out.max_bytes;
         }
+    }
+
+    /// A transaction makes no span.
+    pub fn no_span(&self, reason: LeftOut) {
+        let counts = &mut self.lock().traces.no_span;
+        match reason {
+            LeftOut::SdkTraced => counts.sdk_traced += 1,
+            LeftOut::Unsampled => counts.unsampled += 1,
+            // For no other reason than its trace a span alone stays away.
+            LeftOut::LevelNone | LeftOut::Filtered | LeftOut::SampledOut | LeftOut::RateLimited => {
+            }
+        }
+    }
+
+    /// A context is linked to.
+    pub fn linked(&self, why: Why) {
+        let counts = &mut self.lock().traces.linked;
+        match why {
+            Why::Policy => {}
+            Why::Repeated => counts.repeated += 1,
+            Why::Tunnel => counts.tunnel += 1,
+            Why::Untrusted => counts.untrusted += 1,
+            Why::Capped => counts.capped += 1,
+        }
+    }
+
+    /// The request was found that a call was made for.
+    pub fn inferred(&self) {
+        self.lock().traces.inferred += 1;
     }
 
     /// Metrics count a transaction.

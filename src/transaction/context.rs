@@ -7,11 +7,15 @@ pub const TRACESTATE_MEMBERS: usize = 32;
 /// W3C flag: the caller recorded its span.
 const SAMPLED: u8 = 1;
 
-/// Which header a trace context came from.
+/// Where a trace context came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceContextSource {
     W3c,
+    /// More than one `traceparent` stood there, and this is the first that is valid: worth a link, and no parent.
+    W3cRepeated,
     B3,
+    /// No header: the span of the request that the process was handling.
+    Inferred,
 }
 
 /// A remote parent, as a request carried it.
@@ -29,11 +33,18 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The context that a request's headers carry: W3C where it is valid, else B3 single, else B3 multi.
+    /// The context that a request's headers carry: W3C where it is valid, else B3 single, else B3 multi, else the first
+    /// valid one of several `traceparent`.
     pub fn from_headers(headers: &Headers) -> Option<Self> {
         w3c(headers)
             .or_else(|| b3_single(headers))
             .or_else(|| b3_multi(headers))
+            .or_else(|| w3c_repeated(headers))
+    }
+
+    /// The caller keeps its span, or left the decision to others.
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
     }
 }
 
@@ -45,6 +56,18 @@ fn w3c(headers: &Headers) -> Option<TraceContext> {
         flags,
         tracestate: tracestate(headers),
         source: TraceContextSource::W3c,
+    })
+}
+
+/// `tracestate` goes with a valid `traceparent` alone, and there is none (Trace Context §3.2.1).
+fn w3c_repeated(headers: &Headers) -> Option<TraceContext> {
+    let (trace_id, span_id, flags) = headers.get_all(b"traceparent").find_map(traceparent)?;
+    Some(TraceContext {
+        trace_id,
+        span_id,
+        flags,
+        tracestate: String::new(),
+        source: TraceContextSource::W3cRepeated,
     })
 }
 
@@ -88,7 +111,7 @@ fn tracestate(headers: &Headers) -> String {
         };
         for member in line.split(',').map(str::trim).filter(|m| !m.is_empty()) {
             members += 1;
-            if members > TRACESTATE_MEMBERS || !member.contains('=') || !member.is_ascii() {
+            if members > TRACESTATE_MEMBERS || !is_member(member) {
                 return String::new();
             }
             if !joined.is_empty() {
@@ -100,14 +123,34 @@ fn tracestate(headers: &Headers) -> String {
     joined
 }
 
-/// `b3: traceid-spanid[-state[-parentspanid]]`. A lone state carries no parent.
+/// `key=value` (Trace Context level 2 §3.3.1.3).
+fn is_member(member: &str) -> bool {
+    let Some((key, value)) = member.split_once('=') else {
+        return false;
+    };
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let begins = key.bytes().next().is_some_and(lower);
+    let of_key = |b: u8| lower(b) || b"_-*/@".contains(&b);
+    // Commas are the list's.
+    let of_value = |b: u8| (0x20..0x7f).contains(&b) && b != b'=';
+    let short = |text: &str| text.len() <= 256;
+    begins
+        && key.bytes().all(of_key)
+        && value.bytes().all(of_value)
+        && !value.is_empty()
+        && short(key)
+        && short(value)
+}
+
+/// `b3: traceid-spanid[-state[-parentspanid]]`. A lone state carries no parent; without a state nobody has decided
+/// against the trace.
 fn b3_single(headers: &Headers) -> Option<TraceContext> {
     let mut fields = only(headers, b"b3")?.trim_ascii().split(|b| *b == b'-');
     let trace_id = b3_trace_id(fields.next()?)?;
     let span_id = nonzero(hex_any(fields.next()?)?)?;
     let sampled = match fields.next() {
-        Some(b"1" | b"d") => true,
-        Some(b"0") | None => false,
+        Some(b"1" | b"d") | None => true,
+        Some(b"0") => false,
         Some(_) => return None,
     };
     if let Some(parent) = fields.next() {
@@ -127,8 +170,9 @@ fn b3_multi(headers: &Headers) -> Option<TraceContext> {
             .get(name)
             .is_some_and(|v| values.contains(&v.trim_ascii()))
     };
-    let sampled = is(b"x-b3-flags", &[b"1"]) || is(b"x-b3-sampled", &[b"1", b"true"]);
-    Some(b3(trace_id, span_id, sampled))
+    let debug = is(b"x-b3-flags", &[b"1"]);
+    let refused = is(b"x-b3-sampled", &[b"0", b"false"]);
+    Some(b3(trace_id, span_id, debug || !refused))
 }
 
 fn b3(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool) -> TraceContext {
@@ -233,12 +277,22 @@ mod tests {
     }
 
     #[test]
-    fn two_traceparents_are_none() {
+    fn two_traceparents_are_worth_a_link_and_no_more_and_b3_goes_before_them() {
         let value = format!("00-{TRACE}-{SPAN}-01");
+        let twice = [
+            ("traceparent", value.as_str()),
+            ("traceparent", value.as_str()),
+            ("tracestate", "a=1"),
+        ];
+        let got = from(&twice).expect("a context");
         assert_eq!(
-            from(&[("traceparent", &value), ("traceparent", &value)]),
-            None
+            (got.source, got.tracestate.as_str()),
+            (TraceContextSource::W3cRepeated, "")
         );
+        let b3 = format!("{TRACE}-{SPAN}-1");
+        let with = [twice[0], twice[1], ("b3", &b3)];
+        assert_eq!(from(&with).map(|c| c.source), Some(TraceContextSource::B3));
+        assert_eq!(from(&[("traceparent", "x"), ("traceparent", "y")]), None);
     }
 
     #[test]
@@ -257,14 +311,22 @@ mod tests {
         assert_eq!(joined(&["a=1, b=2", "", "c=3"]), "a=1,b=2,c=3");
         assert_eq!(joined(&[&many(32)]), many(32));
         assert_eq!(joined(&[&many(33)]), "");
-        assert_eq!(joined(&["nokey"]), "");
+        for bad in ["nokey", "=v", "k=", "K=v", "k=a=b", "_k=v", "k=v,\u{e9}=v"] {
+            assert_eq!(joined(&["a=1", bad]), "", "{bad}");
+        }
+        assert_eq!(
+            joined(&["33@nr=0-1 x,a*b/c_d-e=1"]),
+            "33@nr=0-1 x,a*b/c_d-e=1"
+        );
+        assert_eq!(joined(&[&format!("k={}", "v".repeat(256))]).len(), 258);
+        assert_eq!(joined(&[&format!("k={}", "v".repeat(257))]), "");
         assert_eq!(from(&[("tracestate", "a=1")]), None);
     }
 
     #[test]
     fn b3_comes_in_two_shapes() {
         let single = |v: &str| from(&[("b3", v)]).map(|c| c.flags);
-        assert_eq!(single(&format!("{TRACE}-{SPAN}")), Some(0));
+        assert_eq!(single(&format!("{TRACE}-{SPAN}")), Some(1));
         assert_eq!(single(&format!("{TRACE}-{SPAN}-1")), Some(1));
         assert_eq!(single(&format!("{TRACE}-{SPAN}-d-{SPAN}")), Some(1));
         assert_eq!(single(&format!("{TRACE}-{SPAN}-0")), Some(0));
@@ -286,9 +348,11 @@ mod tests {
         let c = multi(&[]);
         assert_eq!(
             (&c.trace_id[..8], c.trace_id[9], c.flags),
-            (&[0; 8][..], 0xf0, 0)
+            (&[0; 8][..], 0xf0, 1)
         );
         assert_eq!(multi(&[("X-B3-Sampled", "1")]).flags, 1);
+        assert_eq!(multi(&[("X-B3-Sampled", "0")]).flags, 0);
+        assert_eq!(multi(&[("X-B3-Sampled", "false")]).flags, 0);
         assert_eq!(
             multi(&[("X-B3-Sampled", "0"), ("X-B3-Flags", "1")]).flags,
             1

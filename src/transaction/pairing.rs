@@ -246,6 +246,16 @@ impl Pairing {
         (continued || newest.response_done).then_some(!continued)
     }
 
+    /// The only exchange that is open, and its request, which is `coming` where it is not whole.
+    pub fn only<'a>(&'a self, coming: Option<&'a Message>) -> Option<(Stamp, &'a Message)> {
+        let exchange = self
+            .open
+            .front()
+            .filter(|e| self.open.len() == 1 && !e.response_done)?;
+        let request = exchange.request.as_ref().or(coming)?;
+        Some((exchange.first, request))
+    }
+
     /// Requests without a whole response.
     pub fn waiting(&self) -> usize {
         self.open.iter().filter(|e| !e.response_done).count()

@@ -68,6 +68,8 @@ pub fn about() -> About {
             trace_id: [1; 16],
             span_id: [2; 8],
             parent_span_id: None,
+            origin: plainspan::redact::Origin::default(),
+            no_span: None,
             flags: 1,
             tracestate: String::new(),
             link: None,

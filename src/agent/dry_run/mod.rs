@@ -227,7 +227,7 @@ impl Measure {
         row.transactions += 1;
         let link = self.payload(row, capture);
         let options = &self.options;
-        if self.traces {
+        if self.traces && capture.ids.no_span.is_none() {
             let span = encode::span(capture, link.as_ref(), options);
             row.spans.add(span.encoded_len());
         }

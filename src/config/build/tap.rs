@@ -14,6 +14,7 @@ use crate::config::text;
 use crate::config::tree::Mark;
 use crate::rules::Level;
 use crate::rules::expr::Net;
+use crate::trace::CapSettings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,6 +133,7 @@ impl Builder<'_> {
     }
 
     fn join(&mut self, trace: &Fields) -> Join {
+        let usual = CapSettings::default();
         Join {
             networks: trace
                 .texts("joined_networks")
@@ -142,6 +144,15 @@ impl Builder<'_> {
                 .text("state_file")
                 .filter(|path| *path != "off")
                 .map(PathBuf::from),
+            untrusted: trace.texts("untrusted").filter_map(Net::parse).collect(),
+            caps: CapSettings {
+                requests: trace
+                    .number("adopt_max")
+                    .and_then(|n| u32::try_from(n).ok())
+                    .unwrap_or(usual.requests),
+                age: trace.duration("adopt_age").unwrap_or(usual.age),
+            },
+            inferred: trace.bool("inferred").unwrap_or(true),
         }
     }
 

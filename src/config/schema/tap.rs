@@ -146,7 +146,10 @@ static TRACE: Section = Section {
         key("site_key", Credential),
         key("site_key_file", Checked(absolute)),
         key("state_file", Checked(absolute_or_off)).default("/run/plainspan/connections"),
-        key("untrusted", List(&Text)).later().idle("[]"),
+        key("untrusted", List(&Checked(network))).default("[]"),
+        key("adopt_max", Number(1, MAX_U32)).default("100"),
+        key("adopt_age", Duration(SECOND, DAY)).default("10m"),
+        key("inferred", Bool).default("true"),
     ],
 };
 

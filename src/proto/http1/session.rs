@@ -18,7 +18,7 @@ use super::switch::{Socket, Switch};
 use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
 use crate::transaction::pairing::Pairing;
-use crate::transaction::{Asked, BodyLimits, Exchange, Lasting, Message, Schedule, Stamp};
+use crate::transaction::{Asked, BodyLimits, Exchange, Lasting, Message, Request, Schedule, Stamp};
 use wait::Waiting;
 
 /// One direction.
@@ -343,6 +343,24 @@ impl Session {
     /// A message was seen: the stream is HTTP/1.
     pub fn is_certain(&self) -> bool {
         self.requests.is_some()
+    }
+
+    /// The direction of requests, once it is known.
+    pub fn requests(&self) -> Option<Dir> {
+        self.requests
+    }
+
+    /// The only request that is open, when its head is read and its response has not begun.
+    pub fn begun(&self) -> Option<(Stamp, &Request)> {
+        let requests = self.requests?;
+        let answer = &self.lanes[requests.other() as usize].reader;
+        let answered = answer.message().is_some() || answer.coming().is_some();
+        if answered || self.coming().is_some() {
+            return None;
+        }
+        let coming = self.lanes[requests as usize].reader.message();
+        let (first, message) = self.pairing.only(coming)?;
+        Some((first, message.request()?))
     }
 
     /// A response waits for its request, or pairs are held: [`Session::tick`] is needed.

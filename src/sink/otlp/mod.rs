@@ -248,15 +248,18 @@ impl Lane {
 
 impl Sink for OtlpSink {
     fn offer(&self, delivery: Delivery) {
-        let Some((last, others)) = self.lanes.split_last() else {
-            // No signal is on: there is nothing to wait for.
-            delivery.ticket.taken();
-            return;
-        };
-        for lane in others {
-            lane.queue.offer(delivery.clone());
+        let no_span = delivery.capture.ids.no_span.is_some();
+        for lane in &self.lanes {
+            if !no_span || lane.queue.signal != Signal::Traces {
+                lane.queue.offer(delivery.clone());
+            }
         }
-        last.queue.offer(delivery);
+        // The signals have tickets of their own.
+        delivery.ticket.taken();
+    }
+
+    fn takes_without_span(&self) -> bool {
+        self.logs().is_some()
     }
 
     fn takes_progress(&self) -> bool {

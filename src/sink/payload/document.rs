@@ -408,8 +408,16 @@ fn ours(j: &mut Json, capture: &Capture) {
     let ids = &capture.ids;
     j.key("version").number(VERSION);
     j.key("transaction_id").string(&capture.id);
-    hex(j.key("trace_id"), &ids.trace_id);
-    hex(j.key("span_id"), &ids.span_id);
+    match ids.shown() {
+        Some((trace_id, span_id)) => {
+            hex(j.key("trace_id"), trace_id);
+            hex(j.key("span_id"), span_id);
+        }
+        None => {
+            j.key("trace_id").null();
+            j.key("span_id").null();
+        }
+    }
     match &ids.parent_span_id {
         Some(parent) => hex(j.key("parent_span_id"), parent),
         None => j.key("parent_span_id").null(),

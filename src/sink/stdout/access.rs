@@ -153,8 +153,10 @@ fn ours(j: &mut Json, capture: &Capture, link: Option<&PayloadLink>) {
     j.key("duration_ms")
         .double(timing.end.since(timing.start) as f64 / 1e6);
     j.key("pid").number(capture.process.pid);
-    document::hex(j.key("trace_id"), &capture.ids.trace_id);
-    document::hex(j.key("span_id"), &capture.ids.span_id);
+    if let Some((trace_id, span_id)) = capture.ids.shown() {
+        document::hex(j.key("trace_id"), trace_id);
+        document::hex(j.key("span_id"), span_id);
+    }
     if let Some(error) = encode::outcome(transaction).error {
         j.key("error").string(&error);
     }

@@ -117,13 +117,22 @@ impl Seen {
 
 /// Path and query that a span is about: `url.path` and `url.query`, or taken from `url.full`.
 pub fn target(span: &SeenSpan) -> Option<String> {
-    if let Some(path) = span.text("url.path") {
-        return Some(match span.text("url.query") {
+    target_by(|name| span.text(name))
+}
+
+/// The same of a log record.
+pub fn target_of_log(log: &SeenLog) -> Option<String> {
+    target_by(|name| log.attr(name)?.as_str().map(str::to_owned))
+}
+
+fn target_by(text: impl Fn(&str) -> Option<String>) -> Option<String> {
+    if let Some(path) = text("url.path") {
+        return Some(match text("url.query") {
             Some(query) => format!("{path}?{query}"),
             None => path,
         });
     }
-    let full = url::Url::parse(&span.text("url.full")?).ok()?;
+    let full = url::Url::parse(&text("url.full")?).ok()?;
     Some(match full.query() {
         Some(query) => format!("{}?{query}", full.path()),
         None => full.path().to_owned(),

@@ -217,3 +217,56 @@ fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> S
 pub fn program(name: &str) -> PathBuf {
     repository("tests/programs").join(name)
 }
+
+/// A service that asks another one to answer: `tests/programs/middle.py` and `middle.js`.
+pub struct Middle<'a> {
+    /// `wsgi` (threads), `asyncio`, or `node`.
+    pub mode: &'a str,
+    /// `service.name` that it says of itself.
+    pub name: &'a str,
+    /// Whom it asks.
+    pub back: String,
+    /// Where its own SDK exports to.
+    pub sdk: Option<String>,
+    /// What it asks for beside.
+    pub background: Option<String>,
+    pub scheme: &'static str,
+}
+
+impl Middle<'_> {
+    pub fn start(&self, work: &Work) -> Server {
+        let port = free_port();
+        let mut command = match self.mode {
+            "node" => {
+                let mut command = Command::new("node");
+                command.arg(program("middle.js"));
+                command
+            }
+            mode => {
+                let mut command = Command::new(venv("bin/python"));
+                command.arg(program("middle.py")).arg(mode);
+                command
+            }
+        };
+        command.args(["127.0.0.1", &port.to_string(), &self.back]);
+        command.arg(work.path("cert.pem"));
+        if self.scheme == "https" {
+            command.arg(work.path("cert.pem")).arg(work.path("key.pem"));
+        }
+        command.env("OTEL_SERVICE_NAME", self.name);
+        if let Some(endpoint) = &self.sdk {
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        }
+        if let Some(path) = &self.background {
+            command.env("BACKGROUND", path);
+        }
+        let mut running = Running::start(&mut command, work.dir(), self.name);
+        running.wait_for_output("ready", Duration::from_secs(30));
+        Server {
+            running,
+            scheme: self.scheme,
+            address: "127.0.0.1".into(),
+            port,
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::http::{self, Web};
 use super::span::log_attributes;
 use super::{EncodeOptions, names, unix_nanos};
-use crate::redact::Capture;
+use crate::redact::{Capture, SpanIds};
 use crate::sink::PayloadLink;
 use crate::transaction::Transaction;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
@@ -54,11 +54,25 @@ fn frame(capture: &Capture, observed: SystemTime) -> LogRecord {
             value: Some(Value::StringValue(line(capture))),
         }),
         flags: u32::from(capture.ids.flags),
-        trace_id: capture.ids.trace_id.to_vec(),
-        span_id: capture.ids.span_id.to_vec(),
+        trace_id: trace_id(&capture.ids),
+        span_id: span_id(&capture.ids),
         event_name: names::EVENT.to_owned(),
         ..LogRecord::default()
     }
+}
+
+/// Empty where no span is known that the event belongs to.
+pub(super) fn trace_id(ids: &SpanIds) -> Vec<u8> {
+    ids.shown()
+        .map(|(trace, _)| trace.to_vec())
+        .unwrap_or_default()
+}
+
+/// Empty where no span is known that the event belongs to.
+pub(super) fn span_id(ids: &SpanIds) -> Vec<u8> {
+    ids.shown()
+        .map(|(_, span)| span.to_vec())
+        .unwrap_or_default()
 }
 
 /// One readable line: `GET https://host/path 200 12.3 ms`. It may hold control bytes.

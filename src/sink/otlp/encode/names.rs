@@ -57,6 +57,14 @@ pub const CAPTURE_RULE: &str = "plainspan.capture.rule";
 pub const WANTED_LEVEL: &str = "plainspan.capture.wanted_level";
 /// Transactions that this one stands for where sampling leaves some out; absent: itself alone.
 pub const STANDS_FOR: &str = "plainspan.sampling.adjusted_count";
+/// How the parent is known where no header names it, on a span; on a link, how that is known.
+pub const TRACE_PARENT: &str = "plainspan.trace.parent";
+/// Both ends of the connection compute it.
+pub const COMPUTED: &str = "computed";
+/// The request that the process was handling.
+pub const INFERRED: &str = "inferred";
+/// Why no span leaves for a log record: `sdk_traced`, `unsampled`.
+pub const NO_SPAN: &str = "plainspan.no_span";
 /// False where bytes are missing or something is in doubt.
 pub const COMPLETE: &str = "plainspan.capture.complete";
 /// True where `http.route` or `url.template` is a guess (`tap.route_heuristic`); absent elsewhere.

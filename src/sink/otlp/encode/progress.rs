@@ -1,7 +1,7 @@
 //! A report of a transaction that goes on as a log record.
 
 use super::http::{self, Severity};
-use super::log::{REQUEST_NOT_SEEN, url};
+use super::log::{REQUEST_NOT_SEEN, span_id, trace_id, url};
 use super::span::progress_attributes;
 use super::{EncodeOptions, names, unix_nanos};
 use crate::redact::Capture;
@@ -31,8 +31,8 @@ pub fn progress_record(
         }),
         attributes: progress_attributes(capture, options),
         flags: u32::from(capture.ids.flags),
-        trace_id: capture.ids.trace_id.to_vec(),
-        span_id: capture.ids.span_id.to_vec(),
+        trace_id: trace_id(&capture.ids),
+        span_id: span_id(&capture.ids),
         event_name: names::PROGRESS_EVENT.to_owned(),
         ..LogRecord::default()
     }

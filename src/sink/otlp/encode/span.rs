@@ -3,14 +3,18 @@
 use super::attributes::{Attributes, OF_LOG_RECORD, OF_SPAN};
 use super::grpc;
 use super::http::{self, Outcome, Web};
+use super::log::{span_id, trace_id};
 use super::{EncodeOptions, names, unix_nanos};
 use crate::event::Role;
-use crate::redact::Capture;
+use crate::redact::{Capture, Origin};
 use crate::rules::Level;
 use crate::sink::PayloadLink;
 use crate::sink::payload::websocket::counts;
-use crate::transaction::{Headers, Request, Response, Transaction};
-use opentelemetry_proto::tonic::common::v1::KeyValue;
+use crate::telemetry::ledger::LeftOut;
+use crate::transaction::{
+    Headers, Request, Response, TraceContext, TraceContextSource, Transaction,
+};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{
     Span, Status,
     span::{Link, SpanKind},
@@ -51,8 +55,8 @@ fn frame(capture: &Capture, options: &EncodeOptions) -> Span {
     let ids = &capture.ids;
     let outcome = http::outcome(&capture.transaction);
     Span {
-        trace_id: ids.trace_id.to_vec(),
-        span_id: ids.span_id.to_vec(),
+        trace_id: trace_id(ids),
+        span_id: span_id(ids),
         parent_span_id: ids.parent_span_id.map(Vec::from).unwrap_or_default(),
         trace_state: ids.tracestate.clone(),
         flags: flags(capture),
@@ -72,9 +76,10 @@ fn frame(capture: &Capture, options: &EncodeOptions) -> Span {
 
 /// `flags` of the span: W3C flags of its context, and whether its parent is remote.
 fn flags(capture: &Capture) -> u32 {
-    let remote = match capture.ids.parent_span_id {
-        Some(_) => FLAG_REMOTE,
-        None => 0,
+    let remote = match (capture.ids.parent_span_id, capture.ids.origin) {
+        // Of the same process.
+        (_, Origin::Inferred) | (None, _) => 0,
+        (Some(_), _) => FLAG_REMOTE,
     };
     FLAG_REMOTE_KNOWN | remote | u32::from(capture.ids.flags)
 }
@@ -105,14 +110,27 @@ fn kind(capture: &Capture) -> SpanKind {
 }
 
 fn links(capture: &Capture) -> Vec<Link> {
-    let link = capture.ids.link.iter().map(|context| Link {
+    capture.ids.link.iter().map(link).collect()
+}
+
+fn link(context: &TraceContext) -> Link {
+    let inferred = context.source == TraceContextSource::Inferred;
+    let remote = if inferred { 0 } else { FLAG_REMOTE };
+    let mark = inferred.then(|| KeyValue {
+        key: names::TRACE_PARENT.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(names::INFERRED.to_owned())),
+        }),
+        ..KeyValue::default()
+    });
+    Link {
         trace_id: context.trace_id.to_vec(),
         span_id: context.span_id.to_vec(),
         trace_state: context.tracestate.clone(),
-        flags: FLAG_REMOTE_KNOWN | FLAG_REMOTE | u32::from(context.flags),
+        flags: FLAG_REMOTE_KNOWN | remote | u32::from(context.flags),
+        attributes: mark.into_iter().collect(),
         ..Link::default()
-    });
-    link.collect()
+    }
 }
 
 /// Attributes of the span, cut down to `level` where that is below the capture's own.
@@ -327,6 +345,14 @@ fn own(list: &mut Attributes, capture: &Capture) {
     if capture.sampling.stands_for != 1.0 {
         list.double(names::STANDS_FOR, capture.sampling.stands_for);
     }
+    let origin = match capture.ids.origin {
+        // A header's parent is every tracer's.
+        Origin::Root | Origin::Header => None,
+        Origin::Computed => Some(names::COMPUTED),
+        Origin::Inferred => Some(names::INFERRED),
+    };
+    list.maybe_text(names::TRACE_PARENT, origin);
+    list.maybe_text(names::NO_SPAN, capture.ids.no_span.map(LeftOut::name));
     list.bool(names::COMPLETE, transaction.complete());
     marks(list, transaction);
     tags(list, capture);
