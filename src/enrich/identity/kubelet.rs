@@ -78,6 +78,8 @@ struct Spec {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct State {
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
     container_statuses: Vec<ContainerState>,
     init_container_statuses: Vec<ContainerState>,
     ephemeral_container_statuses: Vec<ContainerState>,
@@ -193,9 +195,11 @@ fn container(item: &Item, state: &ContainerState, id: &str) -> Container {
             uid: metadata.uid.clone(),
             container: Some(state.name.clone()),
             node: item.spec.node_name.clone(),
+            ip: item.status.pod_ip.clone(),
             owner: owner.map(|owner| (owner.kind.clone(), owner.name.clone())),
             labels: metadata.labels.clone(),
             annotations: metadata.annotations.clone(),
+            workload: None,
         }),
     }
 }

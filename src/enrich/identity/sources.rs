@@ -2,7 +2,7 @@
 
 use super::kubelet::{Kubelet, KubeletError};
 use super::rpc::Rpc;
-use super::{Answer, Container, containerd, cri, docker};
+use super::{Answer, Container, Question, containerd, cri, docker};
 use crate::config::IdentitySources;
 use std::fmt;
 use std::path::PathBuf;
@@ -105,17 +105,17 @@ impl Sources {
         self.all.is_empty()
     }
 
-    /// Asks all, and puts together what they say. `id`: 64 hex digits.
-    pub async fn find(&self, id: &str) -> Answer {
+    /// Asks all, and puts together what they say.
+    pub async fn find(&self, question: &Question) -> Answer {
         let now = millis(self.started.elapsed());
         let mut asked = JoinSet::new();
         for (index, source) in self.all.iter().enumerate() {
             if source.resting.load(Ordering::Relaxed) > now {
                 continue;
             }
-            let (source, id, timeout) = (source.clone(), id.to_owned(), self.timeout);
+            let (source, question, timeout) = (source.clone(), question.clone(), self.timeout);
             asked.spawn(async move {
-                let answer = tokio::time::timeout(timeout, source.find(&id)).await;
+                let answer = tokio::time::timeout(timeout, source.find(&question)).await;
                 let late = || Err(Unanswered(format!("no answer within {timeout:?}")));
                 (index, answer.unwrap_or_else(|_| late()))
             });
@@ -157,7 +157,8 @@ impl Sources {
 }
 
 impl Source {
-    async fn find(&self, id: &str) -> Result<Found, Unanswered> {
+    async fn find(&self, question: &Question) -> Result<Found, Unanswered> {
+        let id = &*question.container;
         match &self.way {
             Way::Docker(socket) => docker::find(socket, id).await,
             Way::Containerd(rpc) => containerd::find(rpc, id).await,

@@ -1,0 +1,153 @@
+//! Processes, made of what was read of them.
+
+use super::host::{self, Host};
+use super::identity::{Identity, Lookup, Variables};
+use super::procfs::{self, Facts, TICK_NS};
+use super::strategy::Strategy;
+use super::wanted::Wanted;
+use super::{Process, STRATEGY_VARIABLE, resource};
+use crate::enrich::identity::Container;
+use crate::enrich::published::Published;
+use crate::event::Exec;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What others said of a process.
+#[derive(Default)]
+pub(super) struct Told<'a> {
+    pub lookup: Lookup,
+    pub container: Option<Arc<Container>>,
+    /// What its SDK publishes is being read.
+    pub reading: bool,
+    pub published: Option<&'a Published>,
+}
+
+/// Reads `/proc` and makes processes.
+pub(super) struct Maker {
+    proc: PathBuf,
+    etc: PathBuf,
+    host: Host,
+    wanted: Wanted,
+}
+
+impl Maker {
+    pub fn new(proc: PathBuf, etc: PathBuf, wanted: Wanted) -> Maker {
+        Maker {
+            host: Host::read(&proc, &etc),
+            wanted: wanted.complete(),
+            proc,
+            etc,
+        }
+    }
+
+    /// False: that is what is wanted already.
+    pub fn set_wanted(&mut self, wanted: Wanted) -> bool {
+        let wanted = wanted.complete();
+        let other = self.wanted != wanted;
+        self.wanted = wanted;
+        other
+    }
+
+    /// What `/proc` says. None: there is no such process.
+    pub fn read(&self, pid: u32) -> Option<Facts> {
+        let mut facts = procfs::read(&self.proc, pid, &self.wanted.variables)?;
+        facts.started = facts.start_boottime_ns.and_then(|start| self.wall(start));
+        Some(facts)
+    }
+
+    /// Start of a process, nanoseconds of CLOCK_BOOTTIME. None: there is no such process.
+    pub fn start(&self, pid: u32) -> Option<u64> {
+        procfs::start(&self.proc, pid)
+    }
+
+    /// A process that is gone already: what the event says, and what a new program does not change of the process
+    /// `before` with the same number.
+    pub fn departed(&self, exec: &Exec<'_>, before: Option<&Facts>) -> Facts {
+        let ticks = |ns: u64| ns / TICK_NS;
+        let start_boottime_ns = Some(ticks(exec.start_boottime_ns) * TICK_NS);
+        let same = |facts: &&Facts| facts.start_boottime_ns.map(ticks) == start_boottime_ns.map(ticks);
+        let started = start_boottime_ns.and_then(|start| self.wall(start));
+        let before = before.filter(same).cloned().unwrap_or(Facts {
+            started,
+            ..Facts::default()
+        });
+        Facts {
+            exe: Some(String::from_utf8_lossy(exec.path).into_owned())
+                .filter(|path| path.starts_with('/')),
+            comm: Some(String::from_utf8_lossy(exec.comm).into_owned()),
+            start_boottime_ns,
+            service_name: None,
+            resource_attributes: None,
+            variables: Vec::new(),
+            ..before
+        }
+    }
+
+    pub fn process(&self, pid: u32, facts: &Facts, told: Told<'_>) -> Process {
+        let base = facts.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
+        let name = base
+            .filter(|base| !base.is_empty())
+            .or(facts.comm.as_deref())
+            .unwrap_or("unknown")
+            .to_owned();
+        let owner = facts.uid.and_then(|uid| host::user(&self.etc, uid));
+        let published = told.published;
+        let identity = self.identity(pid, facts, &name, told);
+        let container_id = facts.cgroups.container();
+        let resource = resource::attributes(&resource::Sources {
+            pid,
+            name: &name,
+            facts,
+            published,
+            container_id: container_id.as_deref(),
+            identity: &identity,
+            owner: owner.as_deref(),
+            host: &self.host,
+            wanted: &self.wanted,
+        });
+        Process {
+            pid,
+            parent_pid: facts.parent_pid,
+            exe: facts.exe.clone(),
+            name,
+            uid: facts.uid,
+            owner,
+            started: facts.started,
+            netns: facts.netns,
+            container_id,
+            identity,
+            is_agent: pid == std::process::id(),
+            resource,
+        }
+    }
+
+    fn identity(&self, pid: u32, facts: &Facts, name: &str, told: Told<'_>) -> Identity {
+        let mut identity = Identity {
+            cgroups: facts.cgroups.clone(),
+            env: Variables(facts.variables.clone()),
+            private: self.wanted.private.clone(),
+            reading: told.reading,
+            ..Identity::default()
+        };
+        identity.set(told.lookup, told.container, &self.wanted.tags);
+        if let Some(text) = identity.env.get(STRATEGY_VARIABLE) {
+            let exe = facts.exe.as_deref().unwrap_or(name);
+            match Strategy::parse(text, exe) {
+                Ok(strategy) => identity.strategy = strategy,
+                Err(error) => {
+                    tracing::debug!(pid, %error, "{STRATEGY_VARIABLE} of a process is not followed");
+                }
+            }
+        }
+        identity
+    }
+
+    /// Wall-clock time of a moment of CLOCK_BOOTTIME.
+    fn wall(&self, boottime_ns: u64) -> Option<SystemTime> {
+        let uptime = std::fs::read_to_string(self.proc.join("uptime")).ok()?;
+        let seconds: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+        let booted = SystemTime::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)?;
+        booted.checked_add(Duration::from_nanos(boottime_ns))
+    }
+}
