@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::enrich::Wanted;
-use crate::enrich::published::Reader;
 use crate::enrich::identity::{Lookups, Sources, TIMEOUT};
+use crate::enrich::published::Reader;
 use crate::pipeline::LookupsChange;
 use tokio::runtime::Handle;
 

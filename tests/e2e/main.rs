@@ -24,6 +24,7 @@ mod guide;
 mod http1;
 mod http2;
 mod http2_programs;
+mod identities;
 mod joining;
 mod late_attach;
 mod late_library;

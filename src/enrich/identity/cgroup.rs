@@ -118,7 +118,9 @@ impl Cgroups {
                 Some(container) if container < at => true,
                 Some(container) => {
                     container == at + 1
-                        && elements.get(container).is_some_and(|e| e.starts_with("libpod-"))
+                        && elements
+                            .get(container)
+                            .is_some_and(|e| e.starts_with("libpod-"))
                 }
             };
             of_process.then_some(unit)

@@ -158,12 +158,20 @@ fn a_service_is_called_the_same_in_all_its_instances_and_runs() {
         ("_cpu.service", "cpu.service", Some("cpu")),
         ("run-u17.service", "run-u17.service", None),
         ("run-p17-i18.service", "run-p17-i18.service", None),
-        ("run-r0123456789abcdef0123456789abcdef.service", "run-r0123456789abcdef0123456789abcdef.service", None),
+        (
+            "run-r0123456789abcdef0123456789abcdef.service",
+            "run-r0123456789abcdef0123456789abcdef.service",
+            None,
+        ),
         ("run-red.service", "run-red.service", Some("run-red")),
         ("run-shop.service", "run-shop.service", Some("run-shop")),
     ] {
         let unit = Unit::parse(element).unwrap_or_else(|| panic!("{element} is a service"));
-        assert_eq!((&*unit.name, unit.service.as_deref()), (name, service), "{element}");
+        assert_eq!(
+            (&*unit.name, unit.service.as_deref()),
+            (name, service),
+            "{element}"
+        );
     }
     for element in [
         "user@1000.service",

@@ -5,18 +5,21 @@
 //! tasks of their own ([`Lookups`]): whoever asks never waits for a socket. A question gets exactly one answer, within
 //! [`TIMEOUT`]; what nobody answers is said to be unknown, never guessed.
 
+mod api;
 mod cgroup;
 mod containerd;
 mod cri;
 mod docker;
 mod kubelet;
+mod kubernetes;
 mod lookups;
+mod pods;
 mod rpc;
 mod sources;
 mod unit;
 
+pub use api::ApiError;
 pub use cgroup::Cgroups;
-pub use kubelet::KubeletError;
 pub use lookups::{Asked, Lookups, Question, TIMEOUT};
 pub use sources::Sources;
 pub use unit::Unit;

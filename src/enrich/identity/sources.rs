@@ -1,6 +1,8 @@
 //! Everybody who may know a container, asked at the same time.
 
-use super::kubelet::{Kubelet, KubeletError};
+use super::api::ApiError;
+use super::kubelet::Kubelet;
+use super::kubernetes::Kubernetes;
 use super::rpc::Rpc;
 use super::{Answer, Container, Question, containerd, cri, docker};
 use crate::config::IdentitySources;
@@ -39,7 +41,7 @@ impl<E: std::error::Error> From<E> for Unanswered {
     }
 }
 
-/// The host's container runtimes, and the kubelet where it is configured.
+/// The host's container runtimes, and the kubelet and Kubernetes' API where they are configured.
 pub struct Sources {
     all: Vec<Arc<Source>>,
     timeout: Duration,
@@ -58,14 +60,15 @@ enum Way {
     Containerd(Rpc),
     Cri(Rpc),
     Kubelet(Kubelet),
+    Kubernetes(Kubernetes),
 }
 
 impl Sources {
     /// Must be called inside a tokio runtime. Sockets need not be there yet.
     ///
     /// # Errors
-    /// When the files of the kubelet's TLS cannot be used.
-    pub fn new(config: &IdentitySources, timeout: Duration) -> Result<Sources, KubeletError> {
+    /// When the files of TLS towards the kubelet or the API cannot be used.
+    pub fn new(config: &IdentitySources, timeout: Duration) -> Result<Sources, ApiError> {
         let mut all = Vec::new();
         let mut add = |name: String, way| {
             all.push(Arc::new(Source {
@@ -75,6 +78,10 @@ impl Sources {
             }));
         };
         // The first who knows something is believed: who knows pods comes first.
+        if let Some(kubernetes) = &config.kubernetes {
+            let way = Way::Kubernetes(Kubernetes::new(kubernetes)?);
+            add(kubernetes.server.url.clone(), way);
+        }
         if let Some(kubelet) = &config.kubelet {
             add(kubelet.url.clone(), Way::Kubelet(Kubelet::new(kubelet)?));
         }
@@ -164,6 +171,7 @@ impl Source {
             Way::Containerd(rpc) => containerd::find(rpc, id).await,
             Way::Cri(rpc) => cri::find(rpc, id).await,
             Way::Kubelet(kubelet) => kubelet.find(id).await,
+            Way::Kubernetes(kubernetes) => kubernetes.find(question).await,
         }
     }
 }

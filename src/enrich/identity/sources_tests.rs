@@ -5,10 +5,11 @@ use super::super::containerd::{
 };
 use super::super::cri::{
     self, ContainerMetadata, ImageSpec, ListContainersRequest, ListContainersResponse, Listed,
-    PodSandboxMetadata, PodSandboxNetworkStatus, PodSandboxStatus, PodSandboxStatusRequest, PodSandboxStatusResponse,
+    PodSandboxMetadata, PodSandboxNetworkStatus, PodSandboxStatus, PodSandboxStatusRequest,
+    PodSandboxStatusResponse,
 };
 use super::*;
-use crate::config::Kubelet as KubeletSettings;
+use crate::config::KubernetesServer as KubeletSettings;
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, Incoming};
@@ -187,7 +188,10 @@ async fn docker_names_a_container_its_image_and_its_labels() {
     assert_eq!(container.image.as_deref(), Some("shop/web:2.1"));
     assert_eq!(container.labels["team"], "checkout");
     assert_eq!(container.pod, None);
-    assert_eq!(sources.find(&question(&"f".repeat(64))).await, Answer::NotFound);
+    assert_eq!(
+        sources.find(&question(&"f".repeat(64))).await,
+        Answer::NotFound
+    );
 }
 
 #[tokio::test]
@@ -307,7 +311,10 @@ async fn a_cri_socket_names_the_pod_with_its_labels_and_annotations() {
     assert_eq!(pod.ip.as_deref(), Some("10.0.0.7"));
     assert_eq!(pod.labels["team"], "checkout");
     assert_eq!(pod.annotations["note"], "x");
-    assert_eq!(sources.find(&question(&"f".repeat(64))).await, Answer::NotFound);
+    assert_eq!(
+        sources.find(&question(&"f".repeat(64))).await,
+        Answer::NotFound
+    );
 }
 
 #[tokio::test]
@@ -405,7 +412,10 @@ async fn the_kubelet_s_list_names_pods_and_their_owners_and_is_not_asked_for_eac
     let pod = container.pod.expect("a pod");
     assert_eq!((&*pod.name, pod.node.as_deref()), ("web-7", Some("n1")));
     assert_eq!(pod.owner, Some(("ReplicaSet".into(), "web-5d4".into())));
-    assert_eq!(sources.find(&question(&"f".repeat(64))).await, Answer::NotFound);
+    assert_eq!(
+        sources.find(&question(&"f".repeat(64))).await,
+        Answer::NotFound
+    );
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 

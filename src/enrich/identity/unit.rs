@@ -52,7 +52,10 @@ fn unescape(name: &str) -> Option<String> {
     let mut rest = name;
     while let Some((before, after)) = rest.split_once("\\x") {
         bytes.extend_from_slice(before.as_bytes());
-        let Some(byte) = after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) else {
+        let Some(byte) = after
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        else {
             bytes.extend_from_slice(b"\\x");
             rest = after;
             continue;

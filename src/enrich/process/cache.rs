@@ -150,11 +150,9 @@ impl Processes {
     /// A process has a new program: it is read at once, for it may be gone in a moment.
     pub fn exec(&mut self, exec: &Exec<'_>) {
         self.prune(exec.time);
-        let facts = self.maker.read(exec.pid).unwrap_or_else(|| {
-            let before = self.known.get(&exec.pid);
-            let before = before.filter(|entry| entry.exited.is_none());
-            self.maker.departed(exec, before.map(|entry| &entry.facts))
-        });
+        let before = self.known.get(&exec.pid);
+        let before = before.filter(|entry| entry.exited.is_none());
+        let facts = self.maker.executed(exec, before.map(|entry| &entry.facts));
         self.insert(exec.pid, facts, exec.time);
     }
 

@@ -31,6 +31,7 @@ fn exec(pid: u32, path: &'static [u8]) -> Exec<'static> {
         start_boottime_ns: 5,
         comm: b"curl",
         path,
+        environ: [&[]; 4],
     }
 }
 
@@ -205,15 +206,21 @@ fn others_are_asked_for_containers_anew_and_of_a_question_to_nobody_nothing_is_p
     let root = proc.path();
     let (first, mut asked_first) = Lookups::pair();
     let mut processes = Processes::at_root(root, Wanted::default(), Some(first));
-    let lookup =
-        |processes: &mut Processes, at| processes.get(9, KernelTime(at)).identity.lookup;
+    let lookup = |processes: &mut Processes, at| processes.get(9, KernelTime(at)).identity.lookup;
     assert_eq!(lookup(&mut processes, 1), Lookup::Pending);
     assert!(asked_first.questions.try_recv().is_ok());
 
     let (second, mut asked) = Lookups::pair();
     drop(processes.set_lookups(Some(second)));
     assert_eq!(lookup(&mut processes, 2), Lookup::Pending);
-    assert_eq!(asked.questions.try_recv().map(|asked| asked.container).as_ref(), Ok(&id));
+    assert_eq!(
+        asked
+            .questions
+            .try_recv()
+            .map(|asked| asked.container)
+            .as_ref(),
+        Ok(&id)
+    );
     let named = Container {
         name: Some("web".into()),
         ..Container::default()
@@ -271,7 +278,10 @@ fn named(name: &str) -> Found {
 }
 
 fn service(process: &Process) -> &str {
-    let found = process.resource.iter().find(|(key, _)| key == "service.name");
+    let found = process
+        .resource
+        .iter()
+        .find(|(key, _)| key == "service.name");
     match found {
         Some((_, ResourceValue::Str(name))) => name,
         other => panic!("{other:?}"),
@@ -304,7 +314,10 @@ fn who_has_a_transaction_waits_for_what_its_sdk_publishes_and_nobody_else_is_ask
     assert_eq!(changed.len(), 1);
     let after = processes.get(9, at);
     assert!(Arc::ptr_eq(&after, &changed[0]) && !after.identity.is_pending());
-    assert_eq!((service(&before), service(&after)), ("unknown_service:web", "orders"));
+    assert_eq!(
+        (service(&before), service(&after)),
+        ("unknown_service:web", "orders")
+    );
     // It is known after its end, and to another configuration.
     processes.exit(9, KernelTime(2 * SECOND));
     std::fs::remove_dir_all(proc.path().join("9")).expect("removed");
@@ -320,14 +333,22 @@ fn what_changes_later_is_another_process_and_nobody_waits_for_it() {
     processes.get(9, KernelTime(SECOND));
     answer(&asked, Found::Nothing);
     assert_eq!(processes.news().len(), 1);
-    assert!(!processes.get(9, KernelTime(4 * SECOND)).identity.is_pending());
+    assert!(
+        !processes
+            .get(9, KernelTime(4 * SECOND))
+            .identity
+            .is_pending()
+    );
     answer(&asked, named("orders"));
     assert_eq!(processes.news().len(), 1);
     let later = processes.get(9, KernelTime(40 * SECOND));
     assert_eq!(service(&later), "orders");
     answer(&asked, Found::Same);
     assert!(processes.news().is_empty());
-    assert!(Arc::ptr_eq(&later, &processes.get(9, KernelTime(41 * SECOND))));
+    assert!(Arc::ptr_eq(
+        &later,
+        &processes.get(9, KernelTime(41 * SECOND))
+    ));
 }
 
 #[test]
@@ -343,7 +364,12 @@ fn what_is_not_read_in_time_is_given_up_and_a_late_answer_is_of_no_other_program
     assert!(processes.give_up(KernelTime(3 * SECOND)).is_empty());
     // The question is still on its way when another program begins.
     processes.exec(&exec(9, b"/bin/other"));
-    assert!(processes.get(9, KernelTime(4 * SECOND)).identity.is_pending());
+    assert!(
+        processes
+            .get(9, KernelTime(4 * SECOND))
+            .identity
+            .is_pending()
+    );
     answer(&asked, named("before"));
     assert!(processes.news().is_empty());
     answer(&asked, named("after"));
@@ -357,4 +383,39 @@ fn where_nobody_can_read_nobody_waits() {
     let (mut processes, asked) = publishing(proc.path());
     drop(asked);
     assert!(!processes.get(9, KernelTime(SECOND)).identity.is_pending());
+}
+
+#[test]
+fn a_process_that_is_gone_before_it_can_be_read_has_the_names_of_its_environment() {
+    let proc = tempfile::tempdir().expect("a folder");
+    let mut processes = at(proc.path());
+    let mut gone = exec(7, b"/usr/bin/curl");
+    gone.environ = [
+        b"OTEL_SERVICE_NAME=orders",
+        b"OTEL_RESOURCE_ATTRIBUTES=team=shop",
+        b"QPOINT_STRATEGY=audit",
+        b"QPOINT_TAGS=stage:prod",
+    ];
+    processes.exec(&gone);
+    let process = processes.get(7, KernelTime(2 * SECOND));
+    assert_eq!(service(&process), "orders");
+    assert!(process.resource.iter().any(|(key, _)| key == "team"));
+    assert_eq!(process.identity.strategy.name(), "audit");
+    assert_eq!(process.identity.tags[0].text(), "stage:prod");
+}
+
+#[test]
+fn of_a_process_on_its_way_out_the_event_says_what_proc_says_no_more() {
+    let proc = tempfile::tempdir().expect("a folder");
+    put(proc.path(), 9, "/bin/web", 100);
+    // What is left of a process that nobody has waited for.
+    std::fs::remove_file(proc.path().join("9/exe")).expect("removed");
+    std::fs::write(proc.path().join("9/environ"), "").expect("written");
+    let mut processes = at(proc.path());
+    let mut going = exec(9, b"/usr/bin/curl");
+    going.environ[0] = b"OTEL_SERVICE_NAME=orders";
+    processes.exec(&going);
+    let process = processes.get(9, KernelTime(SECOND));
+    assert_eq!((service(&process), &*process.name), ("orders", "curl"));
+    assert_eq!(process.parent_pid, Some(1));
 }

@@ -57,9 +57,9 @@ impl Directory {
             return (Lookup::None, None);
         };
         if let Some(slot) = self.known.get_mut(id) {
-            let stale = match slot.lookup {
-                Lookup::Known => REFRESH,
-                _ => RETRY,
+            let stale = match slot.is_whole() {
+                true => REFRESH,
+                false => RETRY,
             };
             if !slot.open && u128::from(now.since(slot.asked)) >= stale.as_nanos() {
                 slot.open = lookups.ask(question());
@@ -140,6 +140,13 @@ impl Directory {
 }
 
 impl Slot {
+    /// All is known that somebody will say: a pod may be known before its containers are.
+    fn is_whole(&self) -> bool {
+        let pod = self.container.as_ref().map(|container| &container.pod);
+        self.lookup == Lookup::Known
+            && pod.is_some_and(|pod| pod.as_ref().is_none_or(|pod| pod.container.is_some()))
+    }
+
     /// What was known once stays: a container that is gone keeps its names.
     fn settle(&mut self, answer: Answer) {
         match answer {
@@ -177,9 +184,22 @@ mod tests {
     fn a_container_is_asked_for_once_and_known_for_all_its_processes() {
         let (mut directory, mut asked) = directory();
         let at = KernelTime(SECOND);
-        assert_eq!(directory.get("a", &Cgroups::default(), at).0, Lookup::Pending);
-        assert_eq!(directory.get("a", &Cgroups::default(), at).0, Lookup::Pending);
-        assert_eq!(asked.questions.try_recv().map(|asked| asked.container).as_deref(), Ok("a"));
+        assert_eq!(
+            directory.get("a", &Cgroups::default(), at).0,
+            Lookup::Pending
+        );
+        assert_eq!(
+            directory.get("a", &Cgroups::default(), at).0,
+            Lookup::Pending
+        );
+        assert_eq!(
+            asked
+                .questions
+                .try_recv()
+                .map(|asked| asked.container)
+                .as_deref(),
+            Ok("a")
+        );
         assert!(asked.questions.try_recv().is_err());
         asked
             .answers
@@ -205,7 +225,9 @@ mod tests {
             .expect("sent");
         directory.news();
         assert_eq!(
-            directory.get("a", &Cgroups::default(), KernelTime(2 * SECOND)).0,
+            directory
+                .get("a", &Cgroups::default(), KernelTime(2 * SECOND))
+                .0,
             Lookup::NotFound
         );
         directory.get("a", &Cgroups::default(), KernelTime(12 * SECOND));
@@ -234,7 +256,9 @@ mod tests {
         assert!(directory.give_up(KernelTime(SECOND + 1)).is_empty());
         assert_eq!(directory.give_up(KernelTime(3 * SECOND)), ["a"]);
         assert_eq!(
-            directory.get("a", &Cgroups::default(), KernelTime(3 * SECOND)).0,
+            directory
+                .get("a", &Cgroups::default(), KernelTime(3 * SECOND))
+                .0,
             Lookup::Unavailable
         );
     }
@@ -245,7 +269,9 @@ mod tests {
         for i in 0..5000 {
             directory.get(&format!("{i}"), &Cgroups::default(), KernelTime(i));
         }
-        let refused = directory.get("more", &Cgroups::default(), KernelTime(6000)).0;
+        let refused = directory
+            .get("more", &Cgroups::default(), KernelTime(6000))
+            .0;
         assert_eq!(refused, Lookup::Unavailable);
         assert!(directory.known.len() <= MAX);
         drop(asked);
@@ -254,6 +280,9 @@ mod tests {
     #[test]
     fn without_anybody_to_ask_nothing_is_pending() {
         let mut directory = Directory::new(None);
-        assert_eq!(directory.get("a", &Cgroups::default(), KernelTime(1)).0, Lookup::None);
+        assert_eq!(
+            directory.get("a", &Cgroups::default(), KernelTime(1)).0,
+            Lookup::None
+        );
     }
 }

@@ -2,10 +2,10 @@
 
 use super::host::{self, Host};
 use super::identity::{Identity, Lookup, Variables};
-use super::procfs::{self, Facts, TICK_NS};
+use super::procfs::{self, Facts, RESOURCE_ATTRIBUTES, SERVICE_NAME, TICK_NS};
 use super::strategy::Strategy;
 use super::wanted::Wanted;
-use super::{Process, STRATEGY_VARIABLE, resource};
+use super::{Process, STRATEGY_VARIABLE, TAGS_VARIABLE, resource};
 use crate::enrich::identity::Container;
 use crate::enrich::published::Published;
 use crate::event::Exec;
@@ -61,20 +61,45 @@ impl Maker {
         procfs::start(&self.proc, pid)
     }
 
-    /// A process that is gone already: what the event says, and what a new program does not change of the process
-    /// `before` with the same number.
-    pub fn departed(&self, exec: &Exec<'_>, before: Option<&Facts>) -> Facts {
+    /// A process with a new program. It may be gone, or on its way out, before all of it can be read: then the event
+    /// says the rest, and the process `before` with the same number what a new program does not change.
+    pub fn executed(&self, exec: &Exec<'_>, before: Option<&Facts>) -> Facts {
+        let facts = self.read(exec.pid);
+        let mut facts = facts.unwrap_or_else(|| self.departed(exec, before));
+        if facts.exe.is_none() {
+            let path = String::from_utf8_lossy(exec.path);
+            facts.exe = Some(path.into_owned()).filter(|path| path.starts_with('/'));
+        }
+        let said = |name: &str| {
+            let all = exec.environ.iter();
+            all.into_iter().find_map(|own| procfs::variable(own, name))
+        };
+        let fill = |mine: &mut Option<String>, name: &str| {
+            if mine.is_none() {
+                *mine = said(name);
+            }
+        };
+        fill(&mut facts.service_name, SERVICE_NAME);
+        fill(&mut facts.resource_attributes, RESOURCE_ATTRIBUTES);
+        for name in [STRATEGY_VARIABLE, TAGS_VARIABLE] {
+            let known = facts.variables.iter().any(|(known, _)| known == name);
+            if let Some(value) = said(name).filter(|_| !known) {
+                facts.variables.push((name.to_owned(), value));
+            }
+        }
+        facts
+    }
+
+    fn departed(&self, exec: &Exec<'_>, before: Option<&Facts>) -> Facts {
         let ticks = |ns: u64| ns / TICK_NS;
         let start_boottime_ns = Some(ticks(exec.start_boottime_ns) * TICK_NS);
-        let same = |facts: &&Facts| facts.start_boottime_ns.map(ticks) == start_boottime_ns.map(ticks);
-        let started = start_boottime_ns.and_then(|start| self.wall(start));
-        let before = before.filter(same).cloned().unwrap_or(Facts {
-            started,
+        let same = |facts: &&Facts| facts.start_boottime_ns == start_boottime_ns;
+        let before = before.filter(same).cloned().unwrap_or_else(|| Facts {
+            started: start_boottime_ns.and_then(|start| self.wall(start)),
             ..Facts::default()
         });
         Facts {
-            exe: Some(String::from_utf8_lossy(exec.path).into_owned())
-                .filter(|path| path.starts_with('/')),
+            exe: None,
             comm: Some(String::from_utf8_lossy(exec.comm).into_owned()),
             start_boottime_ns,
             service_name: None,

@@ -16,6 +16,10 @@ const FILE_MAX: u64 = 256 << 10;
 /// Clock tick of `/proc/PID/stat`, in nanoseconds: `USER_HZ` is 100 on every architecture that Linux runs on.
 pub(super) const TICK_NS: u64 = 1_000_000_000 / 100;
 
+/// Variables by which a process names itself (OpenTelemetry specification, SDK environment variables).
+pub(super) const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+pub(super) const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+
 /// What was found; each part can be absent on its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -76,8 +80,8 @@ pub(super) fn read(proc: &Path, pid: u32, variables: &[String]) -> Option<Facts>
         facts.cgroups = Cgroups::parse(&String::from_utf8_lossy(&cgroup));
     }
     if let Ok(environ) = bounded(&dir.join("environ")) {
-        facts.service_name = variable(&environ, "OTEL_SERVICE_NAME");
-        facts.resource_attributes = variable(&environ, "OTEL_RESOURCE_ATTRIBUTES");
+        facts.service_name = variable(&environ, SERVICE_NAME);
+        facts.resource_attributes = variable(&environ, RESOURCE_ATTRIBUTES);
         let found = |name: &String| Some((name.clone(), variable(&environ, name)?));
         facts.variables = variables.iter().filter_map(found).collect();
     }
@@ -146,7 +150,8 @@ fn parse_vpid(status: &[u8]) -> Option<u32> {
         .and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok())
 }
 
-fn variable(environ: &[u8], name: &str) -> Option<String> {
+/// Value of a variable; None: it is not there, or empty.
+pub(super) fn variable(environ: &[u8], name: &str) -> Option<String> {
     environ.split(|byte| *byte == 0).find_map(|pair| {
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         let value = std::str::from_utf8(value).ok()?;

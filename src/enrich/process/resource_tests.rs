@@ -70,7 +70,9 @@ impl Given {
             ResourceValue::Int(number) => number.to_string(),
             ResourceValue::Strs(texts) => format!("{texts:?}"),
         };
-        all.into_iter().map(|(key, value)| (key, shown(value))).collect()
+        all.into_iter()
+            .map(|(key, value)| (key, shown(value)))
+            .collect()
     }
 
     fn groups(mut self, path: &str) -> Given {
@@ -97,7 +99,9 @@ impl Given {
     }
 
     fn configured(mut self, key: &str, value: &str) -> Given {
-        self.wanted.resource.insert(key.to_owned(), value.to_owned());
+        self.wanted
+            .resource
+            .insert(key.to_owned(), value.to_owned());
         self
     }
 
@@ -175,6 +179,7 @@ fn made_by(kind: &str, workload: &str) -> Given {
 type Row = (&'static str, Given, Option<&'static str>);
 
 /// `service.name`, from the least to the best, each over what comes before.
+#[rustfmt::skip]
 fn names() -> Vec<Row> {
     let name = |given, wanted| ("service.name", given, Some(wanted));
     let unit = || given().groups("/system.slice/shop.service");
@@ -209,6 +214,7 @@ fn names() -> Vec<Row> {
     ]
 }
 
+#[rustfmt::skip]
 fn of_service() -> Vec<Row> {
     let annotation = |name: &str| format!("resource.opentelemetry.io/service.{name}");
     let listed = "service.namespace=n,service.version=v,service.instance.id=i";
@@ -232,6 +238,7 @@ fn of_service() -> Vec<Row> {
     ]
 }
 
+#[rustfmt::skip]
 fn of_process() -> Vec<Row> {
     let mut inside = given();
     inside.facts.vpid = Some(7);
@@ -258,6 +265,7 @@ fn of_process() -> Vec<Row> {
     ]
 }
 
+#[rustfmt::skip]
 fn of_container() -> Vec<Row> {
     let container = || given().container(|_| ());
     let labelled = |c: &mut Container| {
@@ -284,6 +292,7 @@ fn of_container() -> Vec<Row> {
     ]
 }
 
+#[rustfmt::skip]
 fn of_pod() -> Vec<Row> {
     let pod = || given().replica();
     let mut unknown = given().groups(&format!("/kubepods/pod{UID}/{ID}"));
@@ -319,7 +328,16 @@ fn of_pod() -> Vec<Row> {
 }
 
 fn rows() -> Vec<Row> {
-    [names(), of_service(), of_process(), of_container(), of_pod()].into_iter().flatten().collect()
+    [
+        names(),
+        of_service(),
+        of_process(),
+        of_container(),
+        of_pod(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The value of a row's attribute; of many attributes in one row, `NAME=VALUE` of the one that is there.
@@ -333,7 +351,9 @@ fn value(made: &BTreeMap<String, String>, attribute: &str) -> Option<String> {
     };
     let free = ["team", "tier", "note"];
     made.iter().find_map(|(key, value)| {
-        let name = key.strip_prefix(prefix).filter(|name| free.contains(name))?;
+        let name = key
+            .strip_prefix(prefix)
+            .filter(|name| free.contains(name))?;
         Some(format!("{name}={value}"))
     })
 }
@@ -350,16 +370,25 @@ fn each_attribute_comes_from_who_knows_it_best() {
 /// First cells of the table below a heading, without backticks.
 fn documented(heading: &str) -> BTreeSet<String> {
     let text = include_str!("../../../docs/resources.md");
-    let section = text.split("\n## ").find(|section| section.starts_with(heading));
+    let section = text
+        .split("\n## ")
+        .find(|section| section.starts_with(heading));
     let section = section.unwrap_or_else(|| panic!("no section {heading}"));
-    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
-    let names = cells.flat_map(|cell| cell.split(", ")).map(|name| name.replace('`', ""));
+    let cells = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let names = cells
+        .flat_map(|cell| cell.split(", "))
+        .map(|name| name.replace('`', ""));
     names.filter(|name| name != "attribute").collect()
 }
 
 #[test]
 fn the_documented_tables_are_those_of_the_tests() {
-    let tested: BTreeSet<String> = rows().into_iter().map(|(name, ..)| name.to_owned()).collect();
+    let tested: BTreeSet<String> = rows()
+        .into_iter()
+        .map(|(name, ..)| name.to_owned())
+        .collect();
     assert_eq!(documented("Attributes"), tested);
 }
 

@@ -160,12 +160,17 @@ mod tests {
         assert_eq!(said(Some(&published), "telemetry.sdk.language"), None);
         // An SDK that nobody named names nobody.
         published.attributes = vec![("service.name".into(), text("unknown_service:python"))];
-        assert_eq!(said(Some(&published), "service.name"), Some(text("by-name")));
+        assert_eq!(
+            said(Some(&published), "service.name"),
+            Some(text("by-name"))
+        );
     }
 
     #[test]
     fn a_process_cannot_say_more_than_is_kept() {
-        let many: Vec<String> = (0..1000).map(|n| format!("k{n}={}", "é".repeat(9000))).collect();
+        let many: Vec<String> = (0..1000)
+            .map(|n| format!("k{n}={}", "é".repeat(9000)))
+            .collect();
         let facts = Facts {
             resource_attributes: Some(many.join(",")),
             ..Facts::default()
@@ -180,6 +185,9 @@ mod tests {
         said.put(String::new(), text("v"));
         assert!(said.is_empty());
         said.put("l".into(), ResourceValue::Strs(vec!["x".into(); 1000]));
-        assert_eq!(said.0["l"], ResourceValue::Strs(vec!["x".into(); TEXTS_MAX]));
+        assert_eq!(
+            said.0["l"],
+            ResourceValue::Strs(vec!["x".into(); TEXTS_MAX])
+        );
     }
 }

@@ -87,7 +87,8 @@ fn of_pod(all: &mut Attributes, pod: &Pod) {
 fn owners(pod: &Pod) -> impl Iterator<Item = (&'static str, &str)> {
     let told = pod.workload.as_ref().and_then(of_owner);
     let made = told.or_else(|| Some(("k8s.deployment.name", deployment(pod)?)));
-    made.into_iter().chain(pod.owner.as_ref().and_then(of_owner))
+    made.into_iter()
+        .chain(pod.owner.as_ref().and_then(of_owner))
 }
 
 /// What stands for the pod's service: what made the maker of the pod, of whatever kind, else its maker. A node makes

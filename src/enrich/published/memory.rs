@@ -20,7 +20,11 @@ const TRIES: usize = 5;
 const BETWEEN: Duration = Duration::from_millis(1);
 
 /// Names of the mapping in `/proc/PID/maps`: a memfd that was mapped and named, named anonymous memory, a memfd.
-const NAMES: [&str; 3] = ["[anon_shmem:OTEL_CTX]", "[anon:OTEL_CTX]", "/memfd:OTEL_CTX"];
+const NAMES: [&str; 3] = [
+    "[anon_shmem:OTEL_CTX]",
+    "[anon:OTEL_CTX]",
+    "/memfd:OTEL_CTX",
+];
 
 /// What the process has published now.
 pub(super) fn read(proc: &Path, ask: &Ask) -> Found {
@@ -60,7 +64,9 @@ fn find(proc: &Path, ask: &Ask) -> Found {
 fn mappings(dir: &Path) -> io::Result<Vec<u64>> {
     let maps = File::open(dir.join("maps"))?.take(MAPS_MAX);
     let lines = BufReader::new(maps).split(b'\n');
-    let found = lines.map_while(Result::ok).filter_map(|line| address(&line));
+    let found = lines
+        .map_while(Result::ok)
+        .filter_map(|line| address(&line));
     Ok(found.take(MAPPINGS_MAX).collect())
 }
 
@@ -111,7 +117,6 @@ fn header(memory: &File, at: u64) -> Result<[u8; HEADER], Refused> {
     Ok(bytes)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unreadable(error: io::Error) -> Refused {
     Refused::Memory(error.to_string())
 }

@@ -145,12 +145,27 @@ fn name(published: &Published) -> &str {
 #[test]
 fn the_mapping_is_known_by_its_names() {
     for (line, wanted) in [
-        ("7f00-7f02 rw-p 00000000 00:01 12      [anon_shmem:OTEL_CTX]", Some(0x7f00)),
-        ("7f00-7f02 rw-p 00000000 00:00 0 [anon:OTEL_CTX]", Some(0x7f00)),
-        ("7f00-7f02 rw-s 00000000 00:01 1029   /memfd:OTEL_CTX (deleted)", Some(0x7f00)),
-        ("7f00-7f02 rw-s 00000000 00:01 1029   /memfd:OTEL_CTX", Some(0x7f00)),
+        (
+            "7f00-7f02 rw-p 00000000 00:01 12      [anon_shmem:OTEL_CTX]",
+            Some(0x7f00),
+        ),
+        (
+            "7f00-7f02 rw-p 00000000 00:00 0 [anon:OTEL_CTX]",
+            Some(0x7f00),
+        ),
+        (
+            "7f00-7f02 rw-s 00000000 00:01 1029   /memfd:OTEL_CTX (deleted)",
+            Some(0x7f00),
+        ),
+        (
+            "7f00-7f02 rw-s 00000000 00:01 1029   /memfd:OTEL_CTX",
+            Some(0x7f00),
+        ),
         ("7f00-7f02 rw-p 00000000 00:00 0 [anon:OTEL_CTX2]", None),
-        ("7f00-7f02 r--p 00000000 08:01 7   /tmp/memfd:OTEL_CTX", None),
+        (
+            "7f00-7f02 r--p 00000000 08:01 7   /tmp/memfd:OTEL_CTX",
+            None,
+        ),
         ("7f00-7f02 rw-p 00000000 00:00 0 ", None),
         ("7f00-7f02 rw-p", None),
         ("x rw-p 00000000 00:00 0 [anon:OTEL_CTX]", None),
@@ -173,7 +188,11 @@ fn what_a_process_publishes_is_read_from_each_kind_of_mapping() {
             continue;
         }
         let published = new(publisher.read(None));
-        assert_eq!((name(&published), published.published_at), ("orders", 5), "{kind}");
+        assert_eq!(
+            (name(&published), published.published_at),
+            ("orders", 5),
+            "{kind}"
+        );
     }
 }
 

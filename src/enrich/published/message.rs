@@ -162,7 +162,10 @@ mod tests {
             (header(1, 10, 5), Refused::Version(1)),
             (header(3, 10, 5), Refused::Version(3)),
             (header(2, 0, 5), Refused::Size(0)),
-            (header(2, PAYLOAD_MAX + 1, 5), Refused::Size(PAYLOAD_MAX + 1)),
+            (
+                header(2, PAYLOAD_MAX + 1, 5),
+                Refused::Size(PAYLOAD_MAX + 1),
+            ),
             (header(2, u32::MAX, 5), Refused::Size(u32::MAX)),
         ] {
             assert_eq!(Header::parse(&bytes), Err(refused));
