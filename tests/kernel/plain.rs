@@ -382,7 +382,7 @@ fn the_variables_that_a_process_is_known_by_are_told_with_its_program() {
         .map(|n| format!("{}OTEL_SERVICE_NAME=inside", "x".repeat(n)))
         .map(|value| format!("V{}={value}", value.len()))
         .collect();
-    let tags = format!("QPOINT_TAGS={}", "t".repeat(499));
+    let tags = format!("QPOINT_TAGS={}", "t".repeat(498));
     let too_long = format!("OTEL_RESOURCE_ATTRIBUTES={}", "a".repeat(600));
     let mut arguments = vec!["-i", "OTEL_SERVICE_NAMES=no"];
     arguments.extend(inside.iter().map(String::as_str));

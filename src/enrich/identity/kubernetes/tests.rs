@@ -392,7 +392,6 @@ async fn a_container_that_its_pod_s_status_does_not_name_yet_is_known_by_the_pod
     // The status comes while somebody asks.
     let asking = client.find(&by_pod);
     let telling = async {
-        sleep(Duration::from_millis(20)).await;
         two["status"]["containerStatuses"] =
             json!([{"name": "side", "containerID": format!("cri-o://{}", id(1))}]);
         server.put("MODIFIED", two);
