@@ -35,14 +35,17 @@ const OWNER_AGAIN: Duration = Duration::from_secs(60);
 /// Bytes of an owner; it has the specification of its pods in it.
 const OWNER_MAX: usize = 4 << 20;
 
+/// Kind and name.
 type Owner = (String, String);
+/// By namespace and what was made: what made it, and when that was asked.
+type Owners = HashMap<(String, Owner), (Option<Owner>, Instant)>;
 
 /// The node's pods, kept as they are.
 pub struct Kubernetes {
     api: Arc<Api>,
     pods: Arc<Pods>,
     changed: watch::Receiver<()>,
-    owners: Mutex<HashMap<(String, Owner), (Option<Owner>, Instant)>>,
+    owners: Mutex<Owners>,
     task: JoinHandle<()>,
 }
 

@@ -2,7 +2,6 @@
 
 use super::super::Pod;
 use super::keeper::PAGE;
-use tokio::time::sleep;
 use super::*;
 use crate::config::KubernetesServer;
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::sleep;
 
 const PACE: Pace = Pace {
     first: Duration::from_millis(10),
@@ -505,12 +505,11 @@ async fn a_list_has_pages_and_pods_are_bounded() {
     let client = server.client();
     found(&client, 0).await;
     found(&client, 600).await;
-    let state = client.pods.lock();
-    assert_eq!(
-        (state.pods.len(), state.containers.len()),
-        (PODS_MAX, PODS_MAX)
-    );
-    drop(state);
+    let kept = || {
+        let state = client.pods.lock();
+        (state.pods.len(), state.containers.len())
+    };
+    assert_eq!(kept(), (PODS_MAX, PODS_MAX));
     assert_eq!(server.asked("limit="), PODS_MAX.div_ceil(PAGE));
     server.wait_for_watcher(1).await;
     // One more finds no room until another goes.
