@@ -31,15 +31,16 @@ static long ps_environ_step(__u32 index, struct ps_environ *env)
 	n = bpf_probe_read_user_str(piece, sizeof(piece), (void *)env->at);
 	if (n <= 0)
 		return 1;
+	/* The first of several counts, as for getenv. */
 	if (!env->inside && piece[0] == 'O') {
-		if (PS_IS(piece, ps_service_name))
+		if (!env->found[0] && PS_IS(piece, ps_service_name))
 			env->found[0] = env->at;
-		else if (PS_IS(piece, ps_resource_attributes))
+		else if (!env->found[1] && PS_IS(piece, ps_resource_attributes))
 			env->found[1] = env->at;
 	} else if (!env->inside && piece[0] == 'Q') {
-		if (PS_IS(piece, ps_strategy))
+		if (!env->found[2] && PS_IS(piece, ps_strategy))
 			env->found[2] = env->at;
-		else if (PS_IS(piece, ps_tags))
+		else if (!env->found[3] && PS_IS(piece, ps_tags))
 			env->found[3] = env->at;
 	}
 	env->inside = n == sizeof(piece);
