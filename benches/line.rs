@@ -188,6 +188,7 @@ fn about(process: &Arc<Process>, ids: &mut Ids) -> About {
         end: SystemTime::UNIX_EPOCH,
         ids: ids.span(None, None),
         sampling: Sampling::default(),
+        route: None,
     }
 }
 
@@ -278,6 +279,8 @@ fn stage(ledger: &Ledger) -> Stage {
         access: None,
         metrics: Metrics::new(Default::default(), ledger.clone(), SystemTime::UNIX_EPOCH),
         stacks: Default::default(),
+        routes: Default::default(),
+        measures: Default::default(),
         held: Default::default(),
         joins: Default::default(),
         policies: Policies::default(),

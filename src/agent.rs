@@ -15,17 +15,18 @@ use crate::config::{
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
 use crate::join::{Keeper, Scheme, Store};
-use crate::metrics::Metrics;
+use crate::metrics::{Labels, Metrics};
 use crate::pipeline::{
-    self, Audience, Held, JoinSettings, Joins, LookupsChange, Pipeline, Plugins, Policies,
-    Settings, Stacks, Stage, Witness,
+    self, Audience, Held, JoinSettings, Joins, LookupsChange, Measures, Pipeline, Plugins,
+    Policies, Settings, Stacks, Stage, Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
+use crate::routes::{self, Routes};
 use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Level};
-use crate::sink::otlp::{KnownMethods, OtlpOptions};
+use crate::sink::otlp::OtlpOptions;
 use crate::telemetry::Ledger;
 use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Queues, Source, Status};
@@ -129,10 +130,11 @@ impl Agent {
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let metrics = Metrics::new(
-            KnownMethods::from_environment(),
+            config.known_methods.clone(),
             ledger.clone(),
             SystemTime::now(),
         );
+        metrics.set_max_series(config.metrics.max_series);
         let (sinks, payloads) = match &dry_run {
             Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
             None => {
@@ -327,10 +329,20 @@ fn settings(
         wanted: identity::wanted(config, variables.collect()),
         lookups: identity::lookups(config, before, runtime)?,
         filter: Filter::new(&config.tap)?,
+        routes: routes(config)?,
+        measures: Measures {
+            labels: Labels::new(&config.metrics.headers),
+            exemplars: config.metrics.exemplars,
+        },
         telemetry: general.telemetry,
         access: general.access,
         stacks: Stacks::new(&config.tap, others),
     })
+}
+
+fn routes(config: &Config) -> anyhow::Result<Routes> {
+    let table = routes::Table::new(&config.tap.routes).context("tap.routes")?;
+    Ok(Routes::new(table, config.tap.route_heuristic))
 }
 
 fn audiences<'a>(
@@ -387,6 +399,8 @@ fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
         access: settings.access,
         metrics: metrics.clone(),
         stacks: settings.stacks,
+        routes: settings.routes,
+        measures: settings.measures,
         held: Held::default(),
         joins: Joins::new(settings.join),
         policies: Policies::new(settings.want),
@@ -396,7 +410,8 @@ fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
 
 fn otlp_options(config: &Config) -> OtlpOptions {
     OtlpOptions {
-        known_methods: KnownMethods::from_environment(),
+        known_methods: config.known_methods.clone(),
+        metrics_interval: config.metrics.interval,
         // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
         queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),
         ..OtlpOptions::default()

@@ -2,7 +2,7 @@
 //! signals and a stored payload.
 //!
 //! The modules stand in the order that bytes take (`docs/architecture.md`):
-//! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`sampling`] → [`redact`] → [`sink`].
+//! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`routes`] → [`sampling`] → [`redact`] → [`sink`].
 //! `agent` puts them together; `capture` is the thread that reads the rings, `pipeline` the line that it drives.
 
 pub mod agent;
@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod probe;
 pub mod proto;
 pub mod redact;
+pub mod routes;
 pub mod rules;
 pub mod sampling;
 pub mod sink;

@@ -14,7 +14,7 @@ mod progress;
 mod stacks;
 
 pub use audience::Audience;
-pub use exchange::{LookupsChange, Retired, Settings};
+pub use exchange::{LookupsChange, Measures, Retired, Settings};
 pub use held::Held;
 pub use joining::{JoinSettings, Joins};
 pub use policies::{Policies, Policy, want};
@@ -25,8 +25,9 @@ use crate::enrich::{Clock, Ids, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::join::{ClientEnd, Kept, Key};
-use crate::metrics::{Exemplar, Metrics};
+use crate::metrics::{Beside, Exemplar, Metrics};
 use crate::redact::{About, Raw, SpanIds};
+use crate::routes::{Found, Route, Routes};
 use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Decision, Filter, Level, TransactionFacts};
 use crate::sampling::{Outcome, Sampling};
@@ -61,6 +62,10 @@ pub struct Stage {
     pub access: Option<Audience>,
     /// What is counted of transactions.
     pub metrics: Metrics,
+    /// How they are counted.
+    pub measures: Measures,
+    /// Names of paths.
+    pub routes: Routes,
     /// The stacks beside the general one, which `telemetry` and `access` are of.
     pub stacks: Stacks,
     /// Transactions that wait for their process's identity.
@@ -333,9 +338,14 @@ impl Stage {
         let choice = self.stacks.choose(&raw.0, &process);
         let mut decisions = self.decide(choice, &raw.0, &process);
         let counted = decisions[0].is_some() || self.counts_all(choice, &process);
-        if decisions.iter().all(Option::is_none) {
+        let nothing_leaves = decisions.iter().all(Option::is_none);
+        let route = match counted || !nothing_leaves {
+            true => self.route(&raw.0),
+            false => None,
+        };
+        if nothing_leaves {
             if counted {
-                self.count(choice, &raw.0, &process, None);
+                self.count(choice, (&raw.0, route.as_ref()), &process, None);
             }
             self.judge_process(&process);
             return ticket.left_out(LeftOut::LevelNone);
@@ -350,12 +360,13 @@ impl Stage {
         let sampled = self.sample(choice, asked, &mut decisions[0], &mut ids);
         if counted {
             // What sampling leaves out is counted, but there is no span to show.
-            let exemplar = decisions[0].is_some().then(|| Exemplar {
+            let shown = decisions[0].is_some() && self.measures.exemplars;
+            let exemplar = shown.then(|| Exemplar {
                 trace_id: ids.trace_id,
                 span_id: ids.span_id,
                 time: self.clock.wall(raw.0.timing.end),
             });
-            self.count(choice, &raw.0, &process, exemplar);
+            self.count(choice, (&raw.0, route.as_ref()), &process, exemplar);
         }
         let sampling = match sampled {
             Err(reason) if decisions[1].is_none() => return ticket.left_out(reason),
@@ -372,6 +383,7 @@ impl Stage {
             end,
             ids: ids.clone(),
             sampling,
+            route: route.clone(),
         };
         let [telemetry, access] = decisions;
         // Lines of `access_logs` are not sampled: each stands for itself.
@@ -390,19 +402,39 @@ impl Stage {
         most(process) > Level::None && telemetry.is_some_and(|audience| audience.counts_all)
     }
 
+    /// The route of a transaction, where it has one.
+    fn route(&mut self, transaction: &Transaction) -> Option<Route> {
+        let found = self.routes.of(transaction);
+        if found == Found::Full {
+            self.ledger.route_overflowed();
+        }
+        found.route()
+    }
+
     fn count(
-        &self,
+        &mut self,
         choice: Choice,
-        transaction: &Transaction,
+        (transaction, route): (&Transaction, Option<&Route>),
         process: &Arc<Process>,
         exemplar: Option<Exemplar>,
     ) {
         let [telemetry, _] = self
             .stacks
             .audiences(choice, [&self.telemetry, &self.access]);
-        let host_hidden = telemetry.is_some_and(|audience| audience.redactor.hides_host());
-        self.metrics
-            .count(transaction, process, host_hidden, exemplar);
+        let mut beside = Beside {
+            route: route.map(|route| route.template.clone()),
+            ..Beside::default()
+        };
+        if let Some(audience) = telemetry {
+            let redactor = &audience.redactor;
+            beside.host_hidden = redactor.hides_host();
+            let (labels, overflow) = self.measures.labels.of(transaction, redactor);
+            beside.labels = labels;
+            if overflow > 0 {
+                self.ledger.values_overflowed(overflow);
+            }
+        }
+        self.metrics.count(transaction, process, beside, exemplar);
     }
 
     /// Gives the transaction to the audiences that something is decided for.
@@ -485,6 +517,9 @@ impl Output for Stage {
     }
 }
 
+#[cfg(test)]
+#[path = "pipeline/measures_tests.rs"]
+mod measures_tests;
 #[cfg(test)]
 #[path = "pipeline_tests.rs"]
 mod tests;

@@ -17,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Keeps what it gets: level, rule, whether there are headers and bodies.
 #[derive(Default)]
-struct Kept(Mutex<Vec<(Level, Option<String>, bool)>>);
+pub(super) struct Kept(Mutex<Vec<(Level, Option<String>, bool)>>);
 
 impl Sink for Kept {
     fn offer(&self, delivery: Delivery) {
@@ -52,7 +52,7 @@ fn rule(name: &str, expr: &str, level: Level) -> Rule {
     }
 }
 
-fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept>) {
+pub(super) fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
     let macros = [Macro {
         name: "created".into(),
@@ -70,7 +70,7 @@ fn audience(default: Level, rules: &[Rule], least: Level) -> (Audience, Arc<Kept
     (audience, kept)
 }
 
-fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
+pub(super) fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
     let tap = tap();
     Stage {
         ledger: Ledger::new(),
@@ -82,6 +82,8 @@ fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
         access,
         metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
         stacks: Default::default(),
+        routes: Default::default(),
+        measures: Default::default(),
         held: Default::default(),
         joins: Default::default(),
         policies: Policies::default(),
@@ -364,7 +366,7 @@ fn report_usage_gets_a_summary_of_what_sampling_lowers() {
     assert_eq!(levels, [Level::Headers, Level::Summary]);
 }
 
-fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settings {
+pub(super) fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settings {
     let attributes = resource.iter().map(|(k, v)| ((*k).into(), (*v).into()));
     Settings {
         limits: Limits {
@@ -388,10 +390,12 @@ fn settings(tap: &Tap, telemetry: Audience, resource: &[(&str, &str)]) -> Settin
         telemetry: Some(telemetry),
         access: None,
         stacks: Stacks::default(),
+        routes: Default::default(),
+        measures: Default::default(),
     }
 }
 
-fn tap() -> Tap {
+pub(super) fn tap() -> Tap {
     Tap::default()
 }
 

@@ -140,6 +140,8 @@ impl Line {
             access: None,
             metrics: metrics.clone(),
             stacks: Default::default(),
+            routes: Default::default(),
+            measures: Default::default(),
             held: Default::default(),
             joins: Joins::default(),
             policies: Policies::default(),

@@ -116,6 +116,7 @@ impl Agent {
         };
         let settings = settings(&config, Some(&self.config), &parts, runtime)?;
         drop(self.capture.exchange(settings)?);
+        self.metrics.set_max_series(config.metrics.max_series);
 
         say_what_needs_a_restart(&self.config, &config);
         let before = Retiring {

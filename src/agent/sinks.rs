@@ -11,6 +11,7 @@ use crate::telemetry::Ledger;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// A part that runs, and what it was made of.
@@ -30,7 +31,8 @@ pub(super) struct Sinks {
     pub access: BTreeMap<String, Fanout>,
     /// With `limits.memory`.
     pub otlp: Vec<Running<(EventStore, u64), OtlpSink>>,
-    pub metrics: Vec<Running<EventStore, OtlpMetrics>>,
+    /// With `metrics.interval`.
+    pub metrics: Vec<Running<(EventStore, Duration), OtlpMetrics>>,
     pub stdout: Vec<Running<(String, Form), StdoutSink>>,
 }
 
@@ -66,7 +68,7 @@ impl Sinks {
                     });
                 }
                 EventStoreKind::Stdout => {
-                    let form = Form::of_event_store();
+                    let form = Form::of_event_store(&config.known_methods);
                     telemetry.push(sinks.lines(&store.id, form, ledger, before)?);
                 }
                 EventStoreKind::Disabled => {}
@@ -109,7 +111,8 @@ impl Sinks {
         let Some(endpoint) = &otel.metrics else {
             return Ok(());
         };
-        let part = match same(before.map(|b| &*b.metrics), store) {
+        let made_of = (store.clone(), config.metrics.interval);
+        let part = match same(before.map(|b| &*b.metrics), &made_of) {
             Some(part) => part,
             None => {
                 let options = otlp_options(config);
@@ -119,10 +122,7 @@ impl Sinks {
                     .with_context(|| format!("event store `{}`", store.id))?
             }
         };
-        self.metrics.push(Running {
-            made_of: store.clone(),
-            part,
-        });
+        self.metrics.push(Running { made_of, part });
         Ok(())
     }
 
@@ -153,4 +153,37 @@ pub(super) fn same<M: PartialEq, S>(
 ) -> Option<Arc<S>> {
     let running = before?.iter().find(|running| running.made_of == *made_of)?;
     Some(running.part.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load};
+    use crate::sink::otlp::KnownMethods;
+    use std::time::SystemTime;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_interval_makes_another_exporter() {
+        let ledger = Ledger::new();
+        let metrics = Metrics::new(KnownMethods::default(), ledger.clone(), SystemTime::now());
+        let start = |interval: &str, before: Option<&Sinks>| {
+            let text = format!(
+                "version: 2\nservices: {{event_stores: [{{type: otel, endpoint: 'http://127.0.0.1:9'}}]}}\n\
+                 metrics: {{interval: {interval}}}\n"
+            );
+            let loaded = load(&text, "test", &Environment::default()).expect("a configuration");
+            let runtime = Handle::current();
+            Sinks::start(&loaded.config, &metrics, &ledger, &runtime, before).expect("sinks")
+        };
+        let part = |sinks: &Sinks| sinks.metrics.first().map(|running| running.part.clone());
+        let first = start("20s", None);
+        let same = start("20s", Some(&first));
+        let other = start("30s", Some(&first));
+        let (first, same, other) = (part(&first), part(&same), part(&other));
+        let (Some(first), Some(same), Some(other)) = (first, same, other) else {
+            panic!("no exporter");
+        };
+        assert!(Arc::ptr_eq(&first, &same));
+        assert!(!Arc::ptr_eq(&first, &other));
+    }
 }

@@ -1,8 +1,10 @@
 //! The configuration that runs: validated, with every default filled in.
 
 use super::private::PrivateRanges;
+use crate::routes::Pattern;
 use crate::rules::Level;
 use crate::rules::expr::Net;
+use crate::sink::otlp::KnownMethods;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +52,50 @@ pub struct Config {
     pub tags: Vec<TagRule>,
     /// Named expressions that rules may call.
     pub macros: Vec<Macro>,
+    pub metrics: MetricsSettings,
+    /// Methods that go into `http.request.method` as they are; of the environment.
+    pub known_methods: KnownMethods,
+}
+
+/// Metrics of transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Between two exports.
+    pub interval: Duration,
+    /// Attribute sets of one process, and of all services at `/metrics`.
+    pub max_series: usize,
+    /// Histograms of durations show a transaction.
+    pub exemplars: bool,
+    /// Headers that are attributes.
+    pub headers: Vec<MetricHeader>,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        MetricsSettings {
+            interval: crate::metrics::INTERVAL,
+            max_series: crate::metrics::Limits::default().of_process,
+            exemplars: true,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// A header whose value is an attribute of metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricHeader {
+    /// In lower case.
+    pub header: String,
+    pub from: MessageSide,
+    pub attribute: String,
+    /// Different values at the most; all others are one more.
+    pub max_values: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageSide {
+    Request,
+    Response,
 }
 
 impl Config {
@@ -145,7 +191,21 @@ pub struct ObjectStore {
     pub id: String,
     /// Template of the link: `{{SCHEME}} {{ENDPOINT}} {{BUCKET}} {{DIGEST}} {{KEY}}`. None: the store's own URL of the object.
     pub access_url: Option<String>,
+    pub layout: Layout,
     pub kind: ObjectStoreKind,
+}
+
+/// How payloads become objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One object a transaction; its name is the digest.
+    Object,
+    /// Many transactions in one object, which is closed at a size or at an age.
+    Segment {
+        /// Bytes from which on it is closed.
+        bytes: u64,
+        time: Duration,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -407,6 +467,10 @@ pub struct Tap {
     pub join: Join,
     /// A transaction that lasts longer reports once in each such time.
     pub progress: Duration,
+    /// Routes of paths, in the order of the file.
+    pub routes: Vec<Pattern>,
+    /// What no pattern applies to has a route by guess.
+    pub route_heuristic: bool,
 }
 
 impl Default for Tap {
@@ -425,6 +489,8 @@ impl Default for Tap {
             trace_context: TraceContextPolicy::Auto,
             join: Join::default(),
             progress: Duration::from_secs(60),
+            routes: Vec::new(),
+            route_heuristic: false,
         }
     }
 }

@@ -182,6 +182,51 @@ pub(super) fn domain(text: &str) -> Result<(), String> {
     Err("must be a host name, as `api.example.com` or `*.example.com`".to_owned())
 }
 
+/// A field name (RFC 9110 §5.1).
+pub(super) fn header_name(text: &str) -> Result<(), String> {
+    match token(text) {
+        true => Ok(()),
+        false => Err("must be the name of a header, as `x-tenant`".to_owned()),
+    }
+}
+
+/// A method (RFC 9110 §9.1).
+pub(super) fn method_name(text: &str) -> Result<(), String> {
+    match token(text) {
+        true => Ok(()),
+        false => Err("must be a method, as `PROPFIND`".to_owned()),
+    }
+}
+
+/// RFC 9110 §5.6.2, 128 bytes at the most.
+fn token(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.len() <= 128 && text.bytes().all(fits)
+}
+
+/// What the conventions, or those who read metrics, have names for.
+const TAKEN: [&str; 10] = [
+    "error.", "http.", "job", "le", "network.", "otel.", "quantile", "server.", "service.", "url.",
+];
+
+/// A name of an attribute that is nobody's yet, with dots or as Prometheus has it.
+pub(super) fn metric_attribute(text: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !begins || text.len() > 64 || !text.chars().all(fits) {
+        return Err("must be a letter, and letters, digits, `.`, `_`, `-`, 64 at the most".into());
+    }
+    let shown = text.to_ascii_lowercase().replace(['.', '-'], "_");
+    let taken = TAKEN.iter().find(|taken| match taken.strip_suffix('.') {
+        Some(space) => shown == space || shown.starts_with(&format!("{space}_")),
+        None => shown == **taken,
+    });
+    match taken {
+        Some(_) => Err("is a name that metrics have already; take one of your own".to_owned()),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn glob(text: &str) -> Result<(), String> {
     not_empty(text)?;
     globset::Glob::new(text)

@@ -1,5 +1,6 @@
 //! What a transaction is counted under, and what is counted of it.
 
+use super::labels::Label;
 use super::series::Exemplar;
 use crate::event::Role;
 use crate::redact::Facts;
@@ -7,6 +8,7 @@ use crate::sink::otlp::KnownMethods;
 use crate::sink::otlp::encode::names;
 use crate::sink::otlp::encode::{OTHER_METHOD, origin, outcome, status_code};
 use crate::transaction::{Mark, Transaction};
+use std::sync::Arc;
 
 /// Bytes of a server's name at the most: those of a DNS name (RFC 1035 §2.3.4).
 const MAX_ADDRESS: usize = 255;
@@ -23,6 +25,18 @@ pub struct Attributes {
     version: &'static str,
     /// Of clients alone.
     server: Option<(String, Option<u16>)>,
+    route: Option<Arc<str>>,
+    labels: Box<[Label]>,
+}
+
+/// What a transaction is counted under beside what it says itself.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// Redaction hides the header that names the server.
+    pub host_hidden: bool,
+    pub route: Option<Arc<str>>,
+    /// Headers that are attributes.
+    pub labels: Box<[Label]>,
 }
 
 /// A value of an attribute.
@@ -34,14 +48,14 @@ pub enum Value<'a> {
 
 impl Attributes {
     /// Reads them from a transaction that is not redacted: user info of a URL is left out, and the server's name where
-    /// `host_hidden`.
+    /// that is hidden.
     pub fn of(
         transaction: &Transaction,
         known_methods: &KnownMethods,
-        host_hidden: bool,
+        beside: Beside,
     ) -> Attributes {
         let role = transaction.role;
-        let origin = origin(transaction, &facts(transaction, host_hidden));
+        let origin = origin(transaction, &facts(transaction, beside.host_hidden));
         let method = match &transaction.request {
             Some(request) => known_methods.name(&request.method),
             None => OTHER_METHOD,
@@ -66,11 +80,19 @@ impl Attributes {
                 address.truncate(address.floor_char_boundary(MAX_ADDRESS));
                 (address, origin.server_port)
             }),
+            route: beside.route,
+            labels: beside.labels,
         }
     }
 
-    /// Names of the conventions with their values.
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, Value<'_>)> {
+    /// Names of the conventions, and those of headers, with their values.
+    pub fn list(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        let route = match self.role {
+            Role::Server => names::HTTP_ROUTE,
+            Role::Client => names::URL_TEMPLATE,
+        };
+        let labels = self.labels.iter();
+        let labels = labels.map(|(name, value)| (&**name, Value::Text(value)));
         let (address, port) = match &self.server {
             Some((address, port)) => (Some(address.as_str()), *port),
             None => (None, None),
@@ -86,9 +108,13 @@ impl Attributes {
             Some((names::NETWORK_PROTOCOL_VERSION, Value::Text(self.version))),
             address.map(|address| (names::SERVER_ADDRESS, Value::Text(address))),
             port.map(|port| (names::SERVER_PORT, Value::Int(port))),
+            self.route
+                .as_deref()
+                .map(|template| (route, Value::Text(template))),
         ]
         .into_iter()
         .flatten()
+        .chain(labels)
     }
 }
 

@@ -3,21 +3,24 @@
 //! Enters: transactions whose level is decided, before sampling leaves any out. Leaves: cumulative histograms, those of
 //! processes for OTLP and those of services as Prometheus text.
 //! Holds: bounded in processes and in attribute sets, and what finds no room is counted; nothing of a transaction goes in
-//! but its numbers, its method where that is known, and for clients the server's name. Counting asks no clock.
+//! but its numbers, its method where that is known, its route, headers that are asked for by name, and for clients the
+//! server's name. Counting asks no clock.
 //!
 //! Names, units, attributes and bounds of buckets: semantic conventions v1.44, HTTP metrics.
 
 mod aggregate;
 mod attributes;
 mod histogram;
+mod labels;
 mod prometheus;
 mod series;
 #[cfg(test)]
 mod tests;
 
 pub use aggregate::{Aggregator, Collected, Limits, Overflow};
-pub use attributes::{Attributes, Measured, Value};
+pub use attributes::{Attributes, Beside, Measured, Value};
 pub use histogram::{Histogram, Scale};
+pub use labels::{Label, Labels, label_name};
 pub use series::{Exemplar, Instrument, Point};
 
 use crate::enrich::Process;
@@ -27,7 +30,7 @@ use crate::transaction::Transaction;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Between two exports, as of the agent's own metrics.
+/// Between two exports of the agent's own metrics, and of these where the configuration says nothing else.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shared handle to what is counted. It outlives every configuration.
@@ -48,15 +51,26 @@ impl Metrics {
         }
     }
 
-    /// Counts a transaction. `host_hidden`: redaction hides the header that names the server.
+    /// Attribute sets of each process, and of all services, from now on. Those that are there stay.
+    pub fn set_max_series(&self, max: usize) {
+        let default = Limits::default();
+        self.lock().set_limits(Limits {
+            of_process: max,
+            of_processes: default.of_processes.max(max),
+            of_services: max,
+            ..default
+        });
+    }
+
+    /// Counts a transaction.
     pub fn count(
         &self,
         transaction: &Transaction,
         process: &Arc<Process>,
-        host_hidden: bool,
+        beside: Beside,
         exemplar: Option<Exemplar>,
     ) {
-        let attributes = Attributes::of(transaction, &self.known_methods, host_hidden);
+        let attributes = Attributes::of(transaction, &self.known_methods, beside);
         let measured = Measured::of(transaction, exemplar);
         let overflow = self.lock().count(process, &attributes, &measured);
         self.ledger.measured(overflow);

@@ -3,6 +3,7 @@
 use super::aggregate::Services;
 use super::attributes::{Attributes, Value};
 use super::histogram::Histogram;
+use super::labels::label_name;
 use super::series::{Instrument, Point};
 use crate::event::Role;
 use std::fmt::Write;
@@ -41,7 +42,7 @@ fn labels((namespace, name): &(String, String), attributes: &Attributes) -> Stri
     label(&mut out, "service_namespace", Value::Text(namespace));
     label(&mut out, "service_name", Value::Text(name));
     for (key, value) in attributes.list() {
-        label(&mut out, &key.replace('.', "_"), value);
+        label(&mut out, &label_name(key), value);
     }
     out
 }

@@ -24,7 +24,11 @@ fn process(pid: u32, service: &str) -> Arc<Process> {
 
 /// The attributes as `name=value`.
 fn list(transaction: &Transaction, host_hidden: bool) -> Vec<String> {
-    let attributes = Attributes::of(transaction, &KnownMethods::default(), host_hidden);
+    let beside = Beside {
+        host_hidden,
+        ..Beside::default()
+    };
+    let attributes = Attributes::of(transaction, &KnownMethods::default(), beside);
     let shown = attributes.list().map(|(key, value)| match value {
         Value::Text(text) => format!("{key}={text}"),
         Value::Int(number) => format!("{key}={number}"),
@@ -133,7 +137,7 @@ fn asked(server: usize, ms: u64) -> (Attributes, Measured) {
         duration_ns: ms * 1_000_000,
         ..Measured::of(&transaction, None)
     };
-    let attributes = Attributes::of(&transaction, &KnownMethods::default(), false);
+    let attributes = Attributes::of(&transaction, &KnownMethods::default(), Beside::default());
     (attributes, measured)
 }
 
@@ -268,6 +272,28 @@ fn without_anybody_who_collects_nothing_of_processes_is_held() {
     assert_eq!(counts(&mut aggregator, 7, |_| true), [(1, 5, 1)]);
     aggregator.unsubscribe();
     assert_eq!(counts(&mut aggregator, 8, |_| true), []);
+}
+
+#[test]
+fn services_are_counted_whole_while_nobody_collects_and_processes_come_and_go() {
+    let limits = Limits {
+        of_process: 2,
+        of_processes: 3,
+        processes: 2,
+        ..Limits::default()
+    };
+    let mut aggregator = Aggregator::new(limits, at(0));
+    for n in 0..60 {
+        let one = process(n % 5, "one");
+        let server = usize::try_from(n % 4).expect("few");
+        assert_eq!(count(&mut aggregator, &one, server, 1), Overflow::default());
+    }
+    let text = prometheus::render(&aggregator.services);
+    let counts = text
+        .lines()
+        .filter(|line| line.starts_with("http_client_request_duration_seconds_count"))
+        .map(|line| line.rsplit(' ').next().expect("a value"));
+    assert_eq!(counts.collect::<Vec<_>>(), ["15"; 4]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::conn::Limits;
 use crate::enrich::identity::Lookups;
 use crate::enrich::{Directory, Wanted};
 use crate::event::{KernelTime, Want};
+use crate::metrics::Labels;
+use crate::routes::Routes;
 use crate::rules::Filter;
 use std::time::Duration;
 
@@ -30,6 +32,25 @@ pub struct Settings {
     pub telemetry: Option<Audience>,
     pub access: Option<Audience>,
     pub stacks: Stacks,
+    pub routes: Routes,
+    pub measures: Measures,
+}
+
+/// How transactions are counted.
+pub struct Measures {
+    /// Headers that are attributes.
+    pub labels: Labels,
+    /// A span shows what a duration means.
+    pub exemplars: bool,
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        Measures {
+            labels: Labels::default(),
+            exemplars: true,
+        }
+    }
 }
 
 /// Whom containers are asked of from now on.
@@ -46,6 +67,8 @@ pub struct Retired {
     pub telemetry: Option<Audience>,
     pub access: Option<Audience>,
     pub stacks: Stacks,
+    pub routes: Routes,
+    pub measures: Measures,
     /// Where others are asked now.
     pub containers: Option<Directory>,
 }
@@ -68,6 +91,8 @@ impl Pipeline {
             telemetry: std::mem::replace(&mut stage.telemetry, settings.telemetry),
             access: std::mem::replace(&mut stage.access, settings.access),
             stacks: std::mem::replace(&mut stage.stacks, settings.stacks),
+            routes: std::mem::replace(&mut stage.routes, settings.routes),
+            measures: std::mem::replace(&mut stage.measures, settings.measures),
             containers,
         };
         stage.judge_again(settings.want, now);

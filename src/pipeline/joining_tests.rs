@@ -79,6 +79,8 @@ fn stage(tap: &Tap, networks: &[&str]) -> (Stage, Arc<Kept>) {
         access: None,
         metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
         stacks: Default::default(),
+        routes: Default::default(),
+        measures: Default::default(),
         held: Default::default(),
         joins: Joins::new(JoinSettings {
             networks: networks.iter().filter_map(|n| Net::parse(n)).collect(),

@@ -47,6 +47,7 @@ impl Stage {
             return ticket.left_out(LeftOut::SampledOut);
         }
         let ticket = ticket.shared();
+        let route = self.routes.of(so_far).route();
         for (audience, level) in wanted {
             let about = About {
                 id: id.clone(),
@@ -56,6 +57,7 @@ impl Stage {
                 end: self.clock.wall(so_far.timing.end),
                 ids: ids.clone(),
                 sampling: Sampling::default(),
+                route: route.clone(),
             };
             audience.report(Raw(raw.0.clone()), about, ticket.clone());
         }

@@ -83,6 +83,8 @@ impl Line {
             access: None,
             metrics: Metrics::new(Default::default(), Ledger::new(), UNIX_EPOCH),
             stacks: Default::default(),
+            routes: Default::default(),
+            measures: Default::default(),
             held: Default::default(),
             joins: Default::default(),
             policies: Policies::default(),

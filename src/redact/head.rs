@@ -7,6 +7,7 @@ use super::modes::Action;
 use super::names::{self, COOKIE, MALFORMED, Rules, Verdict, with_lower};
 use super::url::{Form, scrub};
 use crate::transaction::{Headers, Mark, Request, Response, Transaction};
+use std::borrow::Cow;
 
 /// The compiled rules of each place: all that says what is a secret.
 pub(super) struct Places {
@@ -137,6 +138,21 @@ impl Places {
             out.truncate(out.len().saturating_sub(2));
         }
         Some(out)
+    }
+
+    /// What is left of one field's value; None: nothing.
+    pub(super) fn header_value<'v>(
+        &self,
+        name: &[u8],
+        value: &'v [u8],
+        hits: &mut Hits,
+    ) -> Option<Cow<'v, [u8]>> {
+        match self.field(name, value, hits) {
+            Change::Stays => Some(Cow::Borrowed(value)),
+            Change::Becomes(value) => Some(Cow::Owned(value)),
+            Change::Masked => Some(Cow::Borrowed(MASK)),
+            Change::Dropped => None,
+        }
     }
 
     fn header(&self, lower: &[u8]) -> Verdict {

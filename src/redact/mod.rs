@@ -42,6 +42,7 @@ pub use websocket::SocketMessage;
 
 use crate::config::{HashKeySource, HttpCapture, RedactMode, RedactPlace};
 use crate::enrich::Process;
+use crate::routes::Route;
 use crate::rules::{Decision, Level};
 use crate::sampling::{Sampling, tracestate};
 use crate::telemetry::ledger::BodiesLeftOut;
@@ -50,6 +51,7 @@ use head::Places;
 use matchers::BodyRules;
 use names::Rules;
 use regex::bytes::Regex;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -96,6 +98,7 @@ pub struct About {
     pub end: SystemTime,
     pub ids: SpanIds,
     pub sampling: Sampling,
+    pub route: Option<Route>,
 }
 
 impl Redactor {
@@ -156,6 +159,13 @@ impl Redactor {
         self.places.masks_header(b"host") || self.places.masks_header(b":authority")
     }
 
+    /// What is left of the value of a header `name`, which is in lower case; None: nothing. What is hidden here is
+    /// counted where the header itself is.
+    pub fn header_value<'v>(&self, name: &str, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        self.places
+            .header_value(name.as_bytes(), value, &mut Hits::new(self.names.clone()))
+    }
+
     /// Masks the secrets of `raw`, and removes what the level does not keep.
     pub fn redact(&self, raw: Raw<Transaction>, about: About) -> (Redacted, Hits) {
         let Raw(mut transaction) = raw;
@@ -206,6 +216,7 @@ impl Redactor {
             end: about.end,
             ids,
             sampling: about.sampling,
+            route: about.route,
             facts,
             bodies,
         }
@@ -273,6 +284,8 @@ pub struct Capture {
     /// Trace and span id of the span that stands for this transaction.
     pub ids: SpanIds,
     pub sampling: Sampling,
+    /// Of the path, where there is one.
+    pub route: Option<Route>,
     /// What the attributes of every level need of the headers, taken before the level's cut.
     pub facts: Facts,
     /// What of bodies leaves: [`Capture::request_content`], [`Capture::response_content`].

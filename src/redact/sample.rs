@@ -132,6 +132,7 @@ pub(crate) fn about(level: Level) -> About {
     let start = UNIX_EPOCH + Duration::new(1_767_225_600, 5);
     About {
         sampling: crate::sampling::Sampling::default(),
+        route: None,
         id: "0123456789abcdef0123456789abcdef".to_owned(),
         process: Arc::new(process()),
         decision: Decision { level, rule: None },

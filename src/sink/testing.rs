@@ -41,6 +41,7 @@ pub fn capture(role: Role) -> Capture {
     let start = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     Capture {
         sampling: crate::sampling::Sampling::default(),
+        route: None,
         id: "0123456789abcdef0123456789abcdef".into(),
         transaction: transaction(role),
         process: process(42, "unknown_service:curl"),

@@ -206,6 +206,9 @@ pub struct Payloads {
     pub stored: u64,
     pub deduplicated: u64,
     pub in_flight: u64,
+    /// Bodies that their segment had already, and their bytes.
+    pub bodies_shared: u64,
+    pub bytes_saved: u64,
     pub left_out: PayloadsLeftOut,
     pub lost: PayloadsLost,
 }
@@ -257,6 +260,10 @@ pub struct MeasuredOverflow {
     pub series: u64,
     /// There are too many processes: counted for the service alone.
     pub processes: u64,
+    /// Values of headers that are attributes, counted as `_OTHER`: there are too many of them.
+    pub values: u64,
+    /// There are too many routes by guess: counted, and shown, without one.
+    pub routes: u64,
 }
 
 /// Plaintext bytes.
@@ -511,6 +518,15 @@ impl Ledger {
         counts.payloads.deduplicated += u64::from(deduplicated);
     }
 
+    /// So many bodies of so many bytes were not written again.
+    pub fn bodies_shared(&self, bodies: u64, bytes: u64) {
+        if bodies > 0 {
+            let payloads = &mut self.lock().payloads;
+            payloads.bodies_shared += bodies;
+            payloads.bytes_saved += bytes;
+        }
+    }
+
     /// A payload in flight is lost.
     pub fn payload_lost(&self, reason: PayloadLost) {
         let mut counts = self.lock();
@@ -605,6 +621,16 @@ impl Ledger {
         counts.transactions += 1;
         counts.overflow.series += u64::from(overflow.series);
         counts.overflow.processes += u64::from(overflow.process);
+    }
+
+    /// So many values of headers found no room among the attributes of metrics.
+    pub fn values_overflowed(&self, count: u64) {
+        self.lock().metrics.overflow.values += count;
+    }
+
+    /// A route found no room among those that were guessed.
+    pub fn route_overflowed(&self) {
+        self.lock().metrics.overflow.routes += 1;
     }
 
     /// `count` values were redacted by the matcher `name`.

@@ -104,6 +104,14 @@ const S3_LINK: Test = (
     "tests/e2e/payload_store.rs",
     "the_object_of_the_link_is_in_s3_and_its_sha_256_is_its_key",
 );
+const SEGMENT: Test = (
+    "src/sink/payload/stage_tests.rs",
+    "many_transactions_are_one_put_and_each_link_gives_its_own",
+);
+const SEGMENT_SIZE: Test = (
+    "src/sink/payload/stage_tests.rs",
+    "a_segment_is_closed_when_it_is_large_enough",
+);
 const FOLDER: Test = (
     "src/sink/payload/stage_tests.rs",
     "a_folder_gets_files_for_its_owner_alone_and_file_urls",
@@ -173,6 +181,23 @@ const KUBERNETES: Test = (
     "the_api_names_the_node_s_pods_and_what_made_them",
 );
 
+const ROUTES: Test = (
+    "src/pipeline/measures_tests.rs",
+    "routes_of_the_configuration_name_spans_and_are_attributes_of_metrics",
+);
+const CONFORMANCE: Test = (
+    "tests/e2e/conformance.rs",
+    "each_row_of_the_conventions_holds_on_live_traffic",
+);
+const MEASURES: Test = (
+    "src/pipeline/measures_tests.rs",
+    "an_exchange_changes_headers_exemplars_and_the_number_of_series",
+);
+const LABELS: Test = (
+    "src/metrics/labels.rs",
+    "chosen_headers_of_both_sides_are_attributes_and_values_beyond_the_bound_are_one",
+);
+
 /// Section of the tables, its keys, the tests of their effect.
 #[rustfmt::skip]
 const EFFECTS: &[(&str, &[&str], &[Test])] = &[
@@ -185,6 +210,11 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("rulekit.macros", &["name", "expr"], &[AUDIENCES]),
     ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
     ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource_tests.rs", "each_attribute_comes_from_who_knows_it_best")]),
+    ("the configuration", &["metrics"], &[MEASURES]),
+    ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_makes_another_exporter")]),
+    ("metrics", &["max_series", "exemplars"], &[MEASURES]),
+    ("metrics", &["headers"], &[MEASURES, CONFORMANCE]),
+    ("metrics.headers", &["header", "from", "attribute", "max_values"], &[LABELS]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
     ("limits", &["connection_memory"], &[("src/conn/table_memory_tests.rs", "one_connection_has_a_bound_of_its_own")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
@@ -211,8 +241,10 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("object store s3", &["access_url"], &[S3_LINK, ("src/sink/payload/link.rs", "a_template_is_filled_and_unknown_names_stay")]),
     ("object store s3", &["access_key", "secret_key"], &[S3_SECRET, S3]),
     ("object store s3", &["prefix"], &[("tests/payload.rs", "an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key")]),
-    ("object store s3", &["layout"], &[S3]),
-    ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL]),
+    ("object store s3", &["layout"], &[S3, SEGMENT]),
+    ("object store s3", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
+    ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL, SEGMENT]),
+    ("object store disk", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
     ("object store disk", &["access_url"], &[("src/sink/payload/link.rs", "a_folder_has_file_urls")]),
     ("object store", &["id", "type"], &[("src/sink/payload/store_tests.rs", "on_stdout_a_document_is_a_line"), STORE_LEVEL]),
 
@@ -287,6 +319,8 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap.trace", &["site_key"], &[("tests/e2e/joining.rs", "agents_with_different_site_keys_do_not_meet")]),
     ("tap.trace", &["site_key_file"], &[("tests/config/effects.rs", "a_site_key_is_read_from_its_file")]),
     ("tap.trace", &["state_file"], &[("tests/e2e/joining.rs", "an_http_2_connection_that_outlives_the_agent_is_joined_by_the_next_one")]),
+    ("tap", &["routes"], &[ROUTES, CONFORMANCE]),
+    ("tap", &["route_heuristic"], &[ROUTES, ("src/routes/tests.rs", "a_guess_is_learnt_from_what_went_well_and_said_to_be_one")]),
     ("tap", &["progress"], &[("tests/e2e/streams.rs", "server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end")]),
 ];
 

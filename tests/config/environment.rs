@@ -384,3 +384,24 @@ fn print_names_the_variable_that_a_value_comes_from() {
     assert_eq!(origin("logs.compression"), ("gzip", Origin::Default));
     assert!(!describe(&loaded.sources).contains("hunter2"));
 }
+
+#[test]
+fn known_methods_of_the_environment_take_the_place_of_the_usual_and_are_shown() {
+    const NAME: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+    let text = file("{type: stdout}");
+    let set = loaded(&text, &[(NAME, "GET, PROPFIND")]);
+    let methods = &set.config.known_methods;
+    assert_eq!(methods.name(b"PROPFIND"), "PROPFIND");
+    assert_eq!(methods.name(b"POST"), "_OTHER");
+    let line = "http.known_methods: [GET, PROPFIND]";
+    let shown = describe(&set.sources);
+    let found = shown.lines().find(|l| l.starts_with(line));
+    assert!(found.is_some_and(|l| l.ends_with(NAME)), "{shown}");
+    for unset in [&[][..], &[(NAME, "")], &[(NAME, " , ")]] {
+        let unset = loaded(&text, unset);
+        assert_eq!(unset.config.known_methods.name(b"POST"), "POST");
+        assert!(!describe(&unset.sources).contains("known_methods"));
+    }
+    let wrong = read(&text, &[(NAME, "GET,P O")]).expect_err("no method");
+    assert!(wrong.contains("names `P O`, which is no method"), "{wrong}");
+}

@@ -119,12 +119,16 @@ fn check(span: &SeenSpan, want: &Want, port: u16) {
     let text = |name: &str| span.text(name).unwrap_or_default();
     assert_eq!(text("rpc.system.name"), "grpc", "{of}");
     let method = format!("{SERVICE}/{}", want.method);
-    assert_eq!(text("rpc.method"), method, "{of}");
-    let name = if want.method == "NoSuch" {
-        "grpc"
-    } else {
-        &method
+    let (known, name, original) = match want.method {
+        "NoSuch" => ("_OTHER", "grpc", Some(&*method)),
+        _ => (&*method, &*method, None),
     };
+    assert_eq!(text("rpc.method"), known, "{of}");
+    assert_eq!(
+        span.text("rpc.method_original").as_deref(),
+        original,
+        "{of}"
+    );
     assert_eq!(span.span.name, name, "{of}");
     assert_eq!(text("rpc.response.status_code"), want.status, "{of}");
     assert_eq!(text("http.request.method"), "POST", "{of}");

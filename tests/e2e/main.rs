@@ -8,6 +8,8 @@
 mod harness;
 #[path = "../support/otlp_sink.rs"]
 mod otlp_sink;
+#[path = "../support/conformance.rs"]
+mod rows;
 #[path = "../support/seaweedfs.rs"]
 mod seaweedfs;
 
@@ -15,6 +17,7 @@ mod bodies;
 mod canary;
 mod check;
 mod collector;
+mod conformance;
 mod content;
 mod curl_nginx;
 mod dry_run;

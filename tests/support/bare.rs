@@ -55,6 +55,7 @@ pub fn about() -> About {
             link: None,
         },
         sampling: Sampling::default(),
+        route: None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::telemetry_stores;
 use crate::config::{AccessLogs, Config, EventStoreKind, OtelStore, Stack};
 use crate::redact::Capture;
 use crate::rules::Level;
-use crate::sink::otlp::{EncodeOptions, KnownMethods, encode};
+use crate::sink::otlp::{EncodeOptions, encode};
 use crate::sink::payload::{self, LinkTemplate};
 use crate::sink::stdout::Form;
 use crate::sink::{Delivery, Fanout, PayloadLink, PayloadStatus, ProgressDelivery, Sink};
@@ -42,6 +42,7 @@ struct Job {
 /// What a capture would be made into.
 struct Measure {
     stack: String,
+    options: EncodeOptions,
     traces: bool,
     logs: bool,
     /// Of stores of type stdout, or `access_logs`.
@@ -90,7 +91,7 @@ impl DryRun {
             sinks.measured.insert(name.clone(), telemetry);
             let logs = stack.access_logs.as_ref();
             if let Some(logs) = logs.filter(|logs| logs.highest() > Level::None) {
-                let access = self.fanout(Measure::access(name, logs));
+                let access = self.fanout(Measure::access(config, name, logs));
                 sinks.access.insert(name.clone(), access);
             }
         }
@@ -178,6 +179,12 @@ impl Sink for Scale {
     }
 }
 
+fn options(config: &Config) -> EncodeOptions {
+    EncodeOptions {
+        known_methods: config.known_methods.clone(),
+    }
+}
+
 impl Measure {
     /// Of the spans, log records and payloads of a stack.
     fn telemetry(config: &Config, name: &str, stack: &Stack) -> Measure {
@@ -191,20 +198,22 @@ impl Measure {
         };
         Measure {
             stack: name.to_owned(),
+            options: options(config),
             traces: otel(|otel| otel.traces.is_some()),
             logs: otel(|otel| otel.logs.is_some()),
             lines: kinds()
                 .any(|kind| *kind == EventStoreKind::Stdout)
-                .then(Form::of_event_store),
+                .then(|| Form::of_event_store(&config.known_methods)),
             payloads: store(config, stack)
                 .map(|(store, capture)| (LinkTemplate::new(store), capture.object_from_level)),
         }
     }
 
     /// Of the lines of a stack.
-    fn access(name: &str, logs: &AccessLogs) -> Measure {
+    fn access(config: &Config, name: &str, logs: &AccessLogs) -> Measure {
         Measure {
             stack: format!("{name} (access_logs)"),
+            options: options(config),
             traces: false,
             logs: false,
             lines: Some(Form::of_access_logs(logs)),
@@ -217,15 +226,13 @@ impl Measure {
         let row = table.entry((self.stack.clone(), level)).or_default();
         row.transactions += 1;
         let link = self.payload(row, capture);
-        let options = EncodeOptions {
-            known_methods: KnownMethods::from_environment(),
-        };
+        let options = &self.options;
         if self.traces {
-            let span = encode::span(capture, link.as_ref(), &options);
+            let span = encode::span(capture, link.as_ref(), options);
             row.spans.add(span.encoded_len());
         }
         if self.logs {
-            let record = encode::log_record(capture, link.as_ref(), capture.end, &options);
+            let record = encode::log_record(capture, link.as_ref(), capture.end, options);
             row.logs.add(record.encoded_len());
         }
         if let Some(form) = &self.lines {
@@ -242,7 +249,7 @@ impl Measure {
         row.payloads.add(size);
         let digest = "0".repeat(64);
         Some(PayloadLink {
-            url: template.url(&digest),
+            url: template.url(&template.key(&digest), &digest),
             digest: Some(digest),
             size: Some(size as u64),
             status: PayloadStatus::Stored,

@@ -3,8 +3,10 @@
 //! Enters: settings that fit the tables, the environment. Leaves: a [`Config`], the source of each value, and the
 //! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
 
+mod metrics;
 mod otlp;
 mod redact;
+mod routes;
 mod rules;
 mod stack;
 mod stores;
@@ -13,14 +15,18 @@ mod tap;
 use super::environment::Environment;
 use super::model::{Config, Limits, TagRule};
 use super::near::nearest;
-use super::problem::Problems;
+use super::problem::{Problems, quote};
 use super::schema::TAG_SOURCES;
 use super::settings::Fields;
-use super::sources::Sources;
-use super::text::show_size;
+use super::sources::{Origin, Sources, yaml_text};
+use super::text::{method_name, show_size};
 use super::tree::Mark;
 use crate::rules::expr::Macros;
+use crate::sink::otlp::KnownMethods;
 use std::collections::BTreeMap;
+
+/// Methods that are known, instead of the usual ones (semantic conventions, HTTP spans).
+const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
 
 /// What all parts of the building need.
 pub(super) struct Builder<'a> {
@@ -47,6 +53,7 @@ impl Builder<'_> {
         let macros = self.macros(root);
         let stacks = self.stacks(root, &object_stores);
         let tap = self.tap(tap, root, &stacks);
+        let metrics = self.metrics(root.section("metrics").unwrap_or(&none));
         let limits = self.limits(root.section("limits").unwrap_or(&none));
         let config = Config {
             event_stores,
@@ -57,10 +64,38 @@ impl Builder<'_> {
             limits,
             tags: tags(root),
             macros,
+            metrics,
+            known_methods: self.known_methods(),
         };
         self.nothing_leaves(&config, services.mark("event_stores"));
         self.bodies_fit(root, &config);
         config
+    }
+
+    /// A list without a method changes nothing.
+    fn known_methods(&mut self) -> KnownMethods {
+        let Some(list) = self.environment.get(KNOWN_METHODS) else {
+            return KnownMethods::default();
+        };
+        let methods = KnownMethods::parse(list);
+        let shown: Vec<String> = methods.listed().iter().map(|m| yaml_text(m)).collect();
+        let wrong = |method: &&String| method_name(method).is_err();
+        if let Some(method) = methods.listed().iter().find(wrong) {
+            let message = format!(
+                "environment variable {KNOWN_METHODS} names {}, which is no method",
+                quote(method)
+            );
+            self.problems
+                .error(Mark::default(), message)
+                .hint("methods with commas between them, as `GET,POST,PROPFIND`");
+        } else if !shown.is_empty() {
+            self.sources.add(
+                "http.known_methods".to_owned(),
+                format!("[{}]", shown.join(", ")),
+                Origin::Environment(KNOWN_METHODS.to_owned()),
+            );
+        }
+        methods
     }
 
     fn resource(&mut self, root: &Fields) -> BTreeMap<String, String> {

@@ -66,6 +66,8 @@ impl Builder<'_> {
                 .unwrap_or(TraceContextPolicy::Auto),
             join: self.join(tap.section("trace").unwrap_or(&none)),
             progress: tap.duration("progress").unwrap_or(PROGRESS),
+            routes: self.routes(tap),
+            route_heuristic: tap.bool("route_heuristic").unwrap_or(false),
         }
     }
 

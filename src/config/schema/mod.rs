@@ -15,16 +15,17 @@ pub(super) use stacks::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES}
 pub(super) use stores::{COMPRESSIONS, PROTOCOLS, SIGNALS, Signal};
 pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 
-use super::model::TagSource;
+use super::model::{MessageSide, TagSource};
 use super::table::{Choices, Kind, Section, key};
-use super::text::not_empty;
-use Kind::{Any, Checked, Choice, List, Map, Number, Ratio, Size, Text};
+use super::text::{header_name, metric_attribute, not_empty};
+use Kind::{Any, Bool, Checked, Choice, Duration, List, Map, Number, Ratio, Size, Text};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// Milliseconds of a day.
-const DAY: u64 = 86_400_000;
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
 
 pub(in crate::config) static ROOT: Section = Section {
     name: "the configuration",
@@ -33,7 +34,7 @@ pub(in crate::config) static ROOT: Section = Section {
         key("services", Kind::Section(&stores::SERVICES)),
         key("stacks", Map(&Kind::Section(&stacks::STACK))),
         key("tap", Kind::Section(&tap::TAP)),
-        key("metrics", Any).later(),
+        key("metrics", Kind::Section(&METRICS)),
         key("resource", Kind::Section(&RESOURCE)),
         key("limits", Kind::Section(&LIMITS)),
         key("tags", List(&Kind::Section(&TAG))).default("[]"),
@@ -41,6 +42,31 @@ pub(in crate::config) static ROOT: Section = Section {
         key("rulekit", Kind::Section(&RULEKIT)),
     ],
 };
+
+static METRICS: Section = Section {
+    name: "metrics",
+    keys: &[
+        key("interval", Duration(1000, DAY)).default("10s"),
+        key("max_series", Number(1, 16_384)).default("2000"),
+        key("exemplars", Bool).default("true"),
+        key("headers", List(&Kind::Section(&METRIC_HEADER))),
+    ],
+};
+
+static METRIC_HEADER: Section = Section {
+    name: "metrics.headers",
+    keys: &[
+        key("header", Checked(header_name)).required(),
+        key("from", Choice(&MESSAGE_SIDES)).default("request"),
+        key("attribute", Checked(metric_attribute)).required(),
+        key("max_values", Number(1, 2000)).default("100"),
+    ],
+};
+
+pub(in crate::config) static MESSAGE_SIDES: Choices<MessageSide> = Choices::new(&[
+    ("request", MessageSide::Request),
+    ("response", MessageSide::Response),
+]);
 
 static RESOURCE: Section = Section {
     name: "resource",

@@ -21,7 +21,7 @@ pub enum Form {
 
 impl Form {
     /// Of an event store: readable lines on a terminal, else NDJSON.
-    pub fn of_event_store() -> Form {
+    pub fn of_event_store(known_methods: &KnownMethods) -> Form {
         if std::io::stdout().is_terminal() {
             return Form::Console {
                 detail: Level::Summary,
@@ -29,7 +29,7 @@ impl Form {
             };
         }
         Form::Spans(EncodeOptions {
-            known_methods: KnownMethods::from_environment(),
+            known_methods: known_methods.clone(),
         })
     }
 

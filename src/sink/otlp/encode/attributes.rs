@@ -30,7 +30,8 @@ const ARRAY: u8 = with_length(5);
 /// Field of `ArrayValue`.
 const ELEMENT: u8 = with_length(1);
 
-/// Attributes in the order they were added. Values longer than [`names::MAX_VALUE`] are cut, and named.
+/// Attributes in the order they were added. Values longer than [`names::MAX_VALUE`] are cut, arrays have
+/// [`names::MAX_ARRAY`] bytes at the most, and those of which something is missing are named.
 #[derive(Debug)]
 pub struct Attributes {
     /// The field `attributes` of the message, once for each.
@@ -84,7 +85,7 @@ impl Attributes {
 
     pub fn texts(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
         let values: Vec<String> = values.into_iter().collect();
-        self.array(name, || values.iter().map(|v| Cow::Borrowed(v.as_str())));
+        self.array(name, || values.iter().map(|v| Cow::Borrowed(v.as_bytes())));
     }
 
     /// One attribute for each name of a header field, `prefix` and the name in lower case, with one element for each
@@ -99,15 +100,13 @@ impl Attributes {
             }
             key.clear();
             key.push_str(prefix);
-            key.push_str(&String::from_utf8_lossy(name));
+            let short = name.get(..names::MAX_NAME).unwrap_or(name);
+            key.push_str(&String::from_utf8_lossy(short));
             key.make_ascii_lowercase();
-            let long = |value: &[u8]| String::from_utf8_lossy(value).len() > names::MAX_VALUE;
-            let cut = headers.get_all(name).filter(|v| long(v)).count();
-            let again = self.truncated.last() == Some(&key);
-            if cut > 0 && !again {
-                self.truncated.push(key.clone());
+            match name.len() > names::MAX_NAME {
+                true => self.cut(&key),
+                false => self.array(&key, || headers.get_all(name).map(Cow::Borrowed)),
             }
-            self.array(&key, || headers.get_all(name).map(lossy_capped));
         }
     }
 
@@ -145,16 +144,41 @@ impl Attributes {
         self.length(VALUE, value);
     }
 
+    /// Elements as long as they find room; not UTF-8, they are replaced.
     fn array<'a, I>(&mut self, name: &str, values: impl Fn() -> I)
     where
-        I: Iterator<Item = Cow<'a, str>>,
+        I: Iterator<Item = Cow<'a, [u8]>>,
     {
-        let elements: usize = values().map(|v| field_len(field_len(v.len()))).sum();
+        let (mut elements, mut room, mut kept) = (0, names::MAX_ARRAY, 0);
+        let mut whole = true;
+        for value in values() {
+            let (len, all) = shown(&value, |text| text.len());
+            let Some(left) = room.checked_sub(len) else {
+                whole = false;
+                break;
+            };
+            room = left;
+            kept += 1;
+            whole &= all;
+            elements += field_len(field_len(len));
+        }
+        if !whole {
+            self.cut(name);
+        }
         self.begin(name, field_len(elements));
         self.length(ARRAY, elements);
-        for value in values() {
-            self.length(ELEMENT, field_len(value.len()));
-            self.bytes(STRING, value.as_bytes());
+        for value in values().take(kept) {
+            shown(&value, |text| {
+                self.length(ELEMENT, field_len(text.len()));
+                self.bytes(STRING, text.as_bytes());
+            });
+        }
+    }
+
+    /// Something of this attribute is missing.
+    fn cut(&mut self, name: &str) {
+        if self.truncated.last().is_none_or(|last| last != name) {
+            self.truncated.push(name.to_owned());
         }
     }
 
@@ -170,7 +194,7 @@ impl Attributes {
 
     fn capped<'v>(&mut self, name: &str, value: &'v str) -> &'v str {
         if value.len() > names::MAX_VALUE {
-            self.truncated.push(name.to_owned());
+            self.cut(name);
         }
         cut(value)
     }
@@ -180,11 +204,10 @@ fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(names::MAX_VALUE)]
 }
 
-fn lossy_capped(value: &[u8]) -> Cow<'_, str> {
-    match String::from_utf8_lossy(value) {
-        Cow::Borrowed(text) => Cow::Borrowed(cut(text)),
-        Cow::Owned(text) => Cow::Owned(cut(&text).to_owned()),
-    }
+/// What `take` makes of a value as it is shown, and whether that is all of it.
+fn shown<T>(value: &[u8], take: impl FnOnce(&str) -> T) -> (T, bool) {
+    let text = String::from_utf8_lossy(value);
+    (take(cut(&text)), text.len() <= names::MAX_VALUE)
 }
 
 /// Bytes of a field with a length and a number below 16.

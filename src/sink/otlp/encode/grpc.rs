@@ -1,7 +1,7 @@
 //! What the conventions for remote procedure calls, and ours, say of a call beside what they say of its HTTP.
 
 use super::attributes::Attributes;
-use super::http::{Outcome, Severity};
+use super::http::{OTHER, Outcome, Severity};
 use super::names;
 use crate::event::Role;
 use crate::redact::Capture;
@@ -13,14 +13,22 @@ use std::borrow::Cow;
 /// The name of a call's span: its method. What a server does not know can be anything that a client says, and is no name.
 pub fn name(transaction: &Transaction) -> Option<Cow<'_, str>> {
     let grpc = transaction.grpc.as_ref()?;
-    match transaction.rpc_method() {
-        Some(method) if grpc.code != Some(Code::UNIMPLEMENTED) => {
+    match known_method(transaction) {
+        Some(method) => {
             let mut name = String::from_utf8_lossy(method).into_owned();
             name.truncate(name.floor_char_boundary(names::MAX_VALUE));
             Some(Cow::Owned(name))
         }
         _ => Some(Cow::Borrowed(grpc.kind.system())),
     }
+}
+
+/// The method of a call, unless its server does not know it.
+fn known_method(transaction: &Transaction) -> Option<&[u8]> {
+    let code = transaction.grpc.as_ref()?.code;
+    transaction
+        .rpc_method()
+        .filter(|_| code != Some(Code::UNIMPLEMENTED))
 }
 
 /// How a call ended, where its code is known. A client's span is in error by every code but OK, a server's by those
@@ -54,8 +62,20 @@ pub fn attributes(list: &mut Attributes, capture: &Capture, level: Level) {
         return;
     };
     list.text(names::RPC_SYSTEM_NAME, grpc.kind.system());
-    let method = capture.transaction.rpc_method();
-    list.maybe_text(names::RPC_METHOD, method.map(String::from_utf8_lossy));
+    match (
+        known_method(&capture.transaction),
+        capture.transaction.rpc_method(),
+    ) {
+        (Some(method), _) => list.text(names::RPC_METHOD, String::from_utf8_lossy(method)),
+        (None, Some(original)) => {
+            list.text(names::RPC_METHOD, OTHER);
+            list.text(
+                names::RPC_METHOD_ORIGINAL,
+                String::from_utf8_lossy(original),
+            );
+        }
+        (None, None) => {}
+    }
     let code = grpc.code.map(Code::name);
     list.maybe_text(names::RPC_RESPONSE_STATUS_CODE, code);
     let own = |name: &str| format!("{}{name}", names::GRPC);
@@ -168,7 +188,11 @@ mod tests {
     fn what_a_server_does_not_know_is_no_name_of_a_span() {
         let span = of(&calling(Role::Server, Some(12)));
         assert_eq!(span.name, "grpc");
-        assert_eq!(attr(&span, "rpc.method"), text("shop.v1.Cart/Add"));
+        assert_eq!(attr(&span, "rpc.method"), text("_OTHER"));
+        let original = attr(&span, "rpc.method_original");
+        assert_eq!(original, text("shop.v1.Cart/Add"));
+        let known = of(&calling(Role::Server, Some(5)));
+        assert_eq!(attr(&known, "rpc.method_original"), None);
     }
 
     #[test]

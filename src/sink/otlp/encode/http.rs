@@ -30,12 +30,9 @@ impl KnownMethods {
         KnownMethods((!methods.is_empty()).then_some(methods))
     }
 
-    /// The list of this process's environment.
-    pub fn from_environment() -> Self {
-        match std::env::var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
-            Ok(list) => KnownMethods::parse(&list),
-            Err(_) => KnownMethods::default(),
-        }
+    /// Those of the list, where one takes the place of the usual.
+    pub fn listed(&self) -> &[String] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// The method as an attribute has it.

@@ -24,6 +24,10 @@ pub const HTTP_RESPONSE_BODY_SIZE: &str = "http.response.body.size";
 pub const HTTP_RESPONSE_BODY_CONTENT: &str = "http.response.body.content";
 /// In front of a lower-case header name.
 pub const HTTP_RESPONSE_HEADER: &str = "http.response.header.";
+/// The route's pattern, of servers.
+pub const HTTP_ROUTE: &str = "http.route";
+/// The route's pattern, of clients; in development.
+pub const URL_TEMPLATE: &str = "url.template";
 pub const URL_FULL: &str = "url.full";
 pub const URL_SCHEME: &str = "url.scheme";
 pub const URL_PATH: &str = "url.path";
@@ -55,6 +59,8 @@ pub const WANTED_LEVEL: &str = "plainspan.capture.wanted_level";
 pub const STANDS_FOR: &str = "plainspan.sampling.adjusted_count";
 /// False where bytes are missing or something is in doubt.
 pub const COMPLETE: &str = "plainspan.capture.complete";
+/// True where `http.route` or `url.template` is a guess (`tap.route_heuristic`); absent elsewhere.
+pub const ROUTE_GUESSED: &str = "plainspan.route.guessed";
 /// What is missing or in doubt: names of marks.
 pub const MARKS: &str = "plainspan.capture.marks";
 /// Before a tag's key: `tags` of the configuration, and the process's own.
@@ -70,7 +76,9 @@ pub const PROGRESS_REPORTS: &str = "plainspan.progress.reports";
 /// Followed by `from_client.` or `from_server.` and what is counted, or by `close_code`.
 pub const WEBSOCKET: &str = "plainspan.websocket.";
 pub const RPC_SYSTEM_NAME: &str = "rpc.system.name";
-/// `package.Service/Method`.
+/// What the client asked for, where the server does not know it and `rpc.method` is `_OTHER`.
+pub const RPC_METHOD_ORIGINAL: &str = "rpc.method_original";
+/// `package.Service/Method`, or `_OTHER`.
 pub const RPC_METHOD: &str = "rpc.method";
 /// The code's name: `UNAVAILABLE`.
 pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
@@ -85,8 +93,13 @@ pub const PAYLOAD_STATUS: &str = "plainspan.payload.status";
 pub const REQUEST_TRAILER: &str = "plainspan.request.trailer.";
 /// In front of a lower-case trailer name.
 pub const RESPONSE_TRAILER: &str = "plainspan.response.trailer.";
-/// Names of the attributes whose values were cut to [`MAX_VALUE`] bytes.
+/// Names of the attributes whose values were cut to [`MAX_VALUE`] bytes, whose last elements were left out, or that were
+/// left out for the length of their own name, which is cut here.
 pub const TRUNCATED: &str = "plainspan.attribute.truncated";
 
 /// Bytes of an attribute's value at the most: what Tempo keeps of one.
 pub const MAX_VALUE: usize = 2048;
+/// Bytes of all elements of an array at the most, each of them [`MAX_VALUE`] at the most.
+pub const MAX_ARRAY: usize = 4 * MAX_VALUE;
+/// Bytes of a name that stands on the wire, as part of an attribute's name. Fields of longer names are left out.
+pub const MAX_NAME: usize = 256;

@@ -79,18 +79,22 @@ fn flags(capture: &Capture) -> u32 {
     FLAG_REMOTE_KNOWN | remote | u32::from(capture.ids.flags)
 }
 
-/// The method of a call; else that of HTTP alone: no route is known, and a path must not be a name.
+/// The method of a call; else that of HTTP, with the route where one is known: a path must not be a name.
 pub(super) fn name<'a>(capture: &'a Capture, options: &'a EncodeOptions) -> Cow<'a, str> {
     if let Some(name) = grpc::name(&capture.transaction) {
         return name;
     }
-    Cow::Borrowed(match &capture.transaction.request {
+    let method = match &capture.transaction.request {
         Some(request) => match options.known_methods.name(&request.method) {
             http::OTHER => "HTTP",
             method => method,
         },
         None => "HTTP",
-    })
+    };
+    match &capture.route {
+        Some(route) => Cow::Owned(format!("{method} {}", route.template)),
+        None => Cow::Borrowed(method),
+    }
 }
 
 fn kind(capture: &Capture) -> SpanKind {
@@ -206,6 +210,21 @@ fn url(list: &mut Attributes, capture: &Capture, web: &Web) {
             list.maybe_text(names::URL_PATH, web.path.as_deref());
             list.maybe_text(names::URL_QUERY, web.query.as_deref());
         }
+    }
+    route(list, capture);
+}
+
+fn route(list: &mut Attributes, capture: &Capture) {
+    let Some(route) = &capture.route else {
+        return;
+    };
+    let name = match capture.transaction.role {
+        Role::Client => names::URL_TEMPLATE,
+        Role::Server => names::HTTP_ROUTE,
+    };
+    list.text(name, &*route.template);
+    if route.guessed {
+        list.bool(names::ROUTE_GUESSED, true);
     }
 }
 

@@ -172,6 +172,26 @@ fn long_values_are_cut_on_a_character_boundary_and_named() {
     assert_eq!(attr(&server(), "plainspan.attribute.truncated"), None);
 }
 
+#[test]
+fn an_array_has_room_for_so_much_and_fields_with_long_names_are_left_out_and_named() {
+    let many = "y".repeat(2000);
+    let name = "n".repeat(names::MAX_NAME + 1);
+    let c = with(Role::Client, |c| {
+        let fields = [("X-Many", &many[..]); 6];
+        request(c).headers = headers(&fields);
+        request(c).headers.push(name.as_bytes(), b"v");
+        request(c).headers.push(b"X-Short", b"v");
+    });
+    let kept = attr(&c, "http.request.header.x-many").expect("the header");
+    assert_eq!(kept, json!(vec![many; 4]));
+    assert_eq!(attr(&c, "http.request.header.x-short"), Some(json!(["v"])));
+    let cut = format!("http.request.header.{}", &name[..names::MAX_NAME]);
+    let marked = json!(["http.request.header.x-many", cut]);
+    assert_eq!(attr(&c, "plainspan.attribute.truncated"), Some(marked));
+    let absent = attr(&c, &cut).or(attr(&c, &format!("http.request.header.{name}")));
+    assert_eq!(absent, None);
+}
+
 // Ours
 
 #[test]

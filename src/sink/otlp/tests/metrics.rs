@@ -1,7 +1,7 @@
 //! Metrics of transactions against a real server.
 
 use super::*;
-use crate::metrics::Metrics;
+use crate::metrics::{Beside, Metrics};
 use crate::transaction::Transaction;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, metric::Data};
 use otlp_sink::{SeenMetric, attr};
@@ -43,7 +43,8 @@ impl Exporting {
 
     fn count(&self, process: &Arc<Process>) {
         let transaction: Transaction = testing::capture(Role::Server).transaction;
-        self.metrics.count(&transaction, process, false, None);
+        self.metrics
+            .count(&transaction, process, Beside::default(), None);
     }
 
     fn drain(&self, limit: Duration) {
