@@ -112,9 +112,15 @@ struct thread_info {
 	__u32 status;
 };
 
+struct mm_struct {
+	unsigned long env_start;
+	unsigned long env_end;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
+	struct mm_struct *mm;
 	int pid;
 	int tgid;
 	struct signal_struct *signal;

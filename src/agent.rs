@@ -394,7 +394,7 @@ fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
     };
     Stage {
         ledger: ledger.clone(),
-        processes: Processes::with(settings.wanted, lookups),
+        processes: Processes::with(settings.wanted, lookups, identity::reader()),
         clock: time::clock(),
         ids: Ids::new(settings.trace_context),
         filter: settings.filter,

@@ -22,7 +22,7 @@ pub use policies::{Policies, Policy, want};
 pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
 use crate::conn::{ConnectionFate, Output, Table};
-use crate::enrich::{Clock, Ids, Lookup, Process, Processes, Strategy};
+use crate::enrich::{Clock, Ids, Process, Processes, Strategy};
 use crate::event::record::Ring;
 use crate::event::{self, Event, KernelTime};
 use crate::join::{ClientEnd, Kept, Key};
@@ -337,7 +337,7 @@ impl Stage {
         }
         for (raw, ticket) in self.held.take() {
             let process = self.processes.get(raw.0.pid, raw.0.timing.end);
-            if !all && process.identity.lookup == Lookup::Pending {
+            if !all && process.identity.is_pending() {
                 self.held.push(raw, ticket);
             } else {
                 self.go(raw, ticket, process);
@@ -511,7 +511,7 @@ impl Output for Stage {
             );
         }
         let process = self.processes.get(raw.0.pid, raw.0.timing.end);
-        if process.identity.lookup == Lookup::Pending && self.held.has_room(&raw.0) {
+        if process.identity.is_pending() && self.held.has_room(&raw.0) {
             return self.held.push(raw, ticket);
         }
         self.go(raw, ticket, process);

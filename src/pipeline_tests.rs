@@ -214,7 +214,14 @@ fn a_transaction_waits_for_the_names_of_its_container_and_then_goes_by_them() {
     of_process_7(&mut stage);
     assert_eq!(kept(&spans), []);
     assert_eq!(stage.ledger.snapshot().transactions.in_flight, 2);
-    assert_eq!(asked.questions.try_recv().as_ref(), Ok(&id));
+    assert_eq!(
+        asked
+            .questions
+            .try_recv()
+            .map(|asked| asked.container)
+            .as_ref(),
+        Ok(&id)
+    );
     asked.answers.send(named(&id)).expect("sent");
     stage.news();
     let expected = (Level::Headers, Some("web".to_owned()), true);
@@ -537,7 +544,14 @@ fn who_waits_for_a_container_goes_by_the_new_settings_when_others_are_asked() {
     );
     assert!(retired.containers.is_some());
     pipeline.apply_ends();
-    assert_eq!(asked.questions.try_recv().as_ref(), Ok(&id));
+    assert_eq!(
+        asked
+            .questions
+            .try_recv()
+            .map(|asked| asked.container)
+            .as_ref(),
+        Ok(&id)
+    );
     asked.answers.send(named(&id)).expect("sent");
     pipeline.apply_ends();
     assert_eq!(kept(&before), []);

@@ -65,6 +65,7 @@ fn sizes_are_the_compilers() {
         ("ps_conn_end", CONN_END),
         ("ps_tls", TLS),
         ("ps_exec", EXEC),
+        ("ps_exec_environ", EXEC_ENVIRON),
         ("ps_exit", EXIT),
     ];
     let sizes = sizes.map(|(name, size)| (name, size as u64));
@@ -116,7 +117,7 @@ fn constants_are_the_headers() {
 /// Lets C fill one structure and decodes what it wrote, so that every offset in the decoder is checked.
 fn decoded(structure: &str, kind: &str, fill: &str, check: impl Fn(Event<'_>)) {
     let record = run_c(&format!(
-        "static union {{ struct {structure} e; unsigned char room[512]; }} u;\n\
+        "static union {{ struct {structure} e; unsigned char room[4096]; }} u;\n\
          struct {structure} *e = &u.e;\n\
          struct ps_header *h = (struct ps_header *)&u;\n\
          h->kind = {kind}; h->version = PS_EVENT_VERSION; h->tgid = 0x01020304; h->ts_ns = 0x1112131415161718ull;\n\
@@ -205,6 +206,20 @@ fn a_process_event_written_by_c_decodes_field_by_field() {
             (exec.comm, exec.path),
             (&b"curl"[..], &b"/usr/bin/curl"[..])
         );
+        assert_eq!(exec.environ, [&b""[..]; 4]);
+    });
+    let fill = "e->e.start_ns = 3; strcpy((char *)e->variables[0], \"OTEL_SERVICE_NAME=a\"); strcpy((char *)e->variables[3], \"QPOINT_TAGS=b:c\");";
+    decoded("ps_exec_environ", "PS_EXEC", fill, |event| {
+        let Event::Exec(exec) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(exec.start_boottime_ns, 3);
+        let [name, attributes, strategy, tags] = exec.environ;
+        assert_eq!(
+            (name, tags),
+            (&b"OTEL_SERVICE_NAME=a"[..], &b"QPOINT_TAGS=b:c"[..])
+        );
+        assert!(attributes.is_empty() && strategy.is_empty());
     });
     decoded("ps_exit", "PS_EXIT", "(void)e;", |event| {
         let Event::Exit { time, pid } = event else {

@@ -142,6 +142,16 @@ struct ps_exec {
 	__u8 path[256]; /* as given to execve, NUL-terminated */
 };
 
+/* Variables of the environment that a process is known by, and bytes of one. */
+#define PS_VARIABLES 4
+#define PS_VARIABLE_MAX 512
+
+/* PS_EXEC of a process that has one of the variables: it may be gone before its environment can be read. */
+struct ps_exec_environ {
+	struct ps_exec e;
+	__u8 variables[PS_VARIABLES][PS_VARIABLE_MAX]; /* NAME=VALUE, NUL-terminated; empty: not there, or longer than 510 bytes */
+};
+
 struct ps_exit {
 	struct ps_header h;
 };

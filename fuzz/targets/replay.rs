@@ -110,6 +110,7 @@ impl Script {
                 start_boottime_ns: 0,
                 comm: b"x",
                 path: b"/x",
+                environ: [&[]; 4],
             }),
             14 => Event::Exit { time, pid },
             _ => {

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::enrich::Wanted;
 use crate::enrich::identity::{Lookups, Sources, TIMEOUT};
+use crate::enrich::published::Reader;
 use crate::pipeline::LookupsChange;
 use tokio::runtime::Handle;
 
@@ -29,4 +30,11 @@ pub(super) fn lookups(
     let sources = Sources::new(&config.tap.identity, TIMEOUT)?;
     let lookups = (!sources.is_empty()).then(|| Lookups::start(sources, runtime));
     Ok(LookupsChange::Take(lookups))
+}
+
+/// Who reads what processes publish of themselves. Without a thread for it they are known by all the rest.
+pub(super) fn reader() -> Option<Reader> {
+    Reader::start()
+        .inspect_err(|error| tracing::error!(%error, "no thread to read process contexts"))
+        .ok()
 }

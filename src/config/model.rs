@@ -592,18 +592,27 @@ pub struct IdentitySources {
     pub docker: Vec<PathBuf>,
     pub containerd: Vec<PathBuf>,
     pub cri: Vec<PathBuf>,
-    pub kubelet: Option<Kubelet>,
+    pub kubelet: Option<KubernetesServer>,
+    pub kubernetes: Option<Kubernetes>,
 }
 
-/// The kubelet's own server, for its list of pods.
+/// A server of Kubernetes: the kubelet's own, for its list of pods, or the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kubelet {
+pub struct KubernetesServer {
     /// `https://host:10250`, without path.
     pub url: String,
     /// Of a service account; read anew for each request.
     pub token_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
     pub insecure_skip_verify: bool,
+}
+
+/// Kubernetes' API, for the pods of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubernetes {
+    pub server: KubernetesServer,
+    /// `spec.nodeName` of its pods.
+    pub node: String,
 }
 
 /// A tag and where its values come from.

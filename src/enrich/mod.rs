@@ -8,6 +8,7 @@ mod clock;
 pub mod identity;
 mod ids;
 mod process;
+pub mod published;
 
 pub use clock::{Clock, rfc3339, rfc3339_millis};
 pub use ids::{Ids, Made};

@@ -138,10 +138,21 @@ fn tls(kind: u16, t: &Tls) -> Vec<u8> {
 }
 
 fn exec(e: &Exec<'_>) -> Vec<u8> {
-    let mut r = Record::new(kind::EXEC, size::EXEC, e.pid, e.time);
+    let has_environ = e.environ.iter().any(|variable| !variable.is_empty());
+    let size = match has_environ {
+        true => size::EXEC_ENVIRON,
+        false => size::EXEC,
+    };
+    let mut r = Record::new(kind::EXEC, size, e.pid, e.time);
     r.put(16, &e.start_boottime_ns.to_le_bytes());
     r.text(24, 16, e.comm);
     r.text(40, 256, e.path);
+    if has_environ {
+        let room = (size::EXEC_ENVIRON - size::EXEC) / e.environ.len();
+        for (index, variable) in e.environ.iter().enumerate() {
+            r.text(size::EXEC + index * room, room, variable);
+        }
+    }
     r.0
 }
 
@@ -400,6 +411,15 @@ mod tests {
                 start_boottime_ns: 11,
                 comm: b"curl",
                 path: b"/usr/bin/curl",
+                environ: [&[]; 4],
+            }),
+            Event::Exec(Exec {
+                time,
+                pid: 9,
+                start_boottime_ns: 11,
+                comm: b"curl",
+                path: b"/usr/bin/curl",
+                environ: [b"OTEL_SERVICE_NAME=a", b"", b"", b"QPOINT_TAGS=b:c"],
             }),
             Event::ConnOpen(ConnOpen {
                 time,

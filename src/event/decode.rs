@@ -62,6 +62,9 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, Error> {
     read(r)
 }
 
+/// Bytes of a variable of an environment at the most.
+const VARIABLE_MAX: usize = (size::EXEC_ENVIRON - size::EXEC) / 4;
+
 /// Reads the fields of one kind of event, once the record is known to be long enough.
 type Read = for<'a> fn(Reader<'a>) -> Result<Event<'a>, Error>;
 
@@ -221,12 +224,18 @@ fn tls(r: Reader<'_>) -> Result<Tls, Error> {
 }
 
 fn exec(r: Reader<'_>) -> Result<Event<'_>, Error> {
+    let has_environ = r.record.len() >= size::EXEC_ENVIRON;
+    let variable = |index| match has_environ {
+        true => r.text(size::EXEC + index * VARIABLE_MAX, VARIABLE_MAX),
+        false => &[],
+    };
     Ok(Event::Exec(Exec {
         time: r.time(),
         pid: r.u32(4),
         start_boottime_ns: r.u64(16),
         comm: r.text(24, 16),
         path: r.text(40, 256),
+        environ: [0, 1, 2, 3].map(variable),
     }))
 }
 

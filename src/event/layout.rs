@@ -46,6 +46,7 @@ pub mod size {
     /// Of recordings that lack `moved`.
     pub const TLS_SHORT: usize = 40;
     pub const EXEC: usize = 296;
+    pub const EXEC_ENVIRON: usize = 2344;
     pub const EXIT: usize = 16;
 }
 

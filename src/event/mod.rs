@@ -206,6 +206,8 @@ pub struct Exec<'a> {
     pub comm: &'a [u8],
     /// As given to `execve`; may be relative, cut at 255 bytes.
     pub path: &'a [u8],
+    /// `NAME=VALUE` of the variables that a process is known by; empty where it has not that many, or as long a one.
+    pub environ: [&'a [u8]; 4],
 }
 
 /// One event from the kernel programs.

@@ -108,15 +108,7 @@ mod tests {
             key: key(client),
             pid: 7,
             time: KernelTime(1),
-            connection: ConnectionInfo {
-                conn: None,
-                tls: None,
-                local: None,
-                remote: None,
-                netns: 0,
-                tls_info: None,
-                join: None,
-            },
+            connection: ConnectionInfo::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{About, Hits, Raw, Redacted, Redactor, SpanIds};
 use crate::config::{HttpCapture, NameMatch, RedactMode, RedactPlace, RedactRule};
-use crate::enrich::{Identity, Process};
+use crate::enrich::Process;
 use crate::event::{ConnId, KernelTime, Role, TlsId};
 use crate::rules::{Decision, Level};
 use crate::transaction::{
@@ -63,17 +63,10 @@ pub(crate) fn body(bytes: &[u8]) -> Body {
 pub(crate) fn process() -> Process {
     Process {
         pid: 4242,
-        parent_pid: None,
         exe: Some("/usr/bin/curl".to_owned()),
         name: "curl".to_owned(),
         uid: Some(0),
-        owner: None,
-        started: None,
-        netns: None,
-        container_id: None,
-        identity: Identity::default(),
-        is_agent: false,
-        resource: Vec::new(),
+        ..Process::default()
     }
 }
 

@@ -136,7 +136,7 @@ pub struct TlsInfo {
 }
 
 /// The connection that a transaction was seen on, as this process has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionInfo {
     /// None: the TLS session was never bound to a socket.
     pub conn: Option<ConnId>,

@@ -5,7 +5,7 @@
 use crate::{loaded, text_of};
 use plainspan::config::file::{Reader, load_hash_keys};
 use plainspan::config::{Config, HashKeySource, Secret, known_keys};
-use plainspan::enrich::{Identity, Process};
+use plainspan::enrich::Process;
 use plainspan::rules::Filter;
 
 /// File and name of a test.
@@ -176,6 +176,10 @@ const KUBELET_TLS: Test = (
     "src/enrich/identity/sources_tests.rs",
     "a_kubelet_over_tls_is_trusted_by_its_ca_file_or_unseen",
 );
+const KUBERNETES: Test = (
+    "src/enrich/identity/kubernetes/tests.rs",
+    "the_api_names_the_node_s_pods_and_what_made_them",
+);
 
 const ROUTES: Test = (
     "src/pipeline/measures_tests.rs",
@@ -205,7 +209,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("rulekit", &["macros"], &[AUDIENCES]),
     ("rulekit.macros", &["name", "expr"], &[AUDIENCES]),
     ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
-    ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource.rs", "the_process_names_its_service_and_the_configuration_has_the_last_word")]),
+    ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource_tests.rs", "each_attribute_comes_from_who_knows_it_best")]),
     ("the configuration", &["metrics"], &[MEASURES]),
     ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_makes_another_exporter")]),
     ("metrics", &["max_series", "exemplars"], &[MEASURES]),
@@ -306,6 +310,9 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap.identity", &["kubelet"], &[KUBELET]),
     ("tap.identity.kubelet", &["url", "token_file"], &[KUBELET]),
     ("tap.identity.kubelet", &["ca_file", "insecure_skip_verify"], &[KUBELET_TLS]),
+    ("tap.identity", &["kubernetes"], &[KUBERNETES]),
+    ("tap.identity.kubernetes", &["url", "node", "token_file"], &[KUBERNETES]),
+    ("tap.identity.kubernetes", &["ca_file", "insecure_skip_verify"], &[("src/enrich/identity/kubernetes/tests.rs", "an_api_that_is_not_trusted_or_does_not_trust_us_is_said_with_its_reason")]),
     ("tap", &["trace"], &[("src/trace/policy.rs", "the_place_follows_policy_side_header_sdk_trust_and_cap")]),
     ("tap.trace", &["context"], &[("src/trace/policy.rs", "the_place_follows_policy_side_header_sdk_trust_and_cap"), ("tests/e2e/trace_context.rs", "a_request_with_traceparent_becomes_a_span_of_that_trace_with_that_parent")]),
     ("tap.trace", &["joined_networks"], &[("src/pipeline/joining_tests.rs", "a_client_in_a_listed_network_is_the_parent"), ("tests/e2e/joining.rs", "two_hosts_behind_nat_with_an_agent_each_meet_and_the_parent_is_there_where_the_network_is_listed")]),
@@ -353,17 +360,10 @@ fn every_test_of_an_effect_is_there() {
 fn process(exe: &str) -> Process {
     Process {
         pid: 42,
-        parent_pid: None,
         exe: Some(exe.into()),
         name: exe.rsplit('/').next().unwrap_or(exe).into(),
         uid: Some(0),
-        owner: None,
-        started: None,
-        netns: None,
-        container_id: None,
-        identity: Identity::default(),
-        is_agent: false,
-        resource: Vec::new(),
+        ..Process::default()
     }
 }
 

@@ -27,6 +27,7 @@ mod guide;
 mod http1;
 mod http2;
 mod http2_programs;
+mod identities;
 mod inferred;
 mod joining;
 mod late_attach;

@@ -374,6 +374,42 @@ fn programs_that_start_and_end_are_told() {
 }
 
 #[test]
+fn the_variables_that_a_process_is_known_by_are_told_with_its_program() {
+    let _alone = alone();
+    let mut capture = Capture::start(&KernelOptions::default());
+    // What looks like one in the middle of another, at each place where a piece of it may begin.
+    let inside: Vec<String> = (20..70)
+        .map(|n| format!("{}OTEL_SERVICE_NAME=inside", "x".repeat(n)))
+        .map(|value| format!("V{}={value}", value.len()))
+        .collect();
+    let tags = format!("QPOINT_TAGS={}", "t".repeat(498));
+    let too_long = format!("OTEL_RESOURCE_ATTRIBUTES={}", "a".repeat(600));
+    let mut arguments = vec!["-i", "OTEL_SERVICE_NAMES=no"];
+    arguments.extend(inside.iter().map(String::as_str));
+    arguments.extend([&*tags, &*too_long, "OTEL_SERVICE_NAME=orders", "/bin/true"]);
+    let (pid, _) = run("env", &arguments);
+    let (bare, _) = run("env", &["-i", "A=b", "/bin/true"]);
+    capture.until("the end", |c| {
+        c.events()
+            .iter()
+            .any(|e| matches!(e, Event::Exit { pid: p, .. } if *p == bare))
+    });
+    let environ = |wanted: u32| {
+        let events = capture.events();
+        let last = events.iter().rev().find_map(|e| match e {
+            Event::Exec(exec) if exec.pid == wanted && exec.path == b"/bin/true" => Some(
+                exec.environ
+                    .map(|own| String::from_utf8_lossy(own).into_owned()),
+            ),
+            _ => None,
+        });
+        last.expect("exec")
+    };
+    assert_eq!(environ(pid), ["OTEL_SERVICE_NAME=orders", "", "", &tags]);
+    assert_eq!(environ(bare), ["", "", "", ""]);
+}
+
+#[test]
 fn a_ring_that_is_too_small_loses_events_and_counts_them() {
     let _alone = alone();
     let options = KernelOptions {

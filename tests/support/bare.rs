@@ -1,6 +1,6 @@
 //! A transaction of which almost nothing is known, for what wants one through the public interface.
 
-use plainspan::enrich::{Identity, Process};
+use plainspan::enrich::Process;
 use plainspan::event::Role;
 use plainspan::redact::{About, SpanIds};
 use plainspan::rules::{Decision, Level};
@@ -18,15 +18,7 @@ pub fn transaction() -> Transaction {
         protocol: Protocol::Http11,
         pid: 1,
         tid: 1,
-        connection: ConnectionInfo {
-            conn: None,
-            tls: None,
-            local: None,
-            remote: None,
-            netns: 0,
-            tls_info: None,
-            join: None,
-        },
+        connection: ConnectionInfo::default(),
         ordinal: 0,
         request: None,
         response: None,
@@ -43,17 +35,7 @@ pub fn transaction() -> Transaction {
 pub fn about() -> About {
     let process = Process {
         pid: 1,
-        parent_pid: None,
-        exe: None,
-        name: String::new(),
-        uid: None,
-        owner: None,
-        started: None,
-        netns: None,
-        container_id: None,
-        identity: Identity::default(),
-        is_agent: false,
-        resource: Vec::new(),
+        ..Process::default()
     };
     About {
         id: String::new(),

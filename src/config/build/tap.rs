@@ -4,7 +4,7 @@ use super::Builder;
 use crate::config::groups;
 use crate::config::model::{
     Direction, EndpointStack, ExeMatch, ExeStrategy, HttpCapture, IdentitySources, Include, Join,
-    Kubelet, Stack, Tap, TraceContextPolicy,
+    Kubernetes, KubernetesServer, Stack, Tap, TraceContextPolicy,
 };
 use crate::config::private::PrivateRanges;
 use crate::config::problem::quote;
@@ -21,6 +21,12 @@ use std::time::Duration;
 
 /// Default of `tap.progress`.
 const PROGRESS: Duration = Duration::from_secs(60);
+
+/// Where programs in a cluster find the API, and what says who they are.
+const API: &str = "https://kubernetes.default.svc";
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Variable with the name of the node, where the file does not say it.
+const NODE_NAME: &str = "NODE_NAME";
 
 type Stacks = BTreeMap<String, Stack>;
 
@@ -129,6 +135,10 @@ impl Builder<'_> {
                 .section("kubelet")
                 .filter(|kubelet| kubelet.mark.line > 0)
                 .and_then(|kubelet| self.kubelet(kubelet)),
+            kubernetes: identity
+                .section("kubernetes")
+                .filter(|kubernetes| kubernetes.mark.line > 0)
+                .and_then(|kubernetes| self.kubernetes(kubernetes)),
         }
     }
 
@@ -156,39 +166,62 @@ impl Builder<'_> {
         }
     }
 
-    fn kubelet(&mut self, fields: &Fields) -> Option<Kubelet> {
+    fn kubelet(&mut self, fields: &Fields) -> Option<KubernetesServer> {
         let Some(url) = fields.text("url") else {
             self.problems
                 .error(fields.mark, "tap.identity.kubelet is missing `url`")
                 .hint("the kubelet's own server: https://127.0.0.1:10250");
             return None;
         };
-        let parsed = url::Url::parse(url).ok().filter(|url| url.has_host());
-        let scheme = parsed.as_ref().map(url::Url::scheme);
-        let path = |key| fields.text(key).map(PathBuf::from);
-        let token_file = path("token_file");
-        match scheme {
+        let server = server(fields, url);
+        self.reachable(fields, &server);
+        Some(server)
+    }
+
+    fn kubernetes(&mut self, fields: &Fields) -> Option<Kubernetes> {
+        let mut server = server(fields, fields.text("url").unwrap_or(API));
+        if server.url.starts_with("https:") {
+            let of_account = |file: &str| Some(PathBuf::from(SERVICE_ACCOUNT).join(file));
+            server.token_file = server.token_file.or_else(|| of_account("token"));
+            if !server.insecure_skip_verify {
+                server.ca_file = server.ca_file.or_else(|| of_account("ca.crt"));
+            }
+        }
+        self.reachable(fields, &server);
+        let node = fields.text("node").or(self.environment.get(NODE_NAME));
+        let Some(node) = node.filter(|node| !node.is_empty()) else {
+            self.problems
+                .error(fields.mark, "tap.identity.kubernetes is missing `node`")
+                .hint(
+                    "give the node's name, or set NODE_NAME to spec.nodeName by the downward API",
+                );
+            return None;
+        };
+        Some(Kubernetes {
+            server,
+            node: node.to_owned(),
+        })
+    }
+
+    fn reachable(&mut self, fields: &Fields, server: &KubernetesServer) {
+        let parsed = url::Url::parse(&server.url).ok();
+        let parsed = parsed.filter(url::Url::has_host);
+        match parsed.as_ref().map(url::Url::scheme) {
             Some("https") => {}
             // A token in the clear is a token given away.
-            Some("http") if token_file.is_none() => {}
+            Some("http") if server.token_file.is_none() => {}
             Some("http") => self
                 .problems
                 .error(
                     fields.mark("token_file"),
                     "the token would be sent in the clear",
                 )
-                .hint("use an https URL, or the read-only port without a token"),
+                .hint("use an https URL, or a port without a token"),
             _ => {
                 self.problems
                     .error(fields.mark("url"), "`url` must be a URL of http or https");
             }
         }
-        Some(Kubelet {
-            url: url.trim_end_matches('/').to_owned(),
-            token_file,
-            ca_file: path("ca_file"),
-            insecure_skip_verify: fields.bool("insecure_skip_verify").unwrap_or(false),
-        })
     }
 
     fn unused_stacks(&mut self, tap: &Fields, root: &Fields, http_stack: Option<&str>) {
@@ -322,6 +355,16 @@ impl Builder<'_> {
             _ => {}
         }
         Some(ExeMatch { exe, strategy })
+    }
+}
+
+fn server(fields: &Fields, url: &str) -> KubernetesServer {
+    let path = |key| fields.text(key).map(PathBuf::from);
+    KubernetesServer {
+        url: url.trim_end_matches('/').to_owned(),
+        token_file: path("token_file"),
+        ca_file: path("ca_file"),
+        insecure_skip_verify: fields.bool("insecure_skip_verify").unwrap_or(false),
     }
 }
 

@@ -125,6 +125,7 @@ static IDENTITY: Section = Section {
         key("cri", List(&Checked(absolute)))
             .default("[/run/containerd/containerd.sock, /run/crio/crio.sock]"),
         key("kubelet", Kind::Section(&KUBELET)),
+        key("kubernetes", Kind::Section(&KUBERNETES)),
     ],
 };
 
@@ -135,6 +136,18 @@ static KUBELET: Section = Section {
         key("token_file", Checked(absolute)),
         key("ca_file", Checked(absolute)),
         key("insecure_skip_verify", Bool).default("false"),
+    ],
+};
+
+/// Its defaults are in `build::tap`: without the section the API is not asked.
+static KUBERNETES: Section = Section {
+    name: "tap.identity.kubernetes",
+    keys: &[
+        key("url", Checked(not_empty)),
+        key("node", Checked(not_empty)),
+        key("token_file", Checked(absolute)),
+        key("ca_file", Checked(absolute)),
+        key("insecure_skip_verify", Bool),
     ],
 };
 

@@ -1,13 +1,27 @@
-//! `/proc/PID/cgroup`: the groups of a process, and the container that they name.
+//! `/proc/PID/cgroup`: the groups of a process, and what they name: its container, its pod, its systemd unit.
+
+use super::unit::Unit;
 
 /// Paths kept of one process at the most.
 const PATHS_MAX: usize = 32;
+
+/// How an element of a path begins that a runtime names, and the runtime's `container.runtime.name`.
+const RUNTIMES: [(&str, &str); 6] = [
+    ("docker", "docker"),
+    ("libpod", "podman"),
+    ("libpod-payload", "podman"),
+    ("crio", "cri-o"),
+    ("cri-containerd", "containerd"),
+    ("nerdctl", "containerd"),
+];
 
 /// The groups of a process (cgroups(7)).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cgroups {
     /// Each path once, those of version 2 first; as this process sees them.
     paths: Vec<String>,
+    /// The first path is that of version 2.
+    version_2: bool,
 }
 
 impl Cgroups {
@@ -21,13 +35,14 @@ impl Cgroups {
         };
         let mut lines: Vec<(bool, String)> = text.lines().filter_map(split).collect();
         lines.sort_by_key(|(version_2, _)| !version_2);
+        let version_2 = lines.first().is_some_and(|(version_2, _)| *version_2);
         let mut paths: Vec<String> = Vec::new();
         for (_, path) in lines {
             if paths.len() < PATHS_MAX && !paths.contains(&path) {
                 paths.push(path);
             }
         }
-        Cgroups { paths }
+        Cgroups { paths, version_2 }
     }
 
     /// Whether the process is in this group or in one below it, in any hierarchy.
@@ -39,14 +54,34 @@ impl Cgroups {
         })
     }
 
+    /// The group of version 2, below the root: `/system.slice/nginx.service`.
+    pub fn unified(&self) -> Option<&str> {
+        let path = self.paths.first().filter(|_| self.version_2)?;
+        (path != "/").then_some(path)
+    }
+
     /// The container's id, 64 hex digits. Docker, containerd, CRI-O and Podman, with the cgroup driver `cgroupfs`
     /// (`/docker/ID`, `/kubepods/burstable/podUID/ID`) and `systemd` (`…/docker-ID.scope`,
     /// `…/cri-containerd-ID.scope`, `…-podUID.slice:cri-containerd:ID`). The innermost wins.
     pub fn container(&self) -> Option<String> {
+        let (_, _, id) = self.innermost()?;
+        Some(id.to_ascii_lowercase())
+    }
+
+    /// `container.runtime.name`, where the path says whose the container is.
+    pub fn runtime(&self) -> Option<&'static str> {
+        let (parent, runtime, _) = self.innermost()?;
+        let known = |name: &str| RUNTIMES.iter().find(|(begin, _)| *begin == name);
+        let of_parent = || known(parent).filter(|_| runtime.is_empty());
+        known(runtime).or_else(of_parent).map(|(_, name)| *name)
+    }
+
+    /// Element above the container's, what stands before the id in the container's, and the id.
+    fn innermost(&self) -> Option<(&str, &str, &str)> {
         self.paths.iter().find_map(|path| {
-            path.rsplit('/')
-                .find_map(container_of)
-                .map(|id| id.to_ascii_lowercase())
+            let mut elements = path.rsplit('/');
+            let (runtime, id) = elements.find_map(container_of)?;
+            Some((elements.next().unwrap_or_default(), runtime, id))
         })
     }
 
@@ -65,16 +100,47 @@ impl Cgroups {
             .filter(|path| path.contains("kubepods"))
             .find_map(|path| path.rsplit('/').find_map(of_element))
     }
+
+    /// The systemd service of the process. Of a container it is that of a systemd inside, or that which runs this one
+    /// container (Podman's Quadlet): the service of a runtime says nothing of its containers.
+    pub fn unit(&self) -> Option<Unit> {
+        let contained = self.innermost().is_some();
+        self.paths.iter().find_map(|path| {
+            let elements: Vec<&str> = path.split('/').collect();
+            let (at, unit) = elements
+                .iter()
+                .enumerate()
+                .rev()
+                .find_map(|(at, element)| Some((at, Unit::parse(element)?)))?;
+            let is_container = |element: &&str| container_of(element).is_some();
+            let of_process = match elements.iter().rposition(is_container) {
+                None => !contained,
+                Some(container) if container < at => true,
+                Some(container) => {
+                    container == at + 1
+                        && elements
+                            .get(container)
+                            .is_some_and(|e| e.starts_with("libpod-"))
+                }
+            };
+            of_process.then_some(unit)
+        })
+    }
 }
 
-fn container_of(element: &str) -> Option<&str> {
+/// What stands before a container's id in an element of a path, and the id.
+fn container_of(element: &str) -> Option<(&str, &str)> {
     let element = element.strip_suffix(".scope").unwrap_or(element);
     // The monitor of a container runs beside it, not in it.
     if element.contains("conmon-") {
         return None;
     }
-    let id = element.rsplit(['-', ':']).next()?;
-    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    let (before, id) = match element.rfind(['-', ':']) {
+        Some(at) => (&element[..at], &element[at + 1..]),
+        None => ("", element),
+    };
+    let runtime = before.rsplit(':').next().unwrap_or_default();
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((runtime, id))
 }
 
 /// A UUID, or the hash that names a static pod.
@@ -85,104 +151,5 @@ fn is_uid(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
-
-    fn id() -> String {
-        "0123456789abcdef".repeat(4)
-    }
-
-    #[test]
-    fn container_ids_of_all_runtimes_are_found() {
-        let id = id();
-        for line in [
-            format!("0::/system.slice/docker-{id}.scope"),
-            format!("0::/../../docker/{id}"),
-            format!("4:memory:/docker/{id}"),
-            format!("0::/docker/{}/docker/{id}", "f".repeat(64)),
-            format!(
-                "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{id}.scope"
-            ),
-            format!("0::/system.slice/containerd.service/kubepods-podx.slice:cri-containerd:{id}"),
-            format!("0::/kubepods/besteffort/pod1/{id}"),
-            format!("0::/kubepods/besteffort/pod1/crio-{id}"),
-            format!("0::/machine.slice/libpod-{id}.scope/container"),
-            format!(
-                "0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope"
-            ),
-            format!("0::/default/nerdctl-{id}.scope"),
-            format!("0::/crio-{id}.scope"),
-            format!("0::/ecs/cluster/task/{id}"),
-        ] {
-            let text = format!("12:pids:/\n{line}\n");
-            assert_eq!(
-                Cgroups::parse(&text).container().as_deref(),
-                Some(&*id),
-                "{line}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_container_has_no_id() {
-        let id = id();
-        for line in [
-            "0::/user.slice/session-1.scope".to_owned(),
-            "garbage".to_owned(),
-            format!("0:{id}"),
-            format!("0::/machine.slice/libpod-conmon-{id}.scope"),
-            format!("0::/crio-conmon-{id}.scope"),
-            format!("0::/docker/{}", &id[1..]),
-            format!("0::/docker/{id}0"),
-        ] {
-            assert_eq!(Cgroups::parse(&line).container(), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn on_a_host_with_both_versions_each_hierarchy_counts() {
-        let id = id();
-        let text = format!("9:name=systemd:/a/b\n4:memory:/docker/{id}\n0::/user.slice\n");
-        let cgroups = Cgroups::parse(&text);
-        assert_eq!(cgroups.container(), Some(id));
-        for inside in ["/a", "/a/b", "/a/b/", "/user.slice", "/docker", "/"] {
-            assert!(cgroups.within(inside), "{inside}");
-        }
-        for outside in ["/b", "/a/b/c", "/user", "/a/"] {
-            let wanted = outside == "/a/";
-            assert_eq!(cgroups.within(outside), wanted, "{outside}");
-        }
-    }
-
-    #[test]
-    fn the_pod_s_uid_is_in_the_kubelet_s_paths() {
-        let under = UID.replace('-', "_");
-        for path in [
-            format!("/kubepods/burstable/pod{UID}/{}", id()),
-            format!(
-                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice/x.scope"
-            ),
-            format!(
-                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{under}.slice/x.scope"
-            ),
-            format!(
-                "/system.slice/containerd.service/kubepods-pod{under}.slice:cri-containerd:{}",
-                id()
-            ),
-        ] {
-            let text = format!("0::{path}\n");
-            assert_eq!(
-                Cgroups::parse(&text).pod_uid().as_deref(),
-                Some(UID),
-                "{path}"
-            );
-        }
-        assert_eq!(Cgroups::parse("0::/kubepods/burstable\n").pod_uid(), None);
-        assert_eq!(
-            Cgroups::parse(&format!("0::/podman/pod{UID}\n")).pod_uid(),
-            None
-        );
-    }
-}
+#[path = "cgroup_tests.rs"]
+mod tests;

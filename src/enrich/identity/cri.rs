@@ -71,10 +71,18 @@ pub(super) struct PodSandboxStatusResponse {
 pub(super) struct PodSandboxStatus {
     #[prost(message, optional, tag = "2")]
     pub metadata: Option<PodSandboxMetadata>,
+    #[prost(message, optional, tag = "5")]
+    pub network: Option<PodSandboxNetworkStatus>,
     #[prost(map = "string, string", tag = "7")]
     pub labels: Map,
     #[prost(map = "string, string", tag = "8")]
     pub annotations: Map,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodSandboxNetworkStatus {
+    #[prost(string, tag = "1")]
+    pub ip: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -127,6 +135,7 @@ fn container(listed: Listed, sandbox: Option<PodSandboxStatus>) -> Container {
             name: metadata.name,
             namespace: metadata.namespace,
             uid: some(metadata.uid),
+            ip: status.network.and_then(|network| some(network.ip)),
             container: name.clone(),
             labels: status.labels.into_iter().collect(),
             annotations: status.annotations.into_iter().collect(),

@@ -14,15 +14,24 @@ const QUEUE: usize = 1024;
 /// Questions that are asked at the same time.
 const AT_ONCE: usize = 16;
 
+/// A container that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// 64 hex digits.
+    pub container: String,
+    /// Uid of its pod, where a cgroup path says it.
+    pub pod: Option<String>,
+}
+
 /// Asks for containers.
 pub struct Lookups {
-    ask: mpsc::Sender<String>,
+    ask: mpsc::Sender<Question>,
     answers: sync::Receiver<(String, Answer)>,
 }
 
 /// The far end of [`Lookups`].
 pub struct Asked {
-    pub questions: mpsc::Receiver<String>,
+    pub questions: mpsc::Receiver<Question>,
     pub answers: sync::Sender<(String, Answer)>,
 }
 
@@ -47,8 +56,8 @@ impl Lookups {
     }
 
     /// False: too many questions wait, or nobody is there to answer.
-    pub fn ask(&self, id: &str) -> bool {
-        self.ask.try_send(id.to_owned()).is_ok()
+    pub fn ask(&self, question: Question) -> bool {
+        self.ask.try_send(question).is_ok()
     }
 
     /// The next answer that is there.
@@ -59,15 +68,15 @@ impl Lookups {
 
 async fn serve(sources: Arc<Sources>, mut asked: Asked) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(id) = asked.questions.recv().await {
+    while let Some(question) = asked.questions.recv().await {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
         let (sources, answers) = (sources.clone(), asked.answers.clone());
         tokio::spawn(async move {
-            let answer = sources.find(&id).await;
+            let answer = sources.find(&question).await;
             drop(place);
-            if answers.send((id, answer)).is_err() {
+            if answers.send((question.container, answer)).is_err() {
                 tracing::debug!("nobody waits for a container any more");
             }
         });

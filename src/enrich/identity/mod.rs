@@ -5,19 +5,24 @@
 //! tasks of their own ([`Lookups`]): whoever asks never waits for a socket. A question gets exactly one answer, within
 //! [`TIMEOUT`]; what nobody answers is said to be unknown, never guessed.
 
+mod api;
 mod cgroup;
 mod containerd;
 mod cri;
 mod docker;
 mod kubelet;
+mod kubernetes;
 mod lookups;
+mod pods;
 mod rpc;
 mod sources;
+mod unit;
 
+pub use api::ApiError;
 pub use cgroup::Cgroups;
-pub use kubelet::KubeletError;
-pub use lookups::{Asked, Lookups, TIMEOUT};
+pub use lookups::{Asked, Lookups, Question, TIMEOUT};
 pub use sources::Sources;
+pub use unit::Unit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,8 +59,11 @@ pub struct Pod {
     /// Name of the process's container in the pod's specification.
     pub container: Option<String>,
     pub node: Option<String>,
+    pub ip: Option<String>,
     /// Kind and name of the controller that made the pod: `ReplicaSet`, `web-5d4f8`.
     pub owner: Option<(String, String)>,
+    /// Of the controller that made that one: `Deployment`, `web`.
+    pub workload: Option<(String, String)>,
     pub labels: Labels,
     pub annotations: Labels,
 }
@@ -108,7 +116,9 @@ impl Pod {
         self.uid = self.uid.take().or(other.uid);
         self.container = self.container.take().or(other.container);
         self.node = self.node.take().or(other.node);
+        self.ip = self.ip.take().or(other.ip);
         self.owner = self.owner.take().or(other.owner);
+        self.workload = self.workload.take().or(other.workload);
         for (key, value) in other.labels {
             self.labels.entry(key).or_insert(value);
         }

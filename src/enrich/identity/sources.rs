@@ -1,8 +1,10 @@
 //! Everybody who may know a container, asked at the same time.
 
-use super::kubelet::{Kubelet, KubeletError};
+use super::api::ApiError;
+use super::kubelet::Kubelet;
+use super::kubernetes::Kubernetes;
 use super::rpc::Rpc;
-use super::{Answer, Container, containerd, cri, docker};
+use super::{Answer, Container, Question, containerd, cri, docker};
 use crate::config::IdentitySources;
 use std::fmt;
 use std::path::PathBuf;
@@ -39,7 +41,7 @@ impl<E: std::error::Error> From<E> for Unanswered {
     }
 }
 
-/// The host's container runtimes, and the kubelet where it is configured.
+/// The host's container runtimes, and the kubelet and Kubernetes' API where they are configured.
 pub struct Sources {
     all: Vec<Arc<Source>>,
     timeout: Duration,
@@ -58,14 +60,15 @@ enum Way {
     Containerd(Rpc),
     Cri(Rpc),
     Kubelet(Kubelet),
+    Kubernetes(Kubernetes),
 }
 
 impl Sources {
     /// Must be called inside a tokio runtime. Sockets need not be there yet.
     ///
     /// # Errors
-    /// When the files of the kubelet's TLS cannot be used.
-    pub fn new(config: &IdentitySources, timeout: Duration) -> Result<Sources, KubeletError> {
+    /// When the files of TLS towards the kubelet or the API cannot be used.
+    pub fn new(config: &IdentitySources, timeout: Duration) -> Result<Sources, ApiError> {
         let mut all = Vec::new();
         let mut add = |name: String, way| {
             all.push(Arc::new(Source {
@@ -75,6 +78,10 @@ impl Sources {
             }));
         };
         // The first who knows something is believed: who knows pods comes first.
+        if let Some(kubernetes) = &config.kubernetes {
+            let way = Way::Kubernetes(Kubernetes::new(kubernetes)?);
+            add(kubernetes.server.url.clone(), way);
+        }
         if let Some(kubelet) = &config.kubelet {
             add(kubelet.url.clone(), Way::Kubelet(Kubelet::new(kubelet)?));
         }
@@ -105,17 +112,17 @@ impl Sources {
         self.all.is_empty()
     }
 
-    /// Asks all, and puts together what they say. `id`: 64 hex digits.
-    pub async fn find(&self, id: &str) -> Answer {
+    /// Asks all, and puts together what they say.
+    pub async fn find(&self, question: &Question) -> Answer {
         let now = millis(self.started.elapsed());
         let mut asked = JoinSet::new();
         for (index, source) in self.all.iter().enumerate() {
             if source.resting.load(Ordering::Relaxed) > now {
                 continue;
             }
-            let (source, id, timeout) = (source.clone(), id.to_owned(), self.timeout);
+            let (source, question, timeout) = (source.clone(), question.clone(), self.timeout);
             asked.spawn(async move {
-                let answer = tokio::time::timeout(timeout, source.find(&id)).await;
+                let answer = tokio::time::timeout(timeout, source.find(&question)).await;
                 let late = || Err(Unanswered(format!("no answer within {timeout:?}")));
                 (index, answer.unwrap_or_else(|_| late()))
             });
@@ -157,12 +164,14 @@ impl Sources {
 }
 
 impl Source {
-    async fn find(&self, id: &str) -> Result<Found, Unanswered> {
+    async fn find(&self, question: &Question) -> Result<Found, Unanswered> {
+        let id = &*question.container;
         match &self.way {
             Way::Docker(socket) => docker::find(socket, id).await,
             Way::Containerd(rpc) => containerd::find(rpc, id).await,
             Way::Cri(rpc) => cri::find(rpc, id).await,
             Way::Kubelet(kubelet) => kubelet.find(id).await,
+            Way::Kubernetes(kubernetes) => kubernetes.find(question).await,
         }
     }
 }

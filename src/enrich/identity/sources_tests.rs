@@ -5,10 +5,11 @@ use super::super::containerd::{
 };
 use super::super::cri::{
     self, ContainerMetadata, ImageSpec, ListContainersRequest, ListContainersResponse, Listed,
-    PodSandboxMetadata, PodSandboxStatus, PodSandboxStatusRequest, PodSandboxStatusResponse,
+    PodSandboxMetadata, PodSandboxNetworkStatus, PodSandboxStatus, PodSandboxStatusRequest,
+    PodSandboxStatusResponse,
 };
 use super::*;
-use crate::config::Kubelet as KubeletSettings;
+use crate::config::KubernetesServer as KubeletSettings;
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, Incoming};
@@ -26,6 +27,13 @@ const WAIT: Duration = Duration::from_secs(5);
 
 fn id() -> String {
     "0123456789abcdef".repeat(4)
+}
+
+fn question(container: &str) -> Question {
+    Question {
+        container: container.to_owned(),
+        pod: None,
+    }
 }
 
 fn sources(config: IdentitySources) -> Sources {
@@ -175,12 +183,15 @@ async fn docker_names_a_container_its_image_and_its_labels() {
     }
     });
     let sources = sources(docker(&socket));
-    let container = known(sources.find(&id()).await);
+    let container = known(sources.find(&question(&id())).await);
     assert_eq!(container.name.as_deref(), Some("shop-web-1"));
     assert_eq!(container.image.as_deref(), Some("shop/web:2.1"));
     assert_eq!(container.labels["team"], "checkout");
     assert_eq!(container.pod, None);
-    assert_eq!(sources.find(&"f".repeat(64)).await, Answer::NotFound);
+    assert_eq!(
+        sources.find(&question(&"f".repeat(64))).await,
+        Answer::NotFound
+    );
 }
 
 #[tokio::test]
@@ -194,7 +205,7 @@ async fn labels_of_kubernetes_on_a_docker_container_name_its_pod() {
             format!(r#"{{"Name":"/k8s_web","Config":{{"Image":"i","Labels":{labels}}}}}"#),
         )
     });
-    let pod = known(sources(docker(&socket)).find(&id()).await).pod;
+    let pod = known(sources(docker(&socket)).find(&question(&id())).await).pod;
     let pod = pod.expect("a pod");
     assert_eq!((&*pod.name, &*pod.namespace), ("web-1", "prod"));
     assert_eq!(pod.container.as_deref(), Some("web"));
@@ -205,19 +216,19 @@ async fn a_socket_that_is_not_there_or_says_nonsense_or_nothing_makes_the_contai
     let folder = tempfile::tempdir().expect("a folder");
     let nowhere = folder.path().join("no.sock");
     assert_eq!(
-        sources(docker(&nowhere)).find(&id()).await,
+        sources(docker(&nowhere)).find(&question(&id())).await,
         Answer::Unavailable
     );
     let nonsense = folder.path().join("nonsense.sock");
     serve_http(&nonsense, |_, _| (200, "not JSON".into()));
     assert_eq!(
-        sources(docker(&nonsense)).find(&id()).await,
+        sources(docker(&nonsense)).find(&question(&id())).await,
         Answer::Unavailable
     );
     let broken = folder.path().join("broken.sock");
     serve_http(&broken, |_, _| (500, String::new()));
     assert_eq!(
-        sources(docker(&broken)).find(&id()).await,
+        sources(docker(&broken)).find(&question(&id())).await,
         Answer::Unavailable
     );
     let silent = folder.path().join("silent.sock");
@@ -231,11 +242,11 @@ async fn a_socket_that_is_not_there_or_says_nonsense_or_nothing_makes_the_contai
     ] {
         let short = Sources::new(&config, Duration::from_millis(50)).expect("sources");
         let before = Instant::now();
-        assert_eq!(short.find(&id()).await, Answer::Unavailable);
+        assert_eq!(short.find(&question(&id())).await, Answer::Unavailable);
         assert!(before.elapsed() < WAIT);
         // It rests now, and holds nobody up.
         let before = Instant::now();
-        assert_eq!(short.find(&id()).await, Answer::Unavailable);
+        assert_eq!(short.find(&question(&id())).await, Answer::Unavailable);
         assert!(before.elapsed() < Duration::from_millis(45));
     }
 }
@@ -269,6 +280,9 @@ fn serve_cri(socket: &Path) {
                     uid: "uid-7".into(),
                     namespace: "prod".into(),
                 }),
+                network: Some(PodSandboxNetworkStatus {
+                    ip: "10.0.0.7".into(),
+                }),
                 labels: [("team".to_owned(), "checkout".to_owned())].into(),
                 annotations: [("note".to_owned(), "x".to_owned())].into(),
             };
@@ -288,15 +302,19 @@ async fn a_cri_socket_names_the_pod_with_its_labels_and_annotations() {
         cri: vec![socket],
         ..IdentitySources::default()
     });
-    let container = known(sources.find(&id()).await);
+    let container = known(sources.find(&question(&id())).await);
     assert_eq!(container.name.as_deref(), Some("web"));
     assert_eq!(container.image.as_deref(), Some("shop/web:2.1"));
     let pod = container.pod.expect("a pod");
     assert_eq!((&*pod.name, &*pod.namespace), ("web-7", "prod"));
     assert_eq!(pod.uid.as_deref(), Some("uid-7"));
+    assert_eq!(pod.ip.as_deref(), Some("10.0.0.7"));
     assert_eq!(pod.labels["team"], "checkout");
     assert_eq!(pod.annotations["note"], "x");
-    assert_eq!(sources.find(&"f".repeat(64)).await, Answer::NotFound);
+    assert_eq!(
+        sources.find(&question(&"f".repeat(64))).await,
+        Answer::NotFound
+    );
 }
 
 #[tokio::test]
@@ -327,7 +345,7 @@ async fn containerd_is_asked_in_each_of_its_namespaces() {
         containerd: vec![socket],
         ..IdentitySources::default()
     });
-    let container = known(sources.find(&id()).await);
+    let container = known(sources.find(&question(&id())).await);
     assert_eq!(container.name.as_deref(), Some("web"));
     assert_eq!(container.image.as_deref(), Some("docker.io/shop/web:2.1"));
     assert_eq!(container.runtime.as_deref(), Some("containerd"));
@@ -349,7 +367,7 @@ async fn what_one_source_does_not_know_another_adds() {
         cri: vec![cri],
         ..IdentitySources::default()
     });
-    let container = known(sources.find(&id()).await);
+    let container = known(sources.find(&question(&id())).await);
     assert_eq!(container.name.as_deref(), Some("web"));
     assert_eq!(container.labels["c"], "d");
     assert!(container.pod.is_some());
@@ -389,12 +407,15 @@ async fn the_kubelet_s_list_names_pods_and_their_owners_and_is_not_asked_for_eac
         }),
         ..IdentitySources::default()
     });
-    let container = known(sources.find(&id()).await);
+    let container = known(sources.find(&question(&id())).await);
     assert_eq!(container.runtime.as_deref(), Some("cri-o"));
     let pod = container.pod.expect("a pod");
     assert_eq!((&*pod.name, pod.node.as_deref()), ("web-7", Some("n1")));
     assert_eq!(pod.owner, Some(("ReplicaSet".into(), "web-5d4".into())));
-    assert_eq!(sources.find(&"f".repeat(64)).await, Answer::NotFound);
+    assert_eq!(
+        sources.find(&question(&"f".repeat(64))).await,
+        Answer::NotFound
+    );
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
@@ -453,7 +474,7 @@ async fn a_kubelet_over_tls_is_trusted_by_its_ca_file_or_unseen() {
             }),
             ..IdentitySources::default()
         });
-        let known = matches!(sources.find(&id()).await, Answer::Known(_));
+        let known = matches!(sources.find(&question(&id())).await, Answer::Known(_));
         assert_eq!(known, trusted, "{ca_file:?} {insecure_skip_verify}");
     }
 }

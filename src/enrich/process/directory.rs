@@ -1,7 +1,7 @@
 //! Containers seen so far, and the questions that are on their way.
 
 use super::identity::Lookup;
-use crate::enrich::identity::{Answer, Container, Lookups};
+use crate::enrich::identity::{Answer, Cgroups, Container, Lookups, Question};
 use crate::event::KernelTime;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,23 +41,33 @@ impl Directory {
         }
     }
 
-    /// What is known of a container now. Asks where nothing is, and again where it is old.
-    pub fn get(&mut self, id: &str, now: KernelTime) -> (Lookup, Option<Arc<Container>>) {
+    /// What is known now of a container that has a process in these groups. Asks where nothing is, and again where it
+    /// is old.
+    pub fn get(
+        &mut self,
+        id: &str,
+        cgroups: &Cgroups,
+        now: KernelTime,
+    ) -> (Lookup, Option<Arc<Container>>) {
+        let question = || Question {
+            container: id.to_owned(),
+            pod: cgroups.pod_uid(),
+        };
         let Some(lookups) = &self.lookups else {
             return (Lookup::None, None);
         };
         if let Some(slot) = self.known.get_mut(id) {
-            let stale = match slot.lookup {
-                Lookup::Known => REFRESH,
-                _ => RETRY,
+            let stale = match slot.is_whole() {
+                true => REFRESH,
+                false => RETRY,
             };
             if !slot.open && u128::from(now.since(slot.asked)) >= stale.as_nanos() {
-                slot.open = lookups.ask(id);
+                slot.open = lookups.ask(question());
                 slot.asked = now;
             }
             return (slot.lookup, slot.container.clone());
         }
-        let open = lookups.ask(id);
+        let open = lookups.ask(question());
         if self.known.len() >= MAX {
             self.make_room();
         }
@@ -130,6 +140,13 @@ impl Directory {
 }
 
 impl Slot {
+    /// All is known that somebody will say: a pod may be known before its containers are.
+    fn is_whole(&self) -> bool {
+        let pod = self.container.as_ref().map(|container| &container.pod);
+        self.lookup == Lookup::Known
+            && pod.is_some_and(|pod| pod.as_ref().is_none_or(|pod| pod.container.is_some()))
+    }
+
     /// What was known once stays: a container that is gone keeps its names.
     fn settle(&mut self, answer: Answer) {
         match answer {
@@ -167,9 +184,22 @@ mod tests {
     fn a_container_is_asked_for_once_and_known_for_all_its_processes() {
         let (mut directory, mut asked) = directory();
         let at = KernelTime(SECOND);
-        assert_eq!(directory.get("a", at).0, Lookup::Pending);
-        assert_eq!(directory.get("a", at).0, Lookup::Pending);
-        assert_eq!(asked.questions.try_recv().as_deref(), Ok("a"));
+        assert_eq!(
+            directory.get("a", &Cgroups::default(), at).0,
+            Lookup::Pending
+        );
+        assert_eq!(
+            directory.get("a", &Cgroups::default(), at).0,
+            Lookup::Pending
+        );
+        assert_eq!(
+            asked
+                .questions
+                .try_recv()
+                .map(|asked| asked.container)
+                .as_deref(),
+            Ok("a")
+        );
         assert!(asked.questions.try_recv().is_err());
         asked
             .answers
@@ -177,7 +207,7 @@ mod tests {
             .expect("sent");
         assert_eq!(directory.news().as_deref(), Some("a"));
         assert_eq!(directory.news(), None);
-        let (lookup, container) = directory.get("a", at);
+        let (lookup, container) = directory.get("a", &Cgroups::default(), at);
         assert_eq!(lookup, Lookup::Known);
         assert_eq!(
             container.and_then(|c| c.name.clone()).as_deref(),
@@ -188,17 +218,19 @@ mod tests {
     #[test]
     fn what_nobody_knew_is_asked_again_and_what_is_known_survives_a_runtime_that_is_gone() {
         let (mut directory, mut asked) = directory();
-        directory.get("a", KernelTime(SECOND));
+        directory.get("a", &Cgroups::default(), KernelTime(SECOND));
         asked
             .answers
             .send(("a".into(), Answer::NotFound))
             .expect("sent");
         directory.news();
         assert_eq!(
-            directory.get("a", KernelTime(2 * SECOND)).0,
+            directory
+                .get("a", &Cgroups::default(), KernelTime(2 * SECOND))
+                .0,
             Lookup::NotFound
         );
-        directory.get("a", KernelTime(12 * SECOND));
+        directory.get("a", &Cgroups::default(), KernelTime(12 * SECOND));
         assert!(asked.questions.try_recv().is_ok());
         assert!(asked.questions.try_recv().is_ok());
         asked
@@ -206,25 +238,27 @@ mod tests {
             .send(("a".into(), named("web")))
             .expect("sent");
         assert_eq!(directory.news().as_deref(), Some("a"));
-        directory.get("a", KernelTime(400 * SECOND));
+        directory.get("a", &Cgroups::default(), KernelTime(400 * SECOND));
         assert!(asked.questions.try_recv().is_ok());
         asked
             .answers
             .send(("a".into(), Answer::Unavailable))
             .expect("sent");
         assert_eq!(directory.news(), None);
-        let (lookup, container) = directory.get("a", KernelTime(401 * SECOND));
+        let (lookup, container) = directory.get("a", &Cgroups::default(), KernelTime(401 * SECOND));
         assert!(lookup == Lookup::Known && container.is_some());
     }
 
     #[test]
     fn an_answer_that_does_not_come_is_given_up() {
         let (mut directory, _asked) = directory();
-        directory.get("a", KernelTime(SECOND));
+        directory.get("a", &Cgroups::default(), KernelTime(SECOND));
         assert!(directory.give_up(KernelTime(SECOND + 1)).is_empty());
         assert_eq!(directory.give_up(KernelTime(3 * SECOND)), ["a"]);
         assert_eq!(
-            directory.get("a", KernelTime(3 * SECOND)).0,
+            directory
+                .get("a", &Cgroups::default(), KernelTime(3 * SECOND))
+                .0,
             Lookup::Unavailable
         );
     }
@@ -233,9 +267,11 @@ mod tests {
     fn questions_and_containers_are_bounded() {
         let (mut directory, asked) = directory();
         for i in 0..5000 {
-            directory.get(&format!("{i}"), KernelTime(i));
+            directory.get(&format!("{i}"), &Cgroups::default(), KernelTime(i));
         }
-        let refused = directory.get("more", KernelTime(6000)).0;
+        let refused = directory
+            .get("more", &Cgroups::default(), KernelTime(6000))
+            .0;
         assert_eq!(refused, Lookup::Unavailable);
         assert!(directory.known.len() <= MAX);
         drop(asked);
@@ -244,6 +280,9 @@ mod tests {
     #[test]
     fn without_anybody_to_ask_nothing_is_pending() {
         let mut directory = Directory::new(None);
-        assert_eq!(directory.get("a", KernelTime(1)).0, Lookup::None);
+        assert_eq!(
+            directory.get("a", &Cgroups::default(), KernelTime(1)).0,
+            Lookup::None
+        );
     }
 }

@@ -17,6 +17,8 @@ const TAG_MAX: usize = 256;
 pub struct Identity {
     pub cgroups: Cgroups,
     pub lookup: Lookup,
+    /// What its SDK publishes of it is being read for the first time.
+    pub reading: bool,
     /// Present where a runtime knows it.
     pub container: Option<Arc<Container>>,
     /// Variables of its environment that the configuration asks for.
@@ -76,6 +78,11 @@ impl fmt::Debug for Variables {
 }
 
 impl Identity {
+    /// More will be known in a moment.
+    pub fn is_pending(&self) -> bool {
+        self.reading || self.lookup == Lookup::Pending
+    }
+
     pub fn pod(&self) -> Option<&Pod> {
         self.container.as_ref()?.pod.as_ref()
     }
@@ -113,7 +120,8 @@ impl Identity {
         tags
     }
 
-    fn value(&self, rule: &TagRule) -> Option<&str> {
+    /// What a rule for tags names.
+    pub(super) fn value(&self, rule: &TagRule) -> Option<&str> {
         let location = &*rule.location;
         match rule.source {
             TagSource::Env => self.env.get(location),

@@ -10,16 +10,23 @@ mod cache;
 mod directory;
 mod host;
 mod identity;
+mod maker;
 mod procfs;
+mod publication;
 mod resource;
+mod said;
 mod service;
 mod strategy;
+mod wanted;
 mod workload;
 
-pub use cache::{Processes, Wanted};
+pub use cache::Processes;
 pub use directory::Directory;
 pub use identity::{Identity, Lookup, Tag, Variables};
+pub(in crate::enrich) use procfs::start;
+pub(in crate::enrich) use said::Said;
 pub use strategy::Strategy;
+pub use wanted::Wanted;
 
 use std::time::SystemTime;
 
@@ -29,7 +36,7 @@ const STRATEGY_VARIABLE: &str = "QPOINT_STRATEGY";
 const TAGS_VARIABLE: &str = "QPOINT_TAGS";
 
 /// An observed process, as it was when it was first seen. Shared by all its transactions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Process {
     pub pid: u32,
     pub parent_pid: Option<u32>,

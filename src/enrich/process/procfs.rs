@@ -1,15 +1,24 @@
 //! What `/proc` says of one process.
 
-use crate::enrich::identity::Cgroups;
+use super::directory::Directory;
+use super::identity::Lookup;
+use crate::enrich::identity::{Cgroups, Container};
+use crate::event::KernelTime;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Bytes read of one file at the most.
 const FILE_MAX: u64 = 256 << 10;
 /// Clock tick of `/proc/PID/stat`, in nanoseconds: `USER_HZ` is 100 on every architecture that Linux runs on.
 pub(super) const TICK_NS: u64 = 1_000_000_000 / 100;
+
+/// Variables by which a process names itself (OpenTelemetry specification, SDK environment variables).
+pub(super) const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+pub(super) const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// What was found; each part can be absent on its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +28,10 @@ pub(super) struct Facts {
     pub parent_pid: Option<u32>,
     /// Nanoseconds of CLOCK_BOOTTIME.
     pub start_boottime_ns: Option<u64>,
+    /// The same by the wall clock, as it was when the process was first read.
+    pub started: Option<SystemTime>,
+    /// Its number in its own namespace, where that is another.
+    pub vpid: Option<u32>,
     pub uid: Option<u32>,
     pub netns: Option<u32>,
     pub cgroups: Cgroups,
@@ -28,6 +41,25 @@ pub(super) struct Facts {
     pub resource_attributes: Option<String>,
     /// Other variables that were asked for.
     pub variables: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// Whether both are of one process.
+    pub fn is_of(&self, other: &Facts) -> bool {
+        self.start_boottime_ns == other.start_boottime_ns
+    }
+
+    /// What is known of its container; asks where nothing is.
+    pub fn container(
+        &self,
+        containers: &mut Directory,
+        at: KernelTime,
+    ) -> (Lookup, Option<Arc<Container>>) {
+        match self.cgroups.container() {
+            Some(id) => containers.get(&id, &self.cgroups, at),
+            None => (Lookup::None, None),
+        }
+    }
 }
 
 /// Reads process `pid` below `proc`, and of its environment the variables named. None: there is no such process.
@@ -42,13 +74,14 @@ pub(super) fn read(proc: &Path, pid: u32, variables: &[String]) -> Option<Facts>
     parse_stat(&stat, &mut facts);
     if let Ok(status) = bounded(&dir.join("status")) {
         facts.uid = parse_uid(&status);
+        facts.vpid = parse_vpid(&status).filter(|vpid| *vpid != pid);
     }
     if let Ok(cgroup) = bounded(&dir.join("cgroup")) {
         facts.cgroups = Cgroups::parse(&String::from_utf8_lossy(&cgroup));
     }
     if let Ok(environ) = bounded(&dir.join("environ")) {
-        facts.service_name = variable(&environ, "OTEL_SERVICE_NAME");
-        facts.resource_attributes = variable(&environ, "OTEL_RESOURCE_ATTRIBUTES");
+        facts.service_name = variable(&environ, SERVICE_NAME);
+        facts.resource_attributes = variable(&environ, RESOURCE_ATTRIBUTES);
         let found = |name: &String| Some((name.clone(), variable(&environ, name)?));
         facts.variables = variables.iter().filter_map(found).collect();
     }
@@ -56,7 +89,7 @@ pub(super) fn read(proc: &Path, pid: u32, variables: &[String]) -> Option<Facts>
 }
 
 /// Start of process `pid`, nanoseconds of CLOCK_BOOTTIME. None: there is no such process.
-pub(super) fn start(proc: &Path, pid: u32) -> Option<u64> {
+pub(in crate::enrich) fn start(proc: &Path, pid: u32) -> Option<u64> {
     let stat = bounded(&proc.join(pid.to_string()).join("stat")).ok()?;
     let mut facts = Facts::default();
     parse_stat(&stat, &mut facts);
@@ -109,7 +142,16 @@ fn parse_uid(status: &[u8]) -> Option<u32> {
         .and_then(|ids| ids.split_ascii_whitespace().next()?.parse().ok())
 }
 
-fn variable(environ: &[u8], name: &str) -> Option<String> {
+/// The innermost of `NSpid`: one for each namespace from that of `/proc` inwards.
+fn parse_vpid(status: &[u8]) -> Option<u32> {
+    String::from_utf8_lossy(status)
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok())
+}
+
+/// Value of a variable; None: it is not there, or empty.
+pub(super) fn variable(environ: &[u8], name: &str) -> Option<String> {
     environ.split(|byte| *byte == 0).find_map(|pair| {
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         let value = std::str::from_utf8(value).ok()?;
@@ -129,6 +171,13 @@ mod tests {
         assert_eq!(facts.comm.as_deref(), Some("a) b (c)"));
         assert_eq!(facts.parent_pid, Some(7));
         assert_eq!(facts.start_boottime_ns, Some(1_234_560_000_000));
+    }
+
+    #[test]
+    fn the_number_in_its_own_namespace_is_the_innermost() {
+        assert_eq!(parse_vpid(b"Pid:\t9\nNSpid:\t900\t12\t1\n"), Some(1));
+        assert_eq!(parse_vpid(b"NSpid:\t900\n"), Some(900));
+        assert_eq!(parse_vpid(b"Pid:\t9\n"), None);
     }
 
     #[test]

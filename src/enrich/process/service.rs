@@ -1,7 +1,7 @@
 //! The service that a pod stands for, by the rules of the semantic conventions for Kubernetes.
 
 use super::identity::Identity;
-use super::workload::{Image, deployment};
+use super::workload::{Image, maker};
 
 const ANNOTATION: &str = "resource.opentelemetry.io/";
 
@@ -10,13 +10,13 @@ pub(super) fn of_pod(identity: &Identity) -> Vec<(&'static str, String)> {
     let (Some(container), Some(pod)) = (&identity.container, identity.pod()) else {
         return Vec::new();
     };
-    let annotation = |name: &str| pod.annotations.get(&format!("{ANNOTATION}{name}")).cloned();
-    let label = |name: &str| pod.labels.get(name).cloned();
-    let owner = || pod.owner.as_ref().map(|(_, name)| name.clone());
+    let said = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+    let annotation = |name: &str| said(pod.annotations.get(&format!("{ANNOTATION}{name}")));
+    let label = |name: &str| said(pod.labels.get(name));
+    let owner = || maker(pod).map(str::to_owned);
     let name = annotation("service.name")
         .or_else(|| label("app.kubernetes.io/instance"))
         .or_else(|| label("app.kubernetes.io/name"))
-        .or_else(|| deployment(pod).map(str::to_owned))
         .or_else(owner)
         .unwrap_or_else(|| pod.name.clone());
     let namespace = annotation("service.namespace").unwrap_or_else(|| pod.namespace.clone());

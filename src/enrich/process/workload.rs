@@ -2,6 +2,7 @@
 
 use super::ResourceValue;
 use super::identity::Identity;
+use crate::config::{TagRule, TagSource};
 use crate::enrich::identity::{Container, Pod};
 
 /// Label that a ReplicaSet of a Deployment puts on its pods: the end of its own name.
@@ -9,8 +10,12 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 
 type Attributes = Vec<(String, ResourceValue)>;
 
-/// What is known of a process's container and pod.
-pub(super) fn attributes(container_id: Option<&str>, identity: &Identity) -> Attributes {
+/// What is known of a process's container and pod; labels and annotations are those that `tags` name.
+pub(super) fn attributes(
+    container_id: Option<&str>,
+    identity: &Identity,
+    tags: &[TagRule],
+) -> Attributes {
     let mut all = Attributes::new();
     put(&mut all, "container.id", container_id);
     put(
@@ -18,14 +23,29 @@ pub(super) fn attributes(container_id: Option<&str>, identity: &Identity) -> Att
         "plainspan.container.lookup",
         identity.lookup.missing(),
     );
-    let pod = identity.pod();
-    if let Some(container) = &identity.container {
+    let container = identity.container.as_deref();
+    let runtime = container.and_then(|container| container.runtime.as_deref());
+    let runtime = runtime.or(identity.cgroups.runtime());
+    put(&mut all, "container.runtime.name", runtime);
+    if let Some(container) = container {
         of_container(&mut all, container);
     }
-    match pod {
+    match identity.pod() {
         Some(pod) => of_pod(&mut all, pod),
         // The path of the group says whose it is, where nobody else does.
         None => put(&mut all, "k8s.pod.uid", identity.cgroups.pod_uid()),
+    }
+    for tag in tags {
+        let key = match tag.source {
+            TagSource::Env => continue,
+            TagSource::PodLabel => "k8s.pod.label",
+            TagSource::PodAnnotation => "k8s.pod.annotation",
+            TagSource::ContainerLabel => "container.label",
+        };
+        let key = format!("{key}.{}", tag.location);
+        if !all.iter().any(|(known, _)| *known == key) {
+            put(&mut all, &key, identity.value(tag));
+        }
     }
     all
 }
@@ -36,7 +56,6 @@ fn put(all: &mut Attributes, key: &str, value: Option<impl Into<String>>) {
 
 fn of_container(all: &mut Attributes, container: &Container) {
     put(all, "container.name", container.name.as_deref());
-    put(all, "container.runtime.name", container.runtime.as_deref());
     let Some(image) = container.image.as_deref().map(Image::parse) else {
         return;
     };
@@ -56,26 +75,50 @@ fn of_pod(all: &mut Attributes, pod: &Pod) {
     put(all, "k8s.pod.name", Some(&*pod.name));
     put(all, "k8s.namespace.name", Some(&*pod.namespace));
     put(all, "k8s.pod.uid", pod.uid.as_deref());
+    put(all, "k8s.pod.ip", pod.ip.as_deref());
     put(all, "k8s.container.name", pod.container.as_deref());
     put(all, "k8s.node.name", pod.node.as_deref());
-    if let Some((kind, name)) = &pod.owner {
-        let key = match kind.as_str() {
-            "ReplicaSet" => "k8s.replicaset.name",
-            "StatefulSet" => "k8s.statefulset.name",
-            "DaemonSet" => "k8s.daemonset.name",
-            "Job" => "k8s.job.name",
-            _ => return,
-        };
-        put(all, key, Some(&**name));
+    for (key, name) in owners(pod) {
+        put(all, key, Some(name));
     }
-    put(all, "k8s.deployment.name", deployment(pod));
 }
 
-/// The Deployment of a pod whose ReplicaSet it made.
-pub(super) fn deployment(pod: &Pod) -> Option<&str> {
+/// Names of what made the pod, the first the maker of the others, with their attributes.
+fn owners(pod: &Pod) -> impl Iterator<Item = (&'static str, &str)> {
+    let told = pod.workload.as_ref().and_then(of_owner);
+    let made = told.or_else(|| Some(("k8s.deployment.name", deployment(pod)?)));
+    made.into_iter()
+        .chain(pod.owner.as_ref().and_then(of_owner))
+}
+
+/// What stands for the pod's service: what made the maker of the pod, of whatever kind, else its maker. A node makes
+/// static pods of all services.
+pub(super) fn maker(pod: &Pod) -> Option<&str> {
+    let told = pod.workload.as_ref().map(|(_, name)| &**name);
+    let owner = pod.owner.as_ref().filter(|(kind, _)| kind != "Node");
+    told.or_else(|| deployment(pod))
+        .or_else(|| owner.map(|(_, name)| &**name))
+}
+
+fn of_owner((kind, name): &(String, String)) -> Option<(&'static str, &str)> {
+    let key = match kind.as_str() {
+        "Deployment" => "k8s.deployment.name",
+        "ReplicaSet" => "k8s.replicaset.name",
+        "StatefulSet" => "k8s.statefulset.name",
+        "DaemonSet" => "k8s.daemonset.name",
+        "CronJob" => "k8s.cronjob.name",
+        "Job" => "k8s.job.name",
+        _ => return None,
+    };
+    Some((key, name))
+}
+
+/// The Deployment of a pod whose ReplicaSet it made, by their names. It is not asked where the API said whose the
+/// ReplicaSet is.
+fn deployment(pod: &Pod) -> Option<&str> {
     let (kind, name) = pod.owner.as_ref()?;
     let hash = pod.labels.get(TEMPLATE_HASH)?;
-    (kind == "ReplicaSet")
+    (kind == "ReplicaSet" && pod.workload.is_none())
         .then(|| name.strip_suffix(&**hash)?.strip_suffix('-'))
         .flatten()
 }
@@ -176,11 +219,11 @@ mod tests {
             ..Identity::default()
         };
         assert_eq!(
-            shown(&attributes(Some("c1"), &identity)),
+            shown(&attributes(Some("c1"), &identity, &[])),
             [
                 "container.id=c1",
-                "container.name=web",
                 "container.runtime.name=containerd",
+                "container.name=web",
                 "container.image.name=shop/web",
                 "container.image.tags=[\"2.1\"]",
                 "k8s.pod.name=web-5d4-x",
@@ -188,8 +231,8 @@ mod tests {
                 "k8s.pod.uid=u",
                 "k8s.container.name=web",
                 "k8s.node.name=n1",
-                "k8s.replicaset.name=web-5d4",
                 "k8s.deployment.name=web",
+                "k8s.replicaset.name=web-5d4",
             ]
         );
     }
@@ -208,7 +251,7 @@ mod tests {
                 ..Identity::default()
             };
             assert_eq!(
-                shown(&attributes(Some("c1"), &identity)),
+                shown(&attributes(Some("c1"), &identity, &[])),
                 [
                     "container.id=c1".to_owned(),
                     format!("plainspan.container.lookup={says}"),
@@ -216,6 +259,6 @@ mod tests {
                 ]
             );
         }
-        assert!(attributes(None, &Identity::default()).is_empty());
+        assert!(attributes(None, &Identity::default(), &[]).is_empty());
     }
 }
