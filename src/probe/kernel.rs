@@ -230,9 +230,11 @@ impl Kernel {
                 skipped: BytesSkipped {
                     content: n[stat::SKIPPED_CONTENT],
                     level_none: n[stat::SKIPPED_NONE],
+                    unfollowed: n[stat::SKIPPED_UNFOLLOWED],
                     // Read one after another while they grow.
                     unseen: n[stat::BYTES_SKIPPED]
-                        .saturating_sub(n[stat::SKIPPED_CONTENT] + n[stat::SKIPPED_NONE]),
+                        .saturating_sub(n[stat::SKIPPED_CONTENT])
+                        .saturating_sub(n[stat::SKIPPED_NONE] + n[stat::SKIPPED_UNFOLLOWED]),
                 },
                 lost: n[stat::BYTES_LOST],
             },

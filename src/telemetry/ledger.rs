@@ -277,6 +277,9 @@ pub struct BytesSkipped {
     pub content: u64,
     /// Of processes and connections for which no level but `none` can come out.
     pub level_none: u64,
+    /// Where no level that can come out keeps bodies: of a stream whose messages the kernel programs cannot follow, what
+    /// is beyond 64 KiB in one direction without a turn.
+    pub unfollowed: u64,
     /// Without a buffer that can be read (`sendfile`), or beyond what is copied of one operation.
     pub unseen: u64,
 }
