@@ -60,25 +60,30 @@ enum ps_walk_mode {
 	PS_W_CLOSE = 15, /* in content that ends with the stream */
 };
 
+/* Streams of HTTP/2 that are remembered at a time. A power of two for the verifier. */
+#define PS_PLAIN 4
+
 /* Where one direction of a stream is in the frames of HTTP/2 or in the messages of HTTP/1. */
 struct ps_walk {
 	__u64 left; /* bytes until the mode ends; in a head: the content's length, as far as it was read */
 	union {
 		__u64 word[2]; /* HTTP/1: beginning of the line or of the field's value, lower case */
-		__u8 head[16]; /* HTTP/2: 9 of them are used; a power of two for the verifier */
+		__u8 head[16]; /* HTTP/2: of a frame, or of content; a power of two for the verifier */
 	};
 	__u32 few;    /* HTTP/1: content of this message that was copied, because little of it came at a time; HTTP/2:
 		       * padding at the frame's end */
-	__u32 size;   /* HTTP/1: bytes of the head */
+	__u32 size;   /* HTTP/1: bytes of the head; HTTP/2: stream of the DATA frame */
 	__u32 loose;  /* bytes copied since the last turn while it was not followed */
 	__u16 status; /* HTTP/1: of a response */
 	__u8 mode;    /* enum ps_walk_mode */
-	__u8 have;    /* HTTP/2: bytes of head */
+	__u8 have;    /* HTTP/2: bytes in head */
 	__u8 pos;     /* HTTP/1: bytes of the line, or of the field's value */
 	__u8 field;   /* HTTP/1: enum ps_field */
 	__u8 said;    /* HTTP/1: PS_SAID_* */
 	__u8 kind;    /* HTTP/1: enum ps_message */
-	__u8 pad[6];
+	__u8 last;    /* HTTP/2: in plain, the one written last */
+	__u8 pad[5];
+	__u32 plain[PS_PLAIN]; /* HTTP/2: streams whose content is not gRPC */
 };
 
 /* Both directions of a stream. Each field but `stop` and `whole` is written by one direction alone. */

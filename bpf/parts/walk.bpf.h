@@ -108,6 +108,16 @@ static __always_inline void ps_walk_skip(struct ps_walk_loop *w, __u32 n, __u32 
 	w->run = w->at;
 }
 
+/* Content is looked at once a stream: as it goes on it may be anything. */
+static __always_inline __u8 ps_walk_content_begins(const struct ps_walk *walk)
+{
+	for (__u32 i = 0; i < PS_PLAIN; i++) {
+		if (walk->plain[i] == walk->size)
+			return PS_W_SKIP;
+	}
+	return PS_W_PEEK;
+}
+
 /* A whole frame header is there. */
 static __always_inline void ps_walk_frame(struct ps_walk *walk, const __u8 *h)
 {
@@ -122,11 +132,12 @@ static __always_inline void ps_walk_frame(struct ps_walk *walk, const __u8 *h)
 		return;
 	}
 	walk->few = 0;
+	walk->size = stream;
 	/* PADDED */
 	if (data && h[4] & 0x8 && len > PS_GRPC_PREFIX)
 		walk->mode = PS_W_PAD;
 	else if (data && !(h[4] & 0x8) && len >= PS_GRPC_PREFIX)
-		walk->mode = PS_W_PEEK;
+		walk->mode = ps_walk_content_begins(walk);
 	else
 		walk->mode = len ? PS_W_COPY : PS_W_HEAD;
 }
@@ -147,7 +158,7 @@ static __always_inline void ps_walk_padding(struct ps_walk_loop *w)
 	if (walk->left - padding >= PS_GRPC_PREFIX) {
 		walk->left -= padding;
 		walk->few = padding;
-		walk->mode = PS_W_PEEK;
+		walk->mode = ps_walk_content_begins(walk);
 	}
 }
 
@@ -186,25 +197,53 @@ static __always_inline void ps_walk_head(struct ps_walk_loop *w)
 		ps_walk_frame(walk, walk->head);
 }
 
-/* Content that begins as a gRPC message does is not skipped, and from then on none of the stream is. */
+/*
+ * The beginning of content is there. Where it is that of a gRPC message nothing is skipped, and from then on nothing of
+ * the stream is.
+ */
+static __always_inline void ps_walk_judge(struct ps_walk_loop *w, const __u8 *p)
+{
+	struct ps_walk *walk = w->walk;
+	__u32 len = (__u32)p[1] << 24 | (__u32)p[2] << 16 | (__u32)p[3] << 8 | p[4];
+
+	if (p[0] <= 1 && len < PS_GRPC_MAX) {
+		ps_walk_stop(w);
+		return;
+	}
+	walk->last++;
+	walk->plain[walk->last & (PS_PLAIN - 1)] = walk->size;
+	walk->mode = PS_W_SKIP;
+	if (!walk->left)
+		ps_walk_content_ends(walk);
+}
+
+/* Content that may come in pieces: then its beginning is copied. */
 static __always_inline void ps_walk_peek(struct ps_walk_loop *w)
 {
+	struct ps_walk *walk = w->walk;
 	const void *from = (void *)(w->base + w->at);
-	__u8 p[PS_GRPC_PREFIX] = {};
-	bool grpc;
-	__u32 len;
+	__u8 p[8] = {};
+	__u8 byte;
 
-	w->walk->mode = PS_W_SKIP;
-	if (w->end - w->at < PS_GRPC_PREFIX) {
-		grpc = bpf_probe_read_user(p, 1, from) || p[0] <= 1;
-	} else if (bpf_probe_read_user(p, sizeof(p), from)) {
-		grpc = true;
-	} else {
-		len = (__u32)p[1] << 24 | (__u32)p[2] << 16 | (__u32)p[3] << 8 | p[4];
-		grpc = p[0] <= 1 && len < PS_GRPC_MAX;
+	if (!walk->have && w->end - w->at >= PS_GRPC_PREFIX) {
+		if (bpf_probe_read_user(p, PS_GRPC_PREFIX, from))
+			ps_walk_stop(w);
+		else
+			ps_walk_judge(w, p);
+		return;
 	}
-	if (grpc)
+	if (bpf_probe_read_user(&byte, 1, from)) {
 		ps_walk_stop(w);
+		return;
+	}
+	walk->head[walk->have & 15] = byte;
+	walk->have++;
+	w->at++;
+	walk->left--;
+	if (walk->have >= PS_GRPC_PREFIX) {
+		walk->have = 0;
+		ps_walk_judge(w, walk->head);
+	}
 }
 
 /* The next piece of the operation. What was not sent of the one before it is sent first. */
@@ -335,7 +374,7 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 		break;
 	case PS_W_PEEK:
 		ps_walk_peek(w);
-		return 0;
+		break;
 	case PS_W_SKIP:
 		if (w->at != w->run) {
 			ps_walk_send(w);

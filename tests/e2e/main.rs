@@ -12,6 +12,7 @@ mod otlp_sink;
 mod seaweedfs;
 
 mod bodies;
+mod bounds;
 mod canary;
 mod check;
 mod collector;

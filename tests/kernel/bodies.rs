@@ -26,6 +26,17 @@ enum Part {
     Bytes(Vec<u8>),
     /// Content: may be left out.
     Fill(usize),
+    /// Content that looks like messages of gRPC, and has to be left out.
+    Zeros(usize),
+}
+
+impl Part {
+    fn len(&self) -> usize {
+        match self {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::Fill(n) | Part::Zeros(n) => *n,
+        }
+    }
 }
 
 fn text(text: impl AsRef<[u8]>) -> Part {
@@ -67,6 +78,7 @@ impl Step {
                         .for_each(|b| write!(line, "{b:02x}").expect("written"));
                 }
                 Part::Fill(n) => write!(line, " fill:{n}").expect("written"),
+                Part::Zeros(n) => write!(line, " zeros:{n}").expect("written"),
             }
         }
         line.push('\n');
@@ -138,7 +150,7 @@ impl Talk {
             for part in &step.parts {
                 match part {
                     Part::Bytes(bytes) => truth.extend(bytes.iter().copied().map(Some)),
-                    Part::Fill(n) => truth.extend(std::iter::repeat_n(None, *n)),
+                    Part::Fill(n) | Part::Zeros(n) => truth.extend(std::iter::repeat_n(None, *n)),
                 }
             }
         }
@@ -193,11 +205,7 @@ impl Talk {
 
 impl Step {
     fn len(&self) -> usize {
-        let len = |part: &Part| match part {
-            Part::Bytes(bytes) => bytes.len(),
-            Part::Fill(n) => *n,
-        };
-        self.parts.iter().map(len).sum()
+        self.parts.iter().map(Part::len).sum()
     }
 }
 
@@ -433,7 +441,7 @@ fn odd(len: usize) -> Vec<Vec<Step>> {
 fn first(steps: &[Step]) -> String {
     match &steps[0].parts[0] {
         Part::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Part::Fill(_) => String::new(),
+        Part::Fill(_) | Part::Zeros(_) => String::new(),
     }
 }
 
@@ -589,6 +597,31 @@ fn content_of_http_2_is_left_out_however_it_is_read() {
         let (copied, skipped) = bench.talk(&[preface(), frames(16_384, count).cut(writes, reads)]);
         assert!(copied < 2000, "{writes} {reads}: {copied}");
         assert!(skipped > 30_000 * count, "{writes} {reads}: {skipped}");
+    }
+}
+
+#[test]
+fn content_of_http_2_may_look_like_grpc_once_it_goes_on() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    let data = |stream: u32, content: Part| [text(frame(0, 0, stream, content.len())), content];
+    let mut parts = vec![text(
+        [frame(4, 0, 0, 0), frame(1, 4, 1, 1), vec![0x88]].concat(),
+    )];
+    for stream in [1, 3, 5, 7] {
+        parts.extend(data(stream, Part::Fill(8000)));
+    }
+    for _ in 0..10 {
+        for stream in [7, 3, 1, 5] {
+            parts.extend(data(stream, Part::Zeros(6000)));
+            parts.extend(data(stream, Part::Fill(8000)));
+        }
+    }
+    for (writes, reads) in [(ALL, ALL), (16_384, 9), (1009, 100), (8192, 11)] {
+        let steps = [preface(), server(parts.clone()).cut(writes, reads)];
+        let (copied, skipped) = bench.talk(&steps);
+        assert!(copied < 3500, "{writes} {reads}: {copied}");
+        assert!(skipped > 2 * 590_000, "{writes} {reads}: {skipped}");
     }
 }
 
