@@ -143,7 +143,7 @@ static __always_inline void ps_io_copy(struct ps_conn *conn, struct ps_op *op, _
 		how |= PS_WALK_HTTP2;
 	if (want == PS_WANT_ALL)
 		ps_walk_leave(&conn->walks);
-	else if (max >= op->d.op_len && ps_walk_frames(&conn->walks, op, how))
+	else if ((max >= ps_cfg.op_max || max >= op->d.op_len) && ps_walk_frames(&conn->walks, op, how))
 		return;
 	ps_copy(op, max);
 }

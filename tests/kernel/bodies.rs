@@ -383,6 +383,15 @@ fn responses_without_content_are_known_by_their_request_and_status() {
 }
 
 #[test]
+fn content_that_one_operation_sends_is_left_out_however_long_it_is() {
+    let _alone = alone();
+    // More than what is copied of one operation.
+    let steps = [get(), answer(6_000_000), get(), answer(10)];
+    let (copied, skipped) = talk(&steps);
+    assert!(copied < 2000 && skipped > 11_900_000, "{copied} {skipped}");
+}
+
+#[test]
 fn content_that_ends_with_the_connection_is_left_out() {
     let _alone = alone();
     let steps = [

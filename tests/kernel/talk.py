@@ -1,8 +1,8 @@
 """Two ends of one connection in one process. Usage: talk.py plain|tls [CERT KEY].
 
 Each line of the input is a step: client|server WRITES READS DATA..., where DATA are parts `hex:...`, or `fill:N` or
-`zeros:N` for N bytes of content. The end sends the parts, WRITES bytes in each write, and the other end receives all, READS bytes in
-each read at the most. "pause" answers "paused" and waits for one more line.
+`zeros:N` for N bytes of content. The end sends the parts, WRITES bytes in each write, and the other end receives all,
+READS bytes in each read at the most. "pause" answers "paused" and waits for one more line.
 """
 
 import socket
