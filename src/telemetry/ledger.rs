@@ -11,6 +11,7 @@ mod reasons;
 #[cfg(test)]
 mod tests;
 
+use super::queues::Queues;
 use super::ticket::{Book, End};
 use crate::metrics::Overflow;
 use crate::sampling::Outcome;
@@ -25,6 +26,7 @@ pub use reasons::*;
 #[derive(Clone, Default)]
 pub struct Ledger {
     counts: Arc<Mutex<Snapshot>>,
+    queues: Queues,
 }
 
 impl Ledger {
@@ -48,6 +50,11 @@ impl Ledger {
             }
         }
         snapshot
+    }
+
+    /// Queues that are shown beside the counts.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// A transaction was seen: it is in flight until its ticket is settled.

@@ -25,6 +25,7 @@ use crate::rules::Level;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
+use crate::telemetry::queues::{Fill, Watched};
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
 use job::{Budget, Job, Waiting};
@@ -130,9 +131,10 @@ impl PayloadStage {
         let opened = Store::open(store)?;
         let link = LinkTemplate::new(store);
         let enabled = store.kind != ObjectStoreKind::Disabled;
-        Ok(Self::run(
-            opened, link, enabled, options, ledger, handle, next,
-        ))
+        let stage = Self::run(opened, link, enabled, options, ledger, handle, next);
+        let name = format!("{}/payloads", store.id);
+        stage.shared.ledger.queues().watch(&name, &stage.shared);
+        Ok(stage)
     }
 
     fn run(
@@ -245,6 +247,19 @@ impl PayloadStage {
 
 /// Encoding is quick beside storing; two make use of a second core.
 const ENCODERS: usize = 2;
+
+impl Watched for Shared {
+    fn fill(&self) -> Fill {
+        let budget = self.budget();
+        Fill {
+            items: budget.count() as u64,
+            bytes: budget.bytes() as u64,
+            max_items: self.options.max_queued as u64,
+            max_bytes: self.options.max_queued_bytes as u64,
+            ..Fill::default()
+        }
+    }
+}
 
 impl Shared {
     fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
