@@ -22,6 +22,7 @@ use crate::pipeline::{
     Settings, Stacks, Stage, Witness,
 };
 use crate::probe::finder::{self, Finder, FinderHandle};
+use crate::probe::gauges::RunStats;
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
 use crate::rules::expr::Buffers;
@@ -118,6 +119,8 @@ struct Agent {
     read: Option<Reader>,
     /// Sinks of configurations before this one.
     retiring: Vec<JoinHandle<()>>,
+    /// While it is there, the kernel measures BPF programs.
+    program_stats: Option<RunStats>,
     dry_run: Option<DryRun>,
 }
 
@@ -205,6 +208,7 @@ impl Agent {
             in_force,
             // A dry run starts no store, neither now nor later.
             read: options.read.filter(|_| dry_run.is_none()),
+            program_stats: program_stats(config.program_stats),
             config,
             retiring: Vec::new(),
             dry_run,
@@ -245,6 +249,20 @@ impl Agent {
         match measured {
             Some(measured) => measured.report(&self.ledger.snapshot()),
             None => Ok(()),
+        }
+    }
+}
+
+/// Lets the kernel measure programs, where that is wanted and allowed.
+fn program_stats(wanted: bool) -> Option<RunStats> {
+    if !wanted {
+        return None;
+    }
+    match RunStats::start() {
+        Ok(stats) => Some(stats),
+        Err(error) => {
+            tracing::warn!(%error, "telemetry.program_stats has no effect: the kernel does not count (it needs CAP_SYS_ADMIN)");
+            None
         }
     }
 }

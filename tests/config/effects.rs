@@ -183,6 +183,8 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource.rs", "the_process_names_its_service_and_the_configuration_has_the_last_word")]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
     ("limits", &["connection_memory"], &[("src/conn/table_memory_tests.rs", "one_connection_has_a_bound_of_its_own")]),
+    ("the configuration", &["telemetry"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
+    ("telemetry", &["program_stats"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
 
     ("services", &["event_stores", "object_stores"], &[CURL]),

@@ -31,6 +31,7 @@ mod late_library;
 mod metrics;
 mod node;
 mod odd_connections;
+mod own_telemetry;
 mod own_traffic;
 mod payload_store;
 mod plain_http;

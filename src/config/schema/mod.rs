@@ -18,7 +18,7 @@ pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 use super::model::TagSource;
 use super::table::{Choices, Kind, Section, key};
 use super::text::not_empty;
-use Kind::{Any, Checked, Choice, List, Map, Number, Ratio, Size, Text};
+use Kind::{Any, Bool, Checked, Choice, List, Map, Number, Ratio, Size, Text};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -36,6 +36,7 @@ pub(in crate::config) static ROOT: Section = Section {
         key("metrics", Any).later(),
         key("resource", Kind::Section(&RESOURCE)),
         key("limits", Kind::Section(&LIMITS)),
+        key("telemetry", Kind::Section(&TELEMETRY)),
         key("tags", List(&Kind::Section(&TAG))).default("[]"),
         key("control", Any).ignored("Plainspan only observes: no connection is denied"),
         key("rulekit", Kind::Section(&RULEKIT)),
@@ -55,6 +56,11 @@ static LIMITS: Section = Section {
         key("cpu", Ratio).later(),
         key("ring", Size(64 * KIB, GIB)).default("16MiB"),
     ],
+};
+
+static TELEMETRY: Section = Section {
+    name: "telemetry",
+    keys: &[key("program_stats", Bool).default("false")],
 };
 
 static TAG: Section = Section {

@@ -41,7 +41,7 @@ impl Courier {
         service: &'static str,
         endpoint: &OtlpEndpoint,
     ) -> Result<Courier, StartError> {
-        let report = Report::new(name, &endpoint.url, Room::new(None, 0, 0));
+        let report = Report::new(name, &endpoint.url, Room::new(None, 0, 0)).without_spans();
         Ok(Courier {
             client: Client::new(service, endpoint)?,
             report: Mutex::new(report),

@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::{Put, Store};
 use tokio::runtime::Handle;
+use tracing::Instrument;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -300,9 +301,16 @@ async fn writer(shared: Arc<Shared>, jobs: Jobs) {
             continue;
         };
         let key = shared.link.key(&digest);
-        match shared.store.put(&key, document).await {
+        let span = tracing::debug_span!(
+            "payload.write",
+            digest,
+            size = document.len(),
+            otel.status_code = tracing::field::Empty,
+        );
+        match shared.store.put(&key, document).instrument(span.clone()).await {
             Ok(put) => job.stored(put == Put::Deduplicated),
             Err(error) => {
+                span.record("otel.status_code", "error");
                 shared.store.report(&error);
                 job.lost(PayloadLost::StoreFailed);
             }
