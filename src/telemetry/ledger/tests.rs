@@ -1,4 +1,5 @@
 use super::*;
+use std::collections::BTreeSet;
 
 #[test]
 fn a_forgotten_ticket_is_a_counted_loss() {
@@ -56,4 +57,55 @@ fn a_signal_balances() {
     let s = &ledger.snapshot().signals["c/traces"];
     assert_eq!((s.offered, s.exported, s.in_flight), (3, 1, 0));
     assert_eq!(s.lost.rejected, 2);
+}
+
+/// Paths of all numbers and texts of a JSON object; `*` for names that are free.
+fn paths(value: &serde_json::Value, at: &str, out: &mut BTreeSet<String>) {
+    match value.as_object() {
+        Some(fields) => {
+            for (name, value) in fields {
+                let name = match at {
+                    "signals" | "spools" | "redacted" => "*",
+                    _ => name,
+                };
+                let dot = if at.is_empty() { "" } else { "." };
+                paths(value, &format!("{at}{dot}{name}"), out);
+            }
+        }
+        None => {
+            out.insert(at.to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_page_lists_every_count_and_where_it_is_made() {
+    let ledger = Ledger::new();
+    ledger.signal_offered("c/traces", 1);
+    ledger.set_spool("c/traces", Spool::default());
+    ledger.redacted("matcher", 1);
+    let mut counts = BTreeSet::new();
+    let json = serde_json::to_value(ledger.snapshot()).expect("JSON");
+    paths(&json, "", &mut counts);
+
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/ledger.md")).expect("docs/ledger.md");
+    let (_, table) = page
+        .split_once("| count | counted in | by |\n|---|---|---|\n")
+        .expect("the table");
+    let mut listed = BTreeSet::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').map(|c| c.trim().trim_matches('`')).collect();
+        let [_, count, place, by, _] = cells[..] else {
+            panic!("{row}");
+        };
+        assert!(listed.insert(count.to_owned()), "{count} twice");
+        if place == "–" {
+            continue;
+        }
+        let source = std::fs::read_to_string(root.join(place));
+        let source = source.unwrap_or_else(|error| panic!("{count}: {place}: {error}"));
+        assert!(source.contains(by), "{count}: {place} has no {by}");
+    }
+    assert_eq!(listed, counts);
 }
