@@ -5,7 +5,7 @@ mod bare;
 #[path = "support/seaweedfs.rs"]
 mod seaweedfs;
 
-use plainspan::config::{HttpCapture, ObjectStore, ObjectStoreKind, S3Store, Secret};
+use plainspan::config::{HttpCapture, Layout, ObjectStore, ObjectStoreKind, S3Store, Secret};
 use plainspan::event::KernelTime;
 use plainspan::redact::{About, Raw, Redacted, Redactor};
 use plainspan::rules::Level;
@@ -76,6 +76,7 @@ fn store(id: &str, endpoint: String, bucket: &str, keys: Option<(&str, &str)>) -
     ObjectStore {
         id: id.to_owned(),
         access_url: None,
+        layout: Layout::Object,
         kind: ObjectStoreKind::S3(S3Store {
             endpoint,
             bucket: bucket.to_owned(),

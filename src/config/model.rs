@@ -147,7 +147,21 @@ pub struct ObjectStore {
     pub id: String,
     /// Template of the link: `{{SCHEME}} {{ENDPOINT}} {{BUCKET}} {{DIGEST}} {{KEY}}`. None: the store's own URL of the object.
     pub access_url: Option<String>,
+    pub layout: Layout,
     pub kind: ObjectStoreKind,
+}
+
+/// How payloads become objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One object a transaction; its name is the digest.
+    Object,
+    /// Many transactions in one object, which is closed at a size or at an age.
+    Segment {
+        /// Bytes from which on it is closed.
+        bytes: u64,
+        time: Duration,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

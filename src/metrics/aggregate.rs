@@ -4,7 +4,7 @@
 //! arrived. A service goes on when its processes change: one that lives shorter than the interval of a scrape shows too.
 
 use super::attributes::{Attributes, Measured};
-use super::series::{Counted, Series};
+use super::series::{Series, Slot};
 use crate::enrich::{Process, ResourceValue};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -55,6 +55,7 @@ pub(super) type Services = Series<(Service, Attributes)>;
 pub struct Aggregator {
     limits: Limits,
     pub(super) services: Services,
+    /// While nobody collects, they only tell where their services are counted.
     processes: HashMap<u32, Resource>,
     /// Of processes that are gone, and of those whose resource has changed since: nothing more is counted there.
     retired: Vec<Resource>,
@@ -71,6 +72,8 @@ struct Resource {
     process: Arc<Process>,
     start: SystemTime,
     series: Series<Attributes>,
+    /// By slot of `series`: where its service is counted, None in the overflow.
+    of_service: Vec<Option<Slot>>,
     /// It was collected after its end.
     collected: bool,
 }
@@ -104,75 +107,119 @@ impl Aggregator {
         attributes: &Attributes,
         measured: &Measured,
     ) -> Overflow {
-        let key = (service(process), attributes.clone());
-        let room = self.services.len() < self.limits.of_services;
-        let counted = self.services.add(&key, attributes.role, measured, room);
-        let mut overflow = Overflow {
-            series: counted == Counted::Overflow,
-            process: false,
+        let role = attributes.role;
+        let Some((resource, services)) = self.resource(process) else {
+            let of_service = self.slot_of_service(process, attributes);
+            self.services.add(of_service, role, measured);
+            return Overflow {
+                series: of_service.is_none(),
+                process: self.subscribers > 0,
+            };
         };
-        if self.subscribers > 0 {
-            match self.count_for_process(process, attributes, measured) {
-                Some(counted) => overflow.series |= counted == Counted::Overflow,
-                None => overflow.process = true,
-            }
+        if let Some(slot) = resource.series.find(attributes) {
+            let of_service = resource.of_service(slot);
+            resource.series.add(Some(slot), role, measured);
+            services.add(of_service, role, measured);
+            return Overflow {
+                series: of_service.is_none(),
+                process: false,
+            };
         }
-        overflow
+        self.count_new(process, attributes, measured)
     }
 
-    /// None: there are too many processes.
-    fn count_for_process(
+    /// Counts under an attribute set that is new to a process that is there.
+    fn count_new(
         &mut self,
         process: &Arc<Process>,
         attributes: &Attributes,
         measured: &Measured,
-    ) -> Option<Counted> {
-        let full = self.processes.len() + self.retired.len() >= self.limits.processes;
+    ) -> Overflow {
+        let role = attributes.role;
+        let of_service = self.slot_of_service(process, attributes);
+        self.services.add(of_service, role, measured);
+        let limits = &self.limits;
+        let mut series = of_service.is_none();
+        if let Some(resource) = self.processes.get_mut(&process.pid) {
+            let room = resource.series.len() < limits.of_process && self.held < limits.of_processes;
+            let slot = resource.series.slot(attributes.clone(), room);
+            resource.series.add(slot, role, measured);
+            if slot.is_some() {
+                resource.of_service.push(of_service);
+                self.held += 1;
+            } else if self.subscribers > 0 {
+                series = true;
+            } else {
+                self.forget_processes();
+            }
+        }
+        Overflow {
+            series,
+            process: false,
+        }
+    }
+
+    fn slot_of_service(&mut self, process: &Process, attributes: &Attributes) -> Option<Slot> {
+        let key = (service(process), attributes.clone());
+        let room = self.services.len() < self.limits.of_services;
+        self.services.slot(key, room)
+    }
+
+    /// The process, and its services beside it. None: there are too many processes.
+    fn resource(&mut self, process: &Arc<Process>) -> Option<(&mut Resource, &mut Services)> {
+        let mut full = self.processes.len() + self.retired.len() >= self.limits.processes;
+        if full && self.subscribers == 0 {
+            self.forget_processes();
+            full = false;
+        }
         let new = || Resource {
             process: process.clone(),
             start: self.last,
             series: Series::default(),
+            of_service: Vec::new(),
             collected: false,
         };
         let resource = match self.processes.entry(process.pid) {
             Entry::Occupied(entry) => {
                 let known = entry.into_mut();
-                if !same(&known.process, process) {
-                    if full {
-                        return None;
+                if !Arc::ptr_eq(&known.process, process) {
+                    // A process is made anew now and then, mostly with nothing new in it.
+                    if known.process.resource != process.resource {
+                        if full {
+                            return None;
+                        }
+                        self.retired.push(std::mem::replace(known, new()));
                     }
-                    self.retired.push(std::mem::replace(known, new()));
+                    known.process = process.clone();
                 }
-                known.process = process.clone();
                 known
             }
             Entry::Vacant(_) if full => return None,
             Entry::Vacant(entry) => entry.insert(new()),
         };
-        let limits = &self.limits;
-        let room = resource.series.len() < limits.of_process && self.held < limits.of_processes;
-        let counted = resource
-            .series
-            .add(attributes, attributes.role, measured, room);
-        self.held += usize::from(counted == Counted::New);
-        Some(counted)
+        Some((resource, &mut self.services))
+    }
+
+    fn forget_processes(&mut self) {
+        self.processes = HashMap::new();
+        self.retired = Vec::new();
+        self.held = 0;
     }
 
     /// Somebody collects from now on.
     pub fn subscribe(&mut self, now: SystemTime) {
         if self.subscribers == 0 {
             self.last = self.last.max(now);
+            self.forget_processes();
         }
         self.subscribers += 1;
     }
 
-    /// Somebody collects no more. Without anybody nothing of processes is held.
+    /// Somebody collects no more. Without anybody nothing of processes is given.
     pub fn unsubscribe(&mut self) {
         self.subscribers = self.subscribers.saturating_sub(1);
         if self.subscribers == 0 {
-            self.processes = HashMap::new();
-            self.retired = Vec::new();
-            self.held = 0;
+            self.forget_processes();
         }
     }
 
@@ -183,7 +230,9 @@ impl Aggregator {
         now: SystemTime,
         mut alive: impl FnMut(&Process) -> bool,
     ) -> Vec<Collected> {
-        // A wall clock may be set back: a start must not be after its end.
+        if self.subscribers == 0 {
+            return Vec::new();
+        }
         self.last = now;
         let gone = self
             .processes
@@ -195,6 +244,7 @@ impl Aggregator {
         let all = self.retired.iter().chain(self.processes.values());
         all.map(|resource| Collected {
             process: resource.process.clone(),
+            // A wall clock may be set back: a start must not be after its end.
             start: resource.start.min(now),
             series: resource.series.clone(),
         })
@@ -209,9 +259,10 @@ impl Aggregator {
     }
 }
 
-/// Whether both are one resource. A process is made anew now and then, mostly with nothing new in it.
-fn same(a: &Arc<Process>, b: &Arc<Process>) -> bool {
-    Arc::ptr_eq(a, b) || a.resource == b.resource
+impl Resource {
+    fn of_service(&self, slot: Slot) -> Option<Slot> {
+        self.of_service.get(slot.index()).copied().flatten()
+    }
 }
 
 fn service(process: &Process) -> Service {

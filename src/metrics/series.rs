@@ -106,48 +106,66 @@ impl Point {
 /// Points by attribute set; what finds no room is counted under none, by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series<K: Eq + Hash> {
-    points: HashMap<K, Point>,
+    slots: HashMap<K, Slot>,
+    /// By slot.
+    points: Vec<Point>,
     overflow: Vec<(Role, Point)>,
+}
+
+/// Where the point of an attribute set is. It stays there, so that it need not be looked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(usize);
+
+impl Slot {
+    /// From 0 on, without a gap.
+    pub fn index(self) -> usize {
+        self.0
+    }
 }
 
 impl<K: Eq + Hash> Default for Series<K> {
     fn default() -> Self {
         Series {
-            points: HashMap::new(),
+            slots: HashMap::new(),
+            points: Vec::new(),
             overflow: Vec::new(),
         }
     }
 }
 
-/// Where a transaction was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counted {
-    Known,
-    /// Under an attribute set that is new.
-    New,
-    Overflow,
-}
+impl<K: Eq + Hash> Series<K> {
+    pub fn find(&self, key: &K) -> Option<Slot> {
+        self.slots.get(key).copied()
+    }
 
-impl<K: Eq + Hash + Clone> Series<K> {
-    /// Counts under `key`; `room`: there may be one attribute set more.
-    pub fn add(&mut self, key: &K, role: Role, measured: &Measured, room: bool) -> Counted {
-        if let Some(point) = self.points.get_mut(key) {
-            point.add(measured);
-            return Counted::Known;
+    /// The slot of `key`, a new one where it has none; None: there is none, and no `room` for one more.
+    pub fn slot(&mut self, key: K, room: bool) -> Option<Slot> {
+        let found = self.find(&key);
+        if found.is_some() || !room {
+            return found;
         }
-        if room {
-            self.points.entry(key.clone()).or_default().add(measured);
-            return Counted::New;
+        let slot = Slot(self.points.len());
+        self.points.push(Point::default());
+        self.slots.insert(key, slot);
+        Some(slot)
+    }
+
+    /// Counts at `slot`; None: in the overflow of a side.
+    pub fn add(&mut self, slot: Option<Slot>, role: Role, measured: &Measured) {
+        let known = slot.and_then(|Slot(at)| self.points.get_mut(at));
+        match known {
+            Some(point) => point.add(measured),
+            None => self.overflow_of(role).add(measured),
         }
-        match self.overflow.iter_mut().find(|(side, _)| *side == role) {
-            Some((_, point)) => point.add(measured),
-            None => {
-                let mut point = Point::default();
-                point.add(measured);
-                self.overflow.push((role, point));
-            }
-        }
-        Counted::Overflow
+    }
+
+    fn overflow_of(&mut self, role: Role) -> &mut Point {
+        let found = self.overflow.iter().position(|(side, _)| *side == role);
+        let at = found.unwrap_or_else(|| {
+            self.overflow.push((role, Point::default()));
+            self.overflow.len() - 1
+        });
+        &mut self.overflow[at].1
     }
 
     /// Attribute sets, without those of the overflow.
@@ -156,7 +174,10 @@ impl<K: Eq + Hash + Clone> Series<K> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Point)> {
-        self.points.iter()
+        let points = &self.points;
+        self.slots
+            .iter()
+            .filter_map(|(key, slot)| Some((key, points.get(slot.0)?)))
     }
 
     /// What found no room.

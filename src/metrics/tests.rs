@@ -271,6 +271,28 @@ fn without_anybody_who_collects_nothing_of_processes_is_held() {
 }
 
 #[test]
+fn services_are_counted_whole_while_nobody_collects_and_processes_come_and_go() {
+    let limits = Limits {
+        of_process: 2,
+        of_processes: 3,
+        processes: 2,
+        ..Limits::default()
+    };
+    let mut aggregator = Aggregator::new(limits, at(0));
+    for n in 0..60 {
+        let one = process(n % 5, "one");
+        let server = usize::try_from(n % 4).expect("few");
+        assert_eq!(count(&mut aggregator, &one, server, 1), Overflow::default());
+    }
+    let text = prometheus::render(&aggregator.services);
+    let counts = text
+        .lines()
+        .filter(|line| line.starts_with("http_client_request_duration_seconds_count"))
+        .map(|line| line.rsplit(' ').next().expect("a value"));
+    assert_eq!(counts.collect::<Vec<_>>(), ["15"; 4]);
+}
+
+#[test]
 fn prometheus_buckets_are_cumulative_and_sizes_have_metrics_of_their_own() {
     let mut aggregator = aggregator(Limits::default());
     let one = process(1, "a\"b\nc\\d");

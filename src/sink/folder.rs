@@ -3,6 +3,7 @@
 //! What is in it may hold personal data. A folder that is new gets mode 0700; one that others can look into is closed to
 //! them, but only where it is clearly ours: empty, or with our files alone in it. The folder itself must not be a link.
 
+use super::payload::segment::SUFFIX;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -113,10 +114,10 @@ pub(super) fn prepare_for_payloads(path: &Path) -> Result<(), FolderError> {
     prepare(path, "payloads", is_object)
 }
 
-/// The name of an object: 64 hex digits, perhaps `#` and a number while it is written.
+/// The name of an object (64 hex digits) or of a segment, perhaps `#` and a number while it is written.
 fn is_object(name: &[u8]) -> bool {
-    let digest = name.split(|b| *b == b'#').next().unwrap_or_default();
-    digest.len() == 64 && digest.iter().all(u8::is_ascii_hexdigit)
+    let name = name.split(|b| *b == b'#').next().unwrap_or_default();
+    name.ends_with(SUFFIX.as_bytes()) || name.len() == 64 && name.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Takes a stored file away from others; the folder's mode keeps them off until then.

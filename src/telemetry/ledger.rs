@@ -184,6 +184,15 @@ impl Ledger {
         counts.payloads.deduplicated += u64::from(deduplicated);
     }
 
+    /// So many bodies of so many bytes were not written again.
+    pub fn bodies_shared(&self, bodies: u64, bytes: u64) {
+        if bodies > 0 {
+            let payloads = &mut self.lock().payloads;
+            payloads.bodies_shared += bodies;
+            payloads.bytes_saved += bytes;
+        }
+    }
+
     /// A payload in flight is lost.
     pub fn payload_lost(&self, reason: PayloadLost) {
         let mut counts = self.lock();

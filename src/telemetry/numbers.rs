@@ -163,6 +163,8 @@ pub static NUMBERS: &[Number] = &[
     up_down("plainspan.memory.rss", "By", NONE, "Resident set size of the agent; the rings' pages count twice."),
     counter("plainspan.metrics.overflow", TRANSACTION, REASON, "Transactions that metrics count without attributes, or not for their process."),
     counter("plainspan.metrics.transactions", TRANSACTION, NONE, "Transactions that metrics count."),
+    counter("plainspan.payloads.bodies_shared", "{body}", NONE, "Bodies that their segment had already."),
+    counter("plainspan.payloads.bytes_saved", "By", NONE, "Bytes of bodies that their segment had already."),
     counter("plainspan.payloads.deduplicated", PAYLOAD, NONE, "Payloads among those stored that the store had already."),
     up_down("plainspan.payloads.in_flight", PAYLOAD, NONE, "Payloads on their way to the store."),
     counter("plainspan.payloads.left_out", PAYLOAD, REASON, "Payloads left out on purpose, by why."),

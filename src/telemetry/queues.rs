@@ -28,7 +28,9 @@ pub trait Watched: Send + Sync {
 
 /// All queues by name: `STORE/SIGNAL`, or what else waits.
 #[derive(Clone, Default)]
-pub struct Queues(Arc<Mutex<Vec<(String, Weak<dyn Watched>)>>>);
+pub struct Queues(Arc<Mutex<Vec<Named>>>);
+
+type Named = (String, Weak<dyn Watched>);
 
 impl Queues {
     /// Shows the queue for as long as it lives.

@@ -104,6 +104,14 @@ const S3_LINK: Test = (
     "tests/e2e/payload_store.rs",
     "the_object_of_the_link_is_in_s3_and_its_sha_256_is_its_key",
 );
+const SEGMENT: Test = (
+    "src/sink/payload/stage_tests.rs",
+    "many_transactions_are_one_put_and_each_link_gives_its_own",
+);
+const SEGMENT_SIZE: Test = (
+    "src/sink/payload/stage_tests.rs",
+    "a_segment_is_closed_when_it_is_large_enough",
+);
 const FOLDER: Test = (
     "src/sink/payload/stage_tests.rs",
     "a_folder_gets_files_for_its_owner_alone_and_file_urls",
@@ -209,8 +217,10 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("object store s3", &["access_url"], &[S3_LINK, ("src/sink/payload/link.rs", "a_template_is_filled_and_unknown_names_stay")]),
     ("object store s3", &["access_key", "secret_key"], &[S3_SECRET, S3]),
     ("object store s3", &["prefix"], &[("tests/payload.rs", "an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key")]),
-    ("object store s3", &["layout"], &[S3]),
-    ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL]),
+    ("object store s3", &["layout"], &[S3, SEGMENT]),
+    ("object store s3", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
+    ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL, SEGMENT]),
+    ("object store disk", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
     ("object store disk", &["access_url"], &[("src/sink/payload/link.rs", "a_folder_has_file_urls")]),
     ("object store", &["id", "type"], &[("src/sink/payload/store_tests.rs", "on_stdout_a_document_is_a_line"), STORE_LEVEL]),
 

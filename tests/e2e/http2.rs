@@ -155,9 +155,7 @@ fn h2load_100k_requests_on_10_connections_with_32_streams_each_are_100k_whole_sp
     let nginx = servers::nginx_http2(&work, "https");
     let config = Config::new("headers")
         .grpc_traces(&sink.grpc_endpoint())
-        .limit("memory", "4GiB")
-        // The capture thread of a build for tests falls behind such a burst on two cores, and what it has not read waits.
-        .limit("ring", "64MiB");
+        .limit("memory", "4GiB");
     let agent = Launch::new(&write_config(&work, &config.yaml()))
         .quiet()
         .start(&work);

@@ -214,7 +214,7 @@ fn reloads_failures_and_payloads_are_spans_of_the_agent() {
         .iter()
         .find(|s| s.span.name == "payload.write")
         .expect("a write");
-    assert!(attr(&write.span.attributes, "digest").is_some());
+    assert!(attr(&write.span.attributes, "key").is_some());
     drop(spare);
 }
 

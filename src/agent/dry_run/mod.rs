@@ -242,7 +242,7 @@ impl Measure {
         row.payloads.add(size);
         let digest = "0".repeat(64);
         Some(PayloadLink {
-            url: template.url(&digest),
+            url: template.url(&template.key(&digest), &digest),
             digest: Some(digest),
             size: Some(size as u64),
             status: PayloadStatus::Stored,

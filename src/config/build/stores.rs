@@ -1,7 +1,9 @@
 //! Event stores and object stores.
 
 use super::Builder;
-use crate::config::model::{EventStore, EventStoreKind, ObjectStore, ObjectStoreKind, S3Store};
+use crate::config::model::{
+    EventStore, EventStoreKind, Layout, ObjectStore, ObjectStoreKind, S3Store,
+};
 use crate::config::near::nearest;
 use crate::config::problem::quote;
 use crate::config::settings::Fields;
@@ -9,6 +11,7 @@ use crate::config::sources::Origin;
 use crate::config::template;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Attribute that QTap's `environment` becomes (semantic conventions, `deployment.environment.name`).
 const ENVIRONMENT: &str = "deployment.environment.name";
@@ -100,11 +103,31 @@ impl Builder<'_> {
             "stdout" => ObjectStoreKind::Stdout,
             _ => ObjectStoreKind::Disabled,
         };
+        let layout = layout(fields);
+        if layout != Layout::Object || prefixed(&kind) {
+            self.key_in_link(fields, access_url.as_deref());
+        }
         Some(ObjectStore {
             id,
             access_url,
+            layout,
             kind,
         })
+    }
+
+    /// A digest alone does not say where in the store its document is.
+    fn key_in_link(&mut self, fields: &Fields, template: Option<&str>) {
+        let names = template.map(template::variables);
+        let Some(Ok(names)) = names else {
+            return;
+        };
+        if names.contains(&"DIGEST") && !names.contains(&"KEY") {
+            self.problems.error(
+                fields.mark("access_url"),
+                "`access_url` has `{{DIGEST}}` and not `{{KEY}}`: with a `prefix`, or in layout segment, no link would lead to its payload",
+            );
+            self.problems.hint("write `{{KEY}}`");
+        }
     }
 
     fn s3(&mut self, fields: &Fields) -> Option<S3Store> {
@@ -266,4 +289,20 @@ fn unique(name: &str, taken: &[&str]) -> String {
         candidate = format!("{name}-{number}");
     }
     candidate
+}
+
+fn layout(fields: &Fields) -> Layout {
+    match fields.text("layout") {
+        Some("segment") => Layout::Segment {
+            bytes: fields.size("segment_bytes").unwrap_or(8 << 20),
+            time: fields
+                .duration("segment_time")
+                .unwrap_or(Duration::from_secs(10)),
+        },
+        _ => Layout::Object,
+    }
+}
+
+fn prefixed(kind: &ObjectStoreKind) -> bool {
+    matches!(kind, ObjectStoreKind::S3(s3) if !s3.prefix.is_empty())
 }

@@ -1,6 +1,6 @@
 //! Keys of event stores and object stores.
 
-use super::DAY;
+use super::{DAY, HOUR, KIB, MIB};
 use crate::config::model::{Compression, OtlpProtocol};
 use crate::config::table::{Choices, Kind, LATER, Section, State, Tagged, key, variant};
 use crate::config::text::{absolute, identifier, not_empty};
@@ -151,6 +151,8 @@ static S3: Section = Section {
         key("secret_key", Credential),
         key("prefix", Text).default("''"),
         key("layout", Choice(&LAYOUTS)).default("object"),
+        key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
+        key("segment_time", Duration(100, HOUR)).default("10s"),
         key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
     ],
 };
@@ -163,6 +165,8 @@ static DISK: Section = Section {
         key("path", Checked(not_empty)).required(),
         key("access_url", Checked(not_empty)),
         key("layout", Choice(&LAYOUTS)).default("object"),
+        key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
+        key("segment_time", Duration(100, HOUR)).default("10s"),
         key("max_bytes", Size(1, u64::MAX)).later(),
         key("max_age", Duration(1, u64::MAX)).later(),
         key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
@@ -184,6 +188,6 @@ static RECORD_STORE: Section = Section {
 };
 
 static LAYOUTS: Choices<()> = Choices {
-    words: &[("object", ())],
-    later: &["segment"],
+    words: &[("object", ()), ("segment", ())],
+    later: &[],
 };

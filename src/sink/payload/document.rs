@@ -22,8 +22,57 @@ use crate::transaction::{Body, Headers, Protocol, Request, Response, TlsInfo, Tr
 /// Version of the document's shape. Grows when a key changes its meaning or goes away.
 pub const VERSION: u32 = 1;
 
-/// Encodes `capture` at its level.
+/// Which message of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    Request,
+    Response,
+}
+
+impl Message {
+    /// Its key in the document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Message::Request => "request",
+            Message::Response => "response",
+        }
+    }
+}
+
+/// Where a body stands that is written already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyRef {
+    /// First and last byte, in the same object, of what holds the document that it stands in.
+    pub first: u64,
+    pub last: u64,
+    pub message: Message,
+    /// SHA-256 of the body.
+    pub digest: [u8; 32],
+}
+
+/// Knows which bodies are written already.
+pub trait Bodies {
+    /// Where an equal body stands; None: it is to be written here.
+    fn find(&mut self, message: Message, body: &[u8]) -> Option<BodyRef>;
+}
+
+/// Every body is written.
+struct All;
+
+impl Bodies for All {
+    fn find(&mut self, _: Message, _: &[u8]) -> Option<BodyRef> {
+        None
+    }
+}
+
+/// Encodes `capture` at its level, with its bodies in it.
 pub fn encode(capture: &Capture) -> Vec<u8> {
+    encode_with(capture, &mut All)
+}
+
+/// Encodes `capture` at its level. For a body that `bodies` knows, `body_ref` says where it stands in the place of
+/// `body`.
+pub fn encode_with(capture: &Capture, bodies: &mut dyn Bodies) -> Vec<u8> {
     let target = Target::of(capture);
     let mut json = Json::with_capacity(size_hint(capture));
     json.object(|j| {
@@ -31,12 +80,12 @@ pub fn encode(capture: &Capture) -> Vec<u8> {
         metadata(j, capture, target.as_ref());
         j.key("request");
         match (&capture.transaction.request, &target) {
-            (Some(r), Some(target)) => request(j, capture, r, target),
+            (Some(r), Some(target)) => request(j, capture, (r, target), bodies),
             _ => j.null(),
         }
         j.key("response");
         match &capture.transaction.response {
-            Some(r) => response(j, capture, r),
+            Some(r) => response(j, capture, r, bodies),
             None => j.null(),
         }
         times(j, capture);
@@ -147,7 +196,12 @@ fn connection_id(j: &mut Json, capture: &Capture) {
     }
 }
 
-fn request(j: &mut Json, capture: &Capture, request: &Request, target: &Target<'_>) {
+fn request(
+    j: &mut Json,
+    capture: &Capture,
+    (request, target): (&Request, &Target<'_>),
+    bodies: &mut dyn Bodies,
+) {
     let facts = &capture.facts;
     let level = capture.decision.level;
     j.object(|j| {
@@ -174,7 +228,10 @@ fn request(j: &mut Json, capture: &Capture, request: &Request, target: &Target<'
             ];
             headers(j.key("headers"), &pseudo, &request.headers);
         }
-        body(j, &request.body, capture.request_content(), level);
+        if let Some(content) = capture.request_content().filter(|_| level >= Level::Full) {
+            let known = bodies.find(Message::Request, content.bytes());
+            body(j, &request.body, &content, known);
+        }
         j.key("query")
             .string(target.query.as_deref().unwrap_or_default());
         j.key("protocol_version")
@@ -192,7 +249,7 @@ pub(in crate::sink) fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-fn response(j: &mut Json, capture: &Capture, response: &Response) {
+fn response(j: &mut Json, capture: &Capture, response: &Response, bodies: &mut dyn Bodies) {
     let level = capture.decision.level;
     j.object(|j| {
         j.key("status").number(response.status);
@@ -207,7 +264,10 @@ fn response(j: &mut Json, capture: &Capture, response: &Response) {
                 &response.headers,
             );
         }
-        body(j, &response.body, capture.response_content(), level);
+        if let Some(content) = capture.response_content().filter(|_| level >= Level::Full) {
+            let known = bodies.find(Message::Response, content.bytes());
+            body(j, &response.body, &content, known);
+        }
         if level >= Level::Headers {
             j.key("reason").lossy(&response.reason);
         }
@@ -289,11 +349,16 @@ fn bytes(j: &mut Json, bytes: &[u8]) {
 }
 
 /// `body` is what was captured with its codings undone; all sizes are those on the wire.
-fn body(j: &mut Json, body: &Body, content: Option<Content<'_>>, level: Level) {
-    let Some(content) = content.filter(|_| level >= Level::Full) else {
-        return;
-    };
-    j.key("body").base64(content.bytes());
+fn body(j: &mut Json, body: &Body, content: &Content<'_>, known: Option<BodyRef>) {
+    match known {
+        Some(known) => j.key("body_ref").object(|j| {
+            j.key("bytes")
+                .plain(format_args!("{}-{}", known.first, known.last));
+            j.key("message").string(known.message.name());
+            hex(j.key("sha256"), &known.digest);
+        }),
+        None => j.key("body").base64(content.bytes()),
+    }
     j.key("body_is_text").bool(content.text().is_some());
     match content.encoding().as_str() {
         "" => j.key("body_encoding").null(),

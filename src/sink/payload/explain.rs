@@ -24,6 +24,13 @@ impl StoreError {
             hint: "lower `bodies.max_bytes`",
         }
     }
+
+    pub(super) fn compressor(error: &std::io::Error) -> StoreError {
+        StoreError {
+            what: format!("cannot compress it: {error}"),
+            hint: "give the agent more memory",
+        }
+    }
 }
 
 pub(super) const FOLDER_HINT: &str = "check the folder's owner and mode, and the room on its disk";

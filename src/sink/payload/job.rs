@@ -1,10 +1,9 @@
 //! One payload on its way, and the telemetry that waits for it.
 
-use super::{Next, PayloadOptions, Shared, document};
+use super::{Next, PayloadOptions, Shared};
 use crate::redact::Redacted;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
-use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What waits in the stage, by count and bytes.
@@ -138,8 +137,6 @@ pub(super) struct Job {
     waiting: Arc<Waiting>,
     /// Bytes taken of the budget.
     bytes: usize,
-    /// Digest and document.
-    document: Option<(String, Bytes)>,
     ended: bool,
 }
 
@@ -149,7 +146,6 @@ impl Job {
             shared,
             waiting,
             bytes,
-            document: None,
             ended: false,
         }
     }
@@ -158,31 +154,16 @@ impl Job {
         &self.shared
     }
 
-    /// The document. None where telemetry has gone already, which before encoding is at its end only.
-    pub fn encode(&self) -> Option<Vec<u8>> {
-        Some(document::encode(&*self.waiting.capture()?))
+    /// The capture. None where telemetry has gone already, which before encoding is at its end only.
+    pub fn capture(&self) -> Option<Arc<Redacted>> {
+        self.waiting.capture()
     }
 
-    /// Key and document are known.
-    pub fn encoded(&mut self, document: Vec<u8>, digest: String) {
-        let link = PayloadLink {
-            url: self.shared.link.url(&digest),
-            digest: Some(digest.clone()),
-            size: Some(document.len() as u64),
-            status: PayloadStatus::Pending,
-        };
-        // The capture is telemetry's from here on.
-        self.shared
-            .budget()
-            .correct(self.bytes, document.capacity());
-        self.bytes = document.capacity();
-        self.document = Some((digest, Bytes::from(document)));
+    /// The link is known, and `held` bytes are what is held of the payload from here on: the capture is telemetry's.
+    pub fn encoded(&mut self, held: usize, link: PayloadLink) {
+        self.shared.budget().correct(self.bytes, held);
+        self.bytes = held;
         self.waiting.known(&self.shared.next, link);
-    }
-
-    /// Takes digest and document, once.
-    pub fn document(&mut self) -> Option<(String, Bytes)> {
-        self.document.take()
     }
 
     pub fn stored(mut self, deduplicated: bool) {

@@ -59,14 +59,13 @@ impl LinkTemplate {
         &self.store
     }
 
-    /// Key of the object with this digest.
-    pub fn key(&self, digest: &str) -> String {
-        format!("{}{digest}", self.prefix)
+    /// Key of the object with this name: a digest, or the name of a segment.
+    pub fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
-    /// URL of the object with this digest.
-    pub fn url(&self, digest: &str) -> Option<String> {
-        let key = self.key(digest);
+    /// URL of what has this digest in the object with this key.
+    pub fn url(&self, key: &str, digest: &str) -> Option<String> {
         let encoded = percent_encode(key.as_bytes(), PATH).to_string();
         let template = self.template.as_deref()?;
         Some(
@@ -91,12 +90,13 @@ fn folder(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::S3Store;
+    use crate::config::{Layout, S3Store};
 
     fn s3(access_url: Option<&str>, prefix: &str, insecure: bool) -> LinkTemplate {
         LinkTemplate::new(&ObjectStore {
             id: "payloads".into(),
             access_url: access_url.map(str::to_owned),
+            layout: Layout::Object,
             kind: ObjectStoreKind::S3(S3Store {
                 endpoint: "s3.example.com:9000".into(),
                 bucket: "traffic".into(),
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn without_a_template_the_link_is_the_stores_own_url() {
         assert_eq!(
-            s3(None, "", true).url("ab12").unwrap(),
+            s3(None, "", true).url("ab12", "ab12").unwrap(),
             "http://s3.example.com:9000/traffic/ab12"
         );
         let link = s3(None, "team a/x/", false);
         assert_eq!(link.key("ab"), "team a/x/ab");
         assert_eq!(
-            link.url("ab").unwrap(),
+            link.url("team a/x/ab", "ab").unwrap(),
             "https://s3.example.com:9000/traffic/team%20a/x/ab"
         );
     }
@@ -126,7 +126,7 @@ mod tests {
     fn a_template_is_filled_and_unknown_names_stay() {
         let url = "https://x/{{BUCKET}}/{{DIGEST}}?e={{ENDPOINT}}&s={{SCHEME}}&k={{KEY}}&{{NO}}";
         assert_eq!(
-            s3(Some(url), "p/", false).url("ab").unwrap(),
+            s3(Some(url), "p/", false).url("p/ab", "ab").unwrap(),
             "https://x/traffic/ab?e=s3.example.com:9000&s=https&k=p/ab&{{NO}}"
         );
     }
@@ -136,11 +136,12 @@ mod tests {
         let link = LinkTemplate::new(&ObjectStore {
             id: "d".into(),
             access_url: None,
+            layout: Layout::Object,
             kind: ObjectStoreKind::Disk {
                 path: "/var/lib/a b#c/".into(),
             },
         });
-        let url = link.url("ab").unwrap();
+        let url = link.url("ab", "ab").unwrap();
         assert_eq!(url, "file:///var/lib/a%20b%23c/ab");
         let path = url::Url::parse(&url).unwrap().to_file_path().unwrap();
         assert_eq!(path, Path::new("/var/lib/a b#c/ab"));
@@ -151,8 +152,9 @@ mod tests {
         let link = LinkTemplate::new(&ObjectStore {
             id: "o".into(),
             access_url: None,
+            layout: Layout::Object,
             kind: ObjectStoreKind::Stdout,
         });
-        assert_eq!(link.url("ab"), None);
+        assert_eq!(link.url("ab", "ab"), None);
     }
 }

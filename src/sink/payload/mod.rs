@@ -1,24 +1,26 @@
-//! Payloads: one object a transaction in an object store.
+//! Payloads: what was said, in an object store; one object a transaction, or many in one segment.
 //!
-//! Enters: a [`Redacted`] capture with its ticket. Leaves: an object whose key is the SHA-256 of its bytes, and the
-//! capture with a [`PayloadLink`] for telemetry.
+//! Enters: a [`Redacted`] capture with its ticket. Leaves: an object, and the capture with a [`PayloadLink`] for telemetry.
 //! Holds: `offer` never blocks; captures that wait are bounded by count and bytes; telemetry goes on when the put ended
 //! or [`PayloadOptions::patience`] is over, whichever is first, and always with its ticket: a lost payload loses no
 //! transaction. Every payload wanted ends in the ledger as stored or lost.
 //!
-//! A capture goes through two pools. Encoders only compute, so that key and link are known soon even where the store
-//! hangs; writers wait for the store. How documents become objects is the writers' part alone.
+//! A capture goes through two pools. Packers only compute ([`pack`]), so that key and link are known soon even where the
+//! store hangs; writers wait for the store.
 
 pub(super) mod document;
 mod explain;
 pub(super) mod grpc;
 mod job;
 mod link;
+mod pack;
+pub mod segment;
 mod store;
 mod target;
 pub(super) mod websocket;
 
 pub use super::folder::FolderError;
+use crate::config::Layout;
 pub use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::redact::Redacted;
 use crate::rules::Level;
@@ -30,14 +32,13 @@ pub use document::{VERSION, encode};
 pub use explain::StoreError;
 use job::{Budget, Job, Waiting};
 pub use link::LinkTemplate;
-use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::{Put, Store};
 use tokio::runtime::Handle;
-use tracing::Instrument;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// Takes a capture on to telemetry. The link is None where no payload is wanted. Must not block.
 pub type Next = Arc<dyn Fn(Arc<Redacted>, Option<PayloadLink>, SharedTicket) + Send + Sync>;
@@ -47,7 +48,7 @@ pub type Next = Arc<dyn Fn(Arc<Redacted>, Option<PayloadLink>, SharedTicket) + S
 pub struct PayloadOptions {
     /// The lowest level at which an object is written.
     pub from_level: Level,
-    /// Payloads that wait or are being written.
+    /// Payloads that wait or are being written; those in segments are bounded by their size alone.
     pub max_queued: usize,
     /// Their size in all, in bytes: captures and documents.
     pub max_queued_bytes: usize,
@@ -106,6 +107,7 @@ struct Entrance {
 /// What all tasks and jobs of the stage share.
 struct Shared {
     store: Store,
+    layout: Layout,
     link: LinkTemplate,
     options: PayloadOptions,
     ledger: Ledger,
@@ -113,9 +115,13 @@ struct Shared {
     budget: Mutex<Budget>,
     /// Told each time a job ends.
     ended: Notify,
+    /// Told when nothing more is taken.
+    closing: Notify,
 }
 
-type Jobs = Arc<AsyncMutex<mpsc::UnboundedReceiver<Job>>>;
+type Queue<T> = Arc<AsyncMutex<mpsc::UnboundedReceiver<T>>>;
+type Jobs = Queue<Job>;
+type Parcels = Queue<pack::Parcel>;
 
 impl PayloadStage {
     /// Opens the store and starts the tasks on `handle`. Nothing is written yet.
@@ -132,39 +138,58 @@ impl PayloadStage {
         let opened = Store::open(store)?;
         let link = LinkTemplate::new(store);
         let enabled = store.kind != ObjectStoreKind::Disabled;
-        let stage = Self::run(opened, link, enabled, options, ledger, handle, next);
+        let opened = (opened, link, store.layout);
+        let stage = Self::run(opened, enabled, options, ledger, handle, next);
         let name = format!("{}/payloads", store.id);
         stage.shared.ledger.queues().watch(&name, &stage.shared);
         Ok(stage)
     }
 
     fn run(
-        store: Store,
-        link: LinkTemplate,
+        (store, link, layout): (Store, LinkTemplate, Layout),
         enabled: bool,
         options: PayloadOptions,
         ledger: Ledger,
         handle: &Handle,
         next: Next,
     ) -> PayloadStage {
+        let max_queued = match layout {
+            Layout::Object => options.max_queued,
+            Layout::Segment { .. } => usize::MAX,
+        };
+        let options = PayloadOptions {
+            max_queued,
+            ..options
+        };
         let shared = Arc::new(Shared {
             store,
+            layout,
             link,
             options,
             ledger,
             next,
             budget: Mutex::new(Budget::default()),
             ended: Notify::new(),
+            closing: Notify::new(),
         });
         let mut tasks = Vec::new();
         let entrance = enabled.then(|| {
-            let (jobs, encoding) = mpsc::unbounded_channel();
-            let (encoded, writing) = mpsc::unbounded_channel();
+            let (jobs, packing) = mpsc::unbounded_channel();
+            let (parcels, writing) = mpsc::unbounded_channel();
             let (timer, times) = mpsc::unbounded_channel();
-            let encoding: Jobs = Arc::new(AsyncMutex::new(encoding));
-            let writing: Jobs = Arc::new(AsyncMutex::new(writing));
-            for _ in 0..ENCODERS {
-                tasks.push(handle.spawn(encoder(encoding.clone(), encoded.clone())));
+            let writing: Parcels = Arc::new(AsyncMutex::new(writing));
+            match layout {
+                Layout::Object => {
+                    let packing: Jobs = Arc::new(AsyncMutex::new(packing));
+                    for _ in 0..ENCODERS {
+                        let packer = pack::objects(packing.clone(), parcels.clone());
+                        tasks.push(handle.spawn(packer));
+                    }
+                }
+                Layout::Segment { .. } => {
+                    let packer = pack::segments(shared.clone(), packing, parcels);
+                    tasks.push(handle.spawn(packer));
+                }
             }
             for _ in 0..options.writers.max(1) {
                 tasks.push(handle.spawn(writer(shared.clone(), writing.clone())));
@@ -212,6 +237,7 @@ impl PayloadStage {
     /// (`payloads.lost.shutdown`). All telemetry has gone on when this returns. Runs on a tokio runtime.
     pub async fn drain(&self, deadline: Instant) {
         self.shared.budget().close();
+        self.shared.closing.notify_one();
         let empty = async {
             loop {
                 let ended = self.shared.ended.notified();
@@ -268,51 +294,37 @@ impl Shared {
     }
 }
 
-async fn take(jobs: &Jobs) -> Option<Job> {
-    jobs.lock().await.recv().await
+async fn take<T>(queue: &Queue<T>) -> Option<T> {
+    queue.lock().await.recv().await
 }
 
-/// Turns captures into documents with key and link.
-async fn encoder(jobs: Jobs, encoded: mpsc::UnboundedSender<Job>) {
-    while let Some(mut job) = take(&jobs).await {
-        let Some(document) = job.encode() else {
-            continue;
-        };
-        let max = job.shared().options.max_object_bytes;
-        if document.len() > max {
-            let error = StoreError::too_large(document.len(), max);
-            job.shared().store.report(&error);
-            job.lost(PayloadLost::TooLarge);
-            continue;
-        }
-        let digest = document::Hex(&Sha256::digest(&document)).to_string();
-        job.encoded(document, digest);
-        if let Err(stopped) = encoded.send(job) {
-            stopped.0.lost(PayloadLost::Shutdown);
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Puts documents into the store.
-async fn writer(shared: Arc<Shared>, jobs: Jobs) {
-    while let Some(mut job) = take(&jobs).await {
-        let Some((digest, document)) = job.document() else {
-            continue;
-        };
-        let key = shared.link.key(&digest);
+/// Puts objects into the store.
+async fn writer(shared: Arc<Shared>, parcels: Parcels) {
+    while let Some(parcel) = take(&parcels).await {
+        let pack::Parcel {
+            key,
+            bytes,
+            content_type,
+            jobs,
+        } = parcel;
         let span = tracing::debug_span!(
             "payload.write",
-            digest,
-            size = document.len(),
+            key,
+            size = bytes.len(),
             otel.status_code = tracing::field::Empty,
         );
-        match shared.store.put(&key, document).instrument(span.clone()).await {
-            Ok(put) => job.stored(put == Put::Deduplicated),
+        let put = shared.store.put(&key, bytes, content_type);
+        match put.instrument(span.clone()).await {
+            Ok(put) => {
+                // A segment is nobody else's: what is there is what an attempt has put whose answer was lost.
+                let same = put == Put::Deduplicated && shared.layout == Layout::Object;
+                jobs.into_iter().for_each(|job| job.stored(same));
+            }
             Err(error) => {
                 span.record("otel.status_code", "error");
                 shared.store.report(&error);
-                job.lost(PayloadLost::StoreFailed);
+                jobs.into_iter()
+                    .for_each(|job| job.lost(PayloadLost::StoreFailed));
             }
         }
     }

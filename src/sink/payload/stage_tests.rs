@@ -6,6 +6,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore as Objects, ObjectStoreExt};
+use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -31,6 +32,7 @@ fn bucket(kind: ObjectStoreKind) -> ObjectStore {
     ObjectStore {
         id: "payloads".to_owned(),
         access_url: None,
+        layout: Layout::Object,
         kind,
     }
 }
@@ -52,12 +54,16 @@ fn s3(endpoint: &str) -> ObjectStore {
 impl Bench {
     /// A stage on a store in memory.
     fn on(store: Arc<dyn Objects>, options: PayloadOptions) -> Bench {
+        Bench::in_layout(store, Layout::Object, options)
+    }
+
+    fn in_layout(store: Arc<dyn Objects>, layout: Layout, options: PayloadOptions) -> Bench {
         let (next, gone) = sink();
         let ledger = Ledger::new();
         let link = LinkTemplate::new(&s3("store.example"));
         let handle = Handle::current();
-        let store = Store::remote(store);
-        let stage = PayloadStage::run(store, link, true, options, ledger.clone(), &handle, next);
+        let opened = (Store::remote(store), link, layout);
+        let stage = PayloadStage::run(opened, true, options, ledger.clone(), &handle, next);
         Bench {
             stage,
             ledger,
@@ -355,4 +361,126 @@ async fn a_stage_with_a_folder_that_cannot_be_used_does_not_start() {
         message.contains("payloads") && message.contains("not a folder"),
         "{message}"
     );
+}
+
+/// Layout segment, with these bounds.
+fn packed(store: Arc<dyn Objects>, bytes: u64, time: Duration) -> Bench {
+    let layout = Layout::Segment { bytes, time };
+    Bench::in_layout(store, layout, patient())
+}
+
+/// Telemetry waits until all is decided.
+fn patient() -> PayloadOptions {
+    PayloadOptions {
+        patience: Duration::from_secs(600),
+        ..PayloadOptions::default()
+    }
+}
+
+/// All objects of the bucket, by key.
+async fn objects(memory: &InMemory) -> Vec<(String, Vec<u8>)> {
+    let listed = memory.list_with_delimiter(None).await.unwrap();
+    let mut objects = Vec::new();
+    for meta in listed.objects {
+        let bytes = memory.get(&meta.location).await.unwrap().bytes().await;
+        objects.push((meta.location.to_string(), bytes.unwrap().to_vec()));
+    }
+    objects.sort();
+    objects
+}
+
+/// The document that a link names, read by its range alone.
+async fn linked(memory: &InMemory, link: &PayloadLink) -> serde_json::Value {
+    let url = link.url.as_deref().unwrap();
+    let (url, range) = url.split_once("#bytes=").unwrap();
+    let key = url.strip_prefix("http://store.example/traffic/").unwrap();
+    let (first, last) = range.split_once('-').unwrap();
+    let range = first.parse().unwrap()..last.parse::<u64>().unwrap() + 1;
+    let frame = memory.get_range(&Key::from(key), range).await.unwrap();
+    let json = segment::document(&frame).unwrap();
+    segment::verify(&json, link.digest.as_deref().unwrap()).unwrap();
+    assert_eq!(link.size, Some(json.len() as u64));
+    serde_json::from_slice(&json).unwrap()
+}
+
+#[tokio::test]
+async fn many_transactions_are_one_put_and_each_link_gives_its_own() {
+    let memory = Arc::new(InMemory::new());
+    let mut bench = packed(memory.clone(), 1 << 20, Duration::from_millis(200));
+    for number in 0..500 {
+        bench.offer(number);
+    }
+    let mut links = Vec::new();
+    for _ in 0..500 {
+        links.push(bench.link().await);
+    }
+    assert!(
+        links
+            .iter()
+            .all(|link| link.status == PayloadStatus::Stored)
+    );
+    let objects = objects(&memory).await;
+    assert_eq!(objects.len(), 1);
+    assert!(objects[0].0.ends_with(segment::SUFFIX), "{}", objects[0].0);
+    for (number, link) in links.iter().enumerate() {
+        let document = linked(&memory, link).await;
+        assert_eq!(document["request"]["path"], format!("/{number}"));
+    }
+    bench.balanced();
+    assert_eq!(bench.payloads().stored, 500);
+}
+
+#[tokio::test]
+async fn a_segment_is_closed_when_it_is_large_enough() {
+    let memory = Arc::new(InMemory::new());
+    let mut bench = packed(memory.clone(), 64 << 10, Duration::from_secs(3600));
+    for number in 0..1000 {
+        bench.offer(number);
+    }
+    bench.drain(Duration::from_secs(20)).await;
+    let objects = objects(&memory).await;
+    assert!(objects.len() > 4, "{}", objects.len());
+    let (last, whole) = objects.split_last().unwrap();
+    assert!(whole.iter().all(|(_, object)| object.len() >= 64 << 10));
+    assert!(!last.1.is_empty());
+    for _ in 0..1000 {
+        assert_eq!(bench.link().await.status, PayloadStatus::Stored);
+    }
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn telemetry_does_not_wait_for_a_segment_and_has_the_link_that_will_be_good() {
+    let memory = Arc::new(InMemory::new());
+    let layout = Layout::Segment {
+        bytes: 1 << 20,
+        time: Duration::from_secs(3600),
+    };
+    let mut bench = Bench::in_layout(memory.clone(), layout, PayloadOptions::default());
+    bench.offer(7);
+    let (_, link, _) = bench.next().await;
+    let link = link.unwrap();
+    assert_eq!(link.status, PayloadStatus::Pending);
+    assert_eq!(bench.payloads().in_flight, 1);
+    bench.drain(Duration::from_secs(20)).await;
+    assert_eq!(linked(&memory, &link).await["request"]["path"], "/7");
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_stored_loses_each_of_its_payloads_and_no_telemetry() {
+    let closed = s3("127.0.0.1:1");
+    let layout = Layout::Segment {
+        bytes: 1 << 20,
+        time: Duration::from_millis(100),
+    };
+    let mut bench = Bench::of(&ObjectStore { layout, ..closed }, patient());
+    for number in 0..10 {
+        bench.offer(number);
+    }
+    for _ in 0..10 {
+        assert_eq!(bench.link().await.status, PayloadStatus::Lost);
+    }
+    assert_eq!(bench.payloads().lost.store_failed, 10);
+    bench.balanced();
 }

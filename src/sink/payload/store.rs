@@ -105,10 +105,15 @@ impl Store {
         Store::new("test", "test".to_owned(), Kind::Remote(Remote::new(store)))
     }
 
-    /// Stores a document under its key.
-    pub async fn put(&self, key: &str, document: Bytes) -> Result<Put, StoreError> {
+    /// Stores a document, or a segment, under its key.
+    pub async fn put(
+        &self,
+        key: &str,
+        document: Bytes,
+        content_type: &'static str,
+    ) -> Result<Put, StoreError> {
         let put = match &self.kind {
-            Kind::Remote(remote) => remote.put(key, document).await,
+            Kind::Remote(remote) => remote.put(key, document, content_type).await,
             Kind::Folder { path, files } => put_file(path, files, key, document).await,
             Kind::Stdout => print(document).await,
             Kind::Disabled => Err(StoreError {
@@ -172,10 +177,17 @@ impl Remote {
         }
     }
 
-    async fn put(&self, key: &str, document: Bytes) -> Result<Put, StoreError> {
+    async fn put(
+        &self,
+        key: &str,
+        document: Bytes,
+        content_type: &'static str,
+    ) -> Result<Put, StoreError> {
         let key = parse_key(key)?;
+        let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
         if !self.overwrite.load(Ordering::Relaxed) {
-            match self.put_as(&key, document.clone(), PutMode::Create).await {
+            let create = (PutMode::Create, attributes.clone());
+            match self.put_as(&key, document.clone(), create).await {
                 Err(error) if not_implemented(&error) => {
                     tracing::info!(
                         "the object store has no conditional put: equal payloads are written again"
@@ -185,11 +197,16 @@ impl Remote {
                 result => return ended(result),
             }
         }
-        ended(self.put_as(&key, document, PutMode::Overwrite).await)
+        let overwrite = (PutMode::Overwrite, attributes);
+        ended(self.put_as(&key, document, overwrite).await)
     }
 
-    async fn put_as(&self, key: &Key, document: Bytes, mode: PutMode) -> object_store::Result<()> {
-        let attributes = Attributes::from_iter([(Attribute::ContentType, "application/json")]);
+    async fn put_as(
+        &self,
+        key: &Key,
+        document: Bytes,
+        (mode, attributes): (PutMode, Attributes),
+    ) -> object_store::Result<()> {
         let options = PutOptions {
             mode,
             attributes,

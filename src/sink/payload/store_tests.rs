@@ -39,6 +39,7 @@ fn store_at(endpoint: &str) -> Store {
     let settings = Settings {
         id: "s".to_owned(),
         access_url: None,
+        layout: crate::config::Layout::Object,
         kind: ObjectStoreKind::S3(s3(endpoint)),
     };
     Store::open(&settings).unwrap()
@@ -56,7 +57,9 @@ fn s3(endpoint: &str) -> S3Store {
 }
 
 async fn put(store: &Store) -> Result<Put, StoreError> {
-    store.put("a/k", Bytes::from_static(b"DOCUMENT")).await
+    store
+        .put("a/k", Bytes::from_static(b"DOCUMENT"), "application/json")
+        .await
 }
 
 #[tokio::test]

@@ -118,6 +118,9 @@ pub struct Payloads {
     pub stored: u64,
     pub deduplicated: u64,
     pub in_flight: u64,
+    /// Bodies that their segment had already, and their bytes.
+    pub bodies_shared: u64,
+    pub bytes_saved: u64,
     pub left_out: PayloadsLeftOut,
     pub lost: PayloadsLost,
 }

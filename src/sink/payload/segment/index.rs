@@ -1,0 +1,108 @@
+//! The index of a segment: what its transactions are, without reading one of them.
+
+use super::super::document::{Hex, resource};
+use super::super::target::Target;
+use super::FORMAT;
+use crate::enrich::rfc3339;
+use crate::event::Role;
+use crate::redact::Capture;
+use crate::sink::json::Json;
+use serde::Deserialize;
+
+/// One transaction of a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Entry {
+    /// First and last byte of its document's frame, as `FIRST-LAST`.
+    pub bytes: String,
+    pub transaction_id: String,
+    pub trace_id: String,
+    pub span_id: String,
+    /// RFC 3339, UTC.
+    pub transaction_time: String,
+    pub duration_ns: u64,
+    /// `client` or `server`.
+    pub role: String,
+    pub service_namespace: String,
+    pub service_name: String,
+    pub method: String,
+    pub authority: String,
+    /// Without query.
+    pub path: String,
+    /// None: no response was seen.
+    pub status: Option<u16>,
+    pub level: String,
+}
+
+/// All transactions of a segment, in the order of their bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Index {
+    pub format: u32,
+    pub transactions: Vec<Entry>,
+}
+
+impl Entry {
+    pub(super) fn of(capture: &Capture, first: u64, last: u64) -> Entry {
+        let transaction = &capture.transaction;
+        let target = Target::of(capture);
+        let (authority, path) = match &target {
+            Some(target) => (target.authority.to_string(), target.path.to_string()),
+            None => Default::default(),
+        };
+        let role = match transaction.role {
+            Role::Client => "client",
+            Role::Server => "server",
+        };
+        let request = transaction.request.as_ref();
+        let method = request.map(|r| String::from_utf8_lossy(&r.method).into_owned());
+        let process = &capture.process;
+        Entry {
+            bytes: format!("{first}-{last}"),
+            transaction_id: capture.id.clone(),
+            trace_id: Hex(&capture.ids.trace_id).to_string(),
+            span_id: Hex(&capture.ids.span_id).to_string(),
+            transaction_time: rfc3339(capture.start),
+            duration_ns: transaction.timing.end.since(transaction.timing.start),
+            role: role.to_owned(),
+            service_namespace: resource(process, "service.namespace").to_owned(),
+            service_name: resource(process, "service.name").to_owned(),
+            method: method.unwrap_or_default(),
+            authority,
+            path,
+            status: transaction.response.as_ref().map(|r| r.status),
+            level: capture.decision.level.name().to_owned(),
+        }
+    }
+
+    fn write(&self, j: &mut Json) {
+        j.object(|j| {
+            j.key("bytes").string(&self.bytes);
+            j.key("transaction_id").string(&self.transaction_id);
+            j.key("trace_id").string(&self.trace_id);
+            j.key("span_id").string(&self.span_id);
+            j.key("transaction_time").string(&self.transaction_time);
+            j.key("duration_ns").number(self.duration_ns);
+            j.key("role").string(&self.role);
+            j.key("service_namespace").string(&self.service_namespace);
+            j.key("service_name").string(&self.service_name);
+            j.key("method").string(&self.method);
+            j.key("authority").string(&self.authority);
+            j.key("path").string(&self.path);
+            match self.status {
+                Some(status) => j.key("status").number(status),
+                None => j.key("status").null(),
+            }
+            j.key("level").string(&self.level);
+        });
+    }
+}
+
+/// The index as JSON.
+pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut json = Json::with_capacity(64 + 400 * entries.len());
+    json.object(|j| {
+        j.key("format").number(FORMAT);
+        j.key("transactions")
+            .array(|j| entries.iter().for_each(|entry| entry.write(j)));
+    });
+    json.finish()
+}

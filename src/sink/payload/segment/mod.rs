@@ -1,0 +1,32 @@
+//! Segments: many documents in one object (`docs/payload-format.md`).
+//!
+//! Enters: captures, one after another. Leaves: for each the bytes of the object that hold its document, known at once;
+//! at the end the object, with an index of all.
+//! Holds: pure; each document is a zstd frame of its own, so that one ranged read gives it; a body that stands in a
+//! segment already is not written again; no byte that was given out moves.
+
+mod index;
+mod read;
+mod write;
+
+pub use index::{Entry, Index};
+pub use read::{ReadError, Tail, document, resolve, tail, verify};
+pub use write::{AddError, Added, Segment};
+
+/// Version of the format. Grows when an older reader could no longer read it.
+pub const FORMAT: u32 = 1;
+/// Names of segments end so.
+pub const SUFFIX: &str = ".ndjson.zst";
+/// Bodies from this size on are written once in a segment, in bytes.
+pub const SHARED_FROM: usize = 1024;
+/// The last bytes of every segment of this version.
+const MAGIC: [u8; 8] = *b"PSPNSEG1";
+/// Magic number of a skippable frame (RFC 8878 §3.1.2): decoders of zstd pass over it.
+const SKIPPABLE: u32 = 0x184D_2A5A;
+/// Magic number and length.
+const SKIPPABLE_HEAD: usize = 8;
+/// Where the index begins, and [`MAGIC`].
+const FOOTER: usize = 16;
+
+#[cfg(test)]
+mod tests;

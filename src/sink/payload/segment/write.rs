@@ -1,0 +1,161 @@
+//! A segment that is being written.
+
+use super::super::document::{self, Bodies, BodyRef, Message};
+use super::index::{self, Entry};
+use super::{FOOTER, MAGIC, SHARED_FROM, SKIPPABLE, SKIPPABLE_HEAD};
+use crate::redact::Capture;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::io;
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
+
+/// Of documents: beyond it little is won (`docs/payload-format.md`).
+const LEVEL: i32 = 3;
+
+/// A document's place in its segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// First and last byte of its frame in the object.
+    pub first: u64,
+    pub last: u64,
+    /// SHA-256 of the document's JSON.
+    pub digest: [u8; 32],
+    /// Bytes of the document's JSON.
+    pub size: usize,
+    /// Bodies that were not written again, and their bytes.
+    pub shared: u64,
+    pub saved: u64,
+}
+
+/// An open segment. Memory: its object so far, about 300 bytes a document, and 100 a body of [`SHARED_FROM`] bytes or
+/// more.
+pub struct Segment {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    bodies: HashMap<[u8; 32], BodyRef>,
+    compressor: Compressor<'static>,
+}
+
+/// What one document adds to the bodies that are known.
+struct Known<'a> {
+    bodies: &'a HashMap<[u8; 32], BodyRef>,
+    /// Bodies that are written in this document.
+    new: Vec<([u8; 32], Message)>,
+    shared: u64,
+    saved: u64,
+}
+
+impl Bodies for Known<'_> {
+    fn find(&mut self, message: Message, body: &[u8]) -> Option<BodyRef> {
+        if body.len() < SHARED_FROM {
+            return None;
+        }
+        let digest = Sha256::digest(body).into();
+        let known = self.bodies.get(&digest).copied();
+        if known.is_some() {
+            self.shared += 1;
+            self.saved += body.len() as u64;
+        } else {
+            self.new.push((digest, message));
+        }
+        known
+    }
+}
+
+/// Why a document is not in the segment, which is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    #[error("its document has {0} bytes")]
+    TooLarge(usize),
+    #[error("cannot compress: {0}")]
+    Compress(#[from] io::Error),
+}
+
+impl Segment {
+    /// # Errors
+    /// When there is no memory for a compressor.
+    pub fn new() -> io::Result<Segment> {
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        Ok(Segment {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            bodies: HashMap::new(),
+            compressor,
+        })
+    }
+
+    /// Writes the document of `capture`, of `max` bytes at the most.
+    ///
+    /// # Errors
+    /// When it is larger, or cannot be compressed.
+    pub fn add(&mut self, capture: &Capture, max: usize) -> Result<Added, AddError> {
+        let mut known = Known {
+            bodies: &self.bodies,
+            new: Vec::new(),
+            shared: 0,
+            saved: 0,
+        };
+        let mut document = document::encode_with(capture, &mut known);
+        let digest = Sha256::digest(&document).into();
+        let size = document.len();
+        if size > max {
+            return Err(AddError::TooLarge(size));
+        }
+        document.push(b'\n');
+        let frame = self.compressor.compress(&document)?;
+        let first = self.bytes.len() as u64;
+        let last = first + frame.len() as u64 - 1;
+        let Known {
+            new, shared, saved, ..
+        } = known;
+        for (digest, message) in new {
+            let place = BodyRef {
+                first,
+                last,
+                message,
+                digest,
+            };
+            // Request and response may be equal: the first one is it.
+            self.bodies.entry(digest).or_insert(place);
+        }
+        self.bytes.extend_from_slice(&frame);
+        self.entries.push(Entry::of(capture, first, last));
+        Ok(Added {
+            first,
+            last,
+            digest,
+            size,
+            shared,
+            saved,
+        })
+    }
+
+    /// Bytes of the object so far, without its index.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// When the index cannot be compressed.
+    pub fn finish(mut self) -> io::Result<Vec<u8>> {
+        let index = self.compressor.compress(&index::encode(&self.entries))?;
+        let length = index.len() + FOOTER;
+        let length = u32::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let start = self.bytes.len() as u64;
+        self.bytes.reserve_exact(SKIPPABLE_HEAD + length as usize);
+        self.bytes.extend_from_slice(&SKIPPABLE.to_le_bytes());
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(&index);
+        self.bytes.extend_from_slice(&start.to_le_bytes());
+        self.bytes.extend_from_slice(&MAGIC);
+        Ok(self.bytes)
+    }
+}
