@@ -5,6 +5,7 @@ mod identity;
 mod reload;
 mod sinks;
 mod stacks;
+mod watch;
 
 pub use reload::Reader;
 
@@ -20,7 +21,8 @@ use crate::pipeline::{
     self, Audience, Held, JoinSettings, Joins, LookupsChange, Measures, Pipeline, Plugins,
     Policies, Settings, Stacks, Stage, Witness,
 };
-use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
+use crate::probe::finder::{self, Finder, FinderHandle};
+use crate::probe::gauges::RunStats;
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
 use crate::routes::{self, Routes};
@@ -28,20 +30,20 @@ use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Level};
 use crate::sink::otlp::OtlpOptions;
 use crate::telemetry::Ledger;
-use crate::telemetry::own::{LogFormat, Own};
-use crate::telemetry::status::{self, Queues, Source, Status};
+use crate::telemetry::own::{self, LogFormat, Own};
+use crate::telemetry::status::{self, Source};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
 use dry_run::DryRun;
 use reload::{InForce, Retiring};
 use sinks::Sinks;
 use stacks::Payloads;
+use watch::Watch;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -118,6 +120,8 @@ struct Agent {
     read: Option<Reader>,
     /// Sinks of configurations before this one.
     retiring: Vec<JoinHandle<()>>,
+    /// While it is there, the kernel measures BPF programs.
+    program_stats: Option<RunStats>,
     dry_run: Option<DryRun>,
 }
 
@@ -126,7 +130,8 @@ impl Agent {
         let config = options.config;
         let dry_run = options.dry_run.map(|_| DryRun::start()).transpose()?;
         let store = own_store(&config).filter(|_| dry_run.is_none());
-        let mut own = Own::start(&options.log_level, options.log_format, store)?;
+        let about = own::about();
+        let mut own = Own::start(&options.log_level, options.log_format, store, &about)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let metrics = Metrics::new(
@@ -163,7 +168,7 @@ impl Agent {
             want,
             ..KernelOptions::default()
         })?;
-        let tier = kernel.tier();
+        let (tier, gauges) = (kernel.tier(), kernel.gauges());
         let finder = Finder::start(kernel.attacher(), finder::Options::default())?;
         let shared = Arc::new(Shared::default());
         let witness = options.record.as_deref().map(recorder).transpose()?;
@@ -176,14 +181,16 @@ impl Agent {
         )?;
 
         let in_force = InForce::new(options.source, options.digest);
-        let source = status_source(
-            ledger.clone(),
+        let source: Arc<dyn Source> = Arc::new(Watch {
+            ledger: ledger.clone(),
             shared,
-            finder.verdicts(),
+            verdicts: finder.verdicts(),
             tier,
-            in_force.clone(),
-        );
-        own.start_metrics(store, &source)?;
+            in_force: in_force.clone(),
+            gauges,
+            started: Instant::now(),
+        });
+        own.start_metrics(store, &about, &source, runtime)?;
         if let Some(address) = options.status_listen {
             let listener = runtime
                 .block_on(status::bind(address))
@@ -203,6 +210,7 @@ impl Agent {
             in_force,
             // A dry run starts no store, neither now nor later.
             read: options.read.filter(|_| dry_run.is_none()),
+            program_stats: program_stats(config.program_stats),
             config,
             retiring: Vec::new(),
             dry_run,
@@ -243,6 +251,20 @@ impl Agent {
         match measured {
             Some(measured) => measured.report(&self.ledger.snapshot()),
             None => Ok(()),
+        }
+    }
+}
+
+/// Lets the kernel measure programs, where that is wanted and allowed.
+fn program_stats(wanted: bool) -> Option<RunStats> {
+    if !wanted {
+        return None;
+    }
+    match RunStats::start() {
+        Ok(stats) => Some(stats),
+        Err(error) => {
+            tracing::warn!(%error, "telemetry.program_stats has no effect: the kernel does not count (it needs CAP_SYS_ADMIN)");
+            None
         }
     }
 }
@@ -434,33 +456,6 @@ fn recorder(path: &Path) -> anyhow::Result<Witness> {
         .open(path)
         .and_then(capture::recorder)
         .with_context(|| format!("cannot make the recording {}", path.display()))
-}
-
-fn status_source(
-    ledger: Ledger,
-    shared: Arc<Shared>,
-    verdicts: Verdicts,
-    tier: Tier,
-    in_force: InForce,
-) -> Source {
-    let started = Instant::now();
-    Arc::new(move || {
-        let verdicts = verdicts.snapshot();
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
-            config: in_force.status(),
-            tier: tier.to_string(),
-            ready: verdicts.ready,
-            uptime_seconds: started.elapsed().as_secs_f64(),
-            ledger: ledger.snapshot(),
-            queues: Queues {
-                connections: shared.connections.load(Ordering::Relaxed),
-                connection_bytes: shared.connection_bytes.load(Ordering::Relaxed),
-            },
-            verdicts: serde_json::to_value(&verdicts).unwrap_or_default(),
-        }
-    })
 }
 
 /// What the agent was told.

@@ -11,6 +11,7 @@ use crate::probe::kernel::{Kernel, KernelError};
 use crate::probe::ring::Rings;
 use crate::probe::time;
 use crate::telemetry::Ledger;
+use crate::telemetry::state::RingFill;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub struct Shared {
     stop: AtomicBool,
     pub connections: AtomicU64,
     pub connection_bytes: AtomicU64,
+    pub tls_sessions: AtomicU64,
+    pub data_ring: RingFill,
+    pub control_ring: RingFill,
 }
 
 /// A running capture thread.
@@ -82,9 +86,12 @@ impl Capture {
         keep: Option<mpsc::SyncSender<Vec<Kept>>>,
     ) -> Result<Capture, CaptureError> {
         let (exchanges, to_exchange) = mpsc::channel();
+        let rings = kernel.rings()?;
+        shared.data_ring.sized(rings.data.size());
+        shared.control_ring.sized(rings.control.size());
         let worker = Worker {
             exchanges: to_exchange,
-            rings: kernel.rings()?,
+            rings,
             kernel,
             pipeline,
             ledger,
@@ -180,6 +187,8 @@ impl Worker {
             rings, pipeline, ..
         } = self;
         let Rings { data, control, .. } = rings;
+        self.shared.data_ring.set(data.fill());
+        self.shared.control_ring.set(control.fill());
         let control_records = control.consume(|bytes| pipeline.control(bytes));
         let mut late_records = 0;
         let data_records = data.consume(|bytes| {
@@ -236,6 +245,8 @@ impl Worker {
         }
         let open = self.pipeline.open() as u64;
         self.shared.connections.store(open, Ordering::Relaxed);
+        let sessions = self.pipeline.tls_sessions() as u64;
+        self.shared.tls_sessions.store(sessions, Ordering::Relaxed);
         let memory = self.pipeline.memory();
         self.shared
             .connection_bytes

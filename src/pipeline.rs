@@ -208,6 +208,11 @@ impl Pipeline {
         self.table.open()
     }
 
+    /// TLS sessions that are open.
+    pub fn tls_sessions(&self) -> usize {
+        self.table.tls_sessions()
+    }
+
     /// Bytes held for them.
     pub fn memory(&self) -> u64 {
         self.table.memory() + self.stage.held.memory() + self.stage.joins.memory()

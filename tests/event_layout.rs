@@ -109,6 +109,7 @@ fn constants_are_the_headers() {
         ("PS_ST_REBOUND", stat::REBOUND as u64),
         ("PS_ST_SKIPPED_CONTENT", stat::SKIPPED_CONTENT as u64),
         ("PS_ST_SKIPPED_NONE", stat::SKIPPED_NONE as u64),
+        ("PS_ST_SKIPPED_UNFOLLOWED", stat::SKIPPED_UNFOLLOWED as u64),
         ("PS_ST_MAX", stat::MAX as u64),
     ];
     numbers(&constants, "", str::to_owned);

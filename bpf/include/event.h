@@ -172,7 +172,9 @@ enum ps_stat {
 	PS_ST_REBOUND = 11,	    /* TLS sessions bound to another connection than before */
 	PS_ST_SKIPPED_CONTENT = 12, /* of PS_ST_BYTES_SKIPPED: content, where heads alone are wanted */
 	PS_ST_SKIPPED_NONE = 13,    /* of PS_ST_BYTES_SKIPPED: bytes of streams of which nothing is wanted */
-	PS_ST_MAX = 14,
+	/* of PS_ST_BYTES_SKIPPED: beyond what is copied of a stream that cannot be followed */
+	PS_ST_SKIPPED_UNFOLLOWED = 14,
+	PS_ST_MAX = 15,
 };
 
 #endif

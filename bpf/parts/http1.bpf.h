@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Messages of HTTP/1 as far as it takes to tell content from the rest (RFC 9112): start line, the fields that say how
- * long the content is, the chunked coding. Where anything is odd, or has two readings, the stream is copied whole.
+ * long the content is, the chunked coding. Where anything is odd, or has two readings, the stream is followed no more.
  */
 
 /* ps_walk.kind */
@@ -20,7 +20,8 @@ enum ps_field {
 	PS_L_LENGTH = 2, /* value of content-length */
 	PS_L_CODING = 3, /* value of transfer-encoding */
 	PS_L_TYPE = 4,	 /* value of content-type */
-	PS_L_REST = 5,	 /* up to the line's end nothing matters */
+	PS_L_UPGRADE = 5, /* value of upgrade */
+	PS_L_REST = 6,	 /* up to the line's end nothing matters */
 };
 
 /* ps_walk.said */
@@ -28,6 +29,7 @@ enum ps_field {
 #define PS_SAID_CHUNKED 2
 #define PS_SAID_DIGIT 4	 /* of a content-length, or of a chunk's size */
 #define PS_SAID_DIGITS 8 /* the digits are over */
+#define PS_SAID_WHOLE 16 /* if it cannot be followed, all of the stream is needed from here on */
 
 /* What the bytes that were read come to. */
 enum ps_lines {
@@ -90,7 +92,10 @@ static __always_inline bool ps_start_line(struct ps_walk *walk)
 			return false;
 		walk->status = a * 100 + b * 10 + c;
 		kind = PS_M_RESPONSE;
-	} else if (ps_method(head, 8) != PS_V_HTTP1 || head == PS_PREFACE_WORD) {
+	} else if (head == PS_PREFACE_WORD) {
+		walk->said |= PS_SAID_WHOLE;
+		return false;
+	} else if (ps_method(head, 8) != PS_V_HTTP1) {
 		return false;
 	} else if (ps_starts(head, 8, 0x2044414548, 5)) { /* "HEAD " */
 		kind = PS_M_HEAD;
@@ -116,6 +121,8 @@ static __always_inline void ps_field_named(struct ps_walk *walk)
 		field = PS_L_LENGTH;
 	else if (walk->pos == 12 && one == content && two == 0x65707974) /* "type" */
 		field = PS_L_TYPE;
+	else if (walk->pos == 7 && one == 0x65646172677075) /* "upgrade" */
+		field = PS_L_UPGRADE;
 	/* "transfer-encodin" and one more */
 	else if (walk->pos == 17 && one == 0x726566736e617274 && two == 0x6e69646f636e652d)
 		field = PS_L_CODING;
@@ -159,7 +166,15 @@ static __always_inline bool ps_line_ends(struct ps_walk *walk)
 		return true;
 	case PS_L_TYPE:
 		/* "application/grpc", "application/conn(ect)": their messages are counted. */
-		return one != 0x746163696c707061 || (two != 0x637072672f6e6f69 && two != 0x6e6e6f632f6e6f69);
+		if (one != 0x746163696c707061 || (two != 0x637072672f6e6f69 && two != 0x6e6e6f632f6e6f69))
+			return true;
+		walk->said |= PS_SAID_WHOLE;
+		return false;
+	case PS_L_UPGRADE:
+		/* "websocke(t)", "h2c": what user space reads on. Matters with 101 alone. */
+		if (one == 0x656b636f73626577 || (walk->pos == 3 && one == 0x633268))
+			walk->said |= PS_SAID_WHOLE;
+		return true;
 	default:
 		return true;
 	}
@@ -182,7 +197,7 @@ static __always_inline bool ps_head_byte(struct ps_walk *walk, __u8 c)
 		if (!walk->pos && (c == ' ' || c == '\t'))
 			return false;
 		/* Only names that begin like this are of interest. */
-		if (!walk->pos && c != 'c' && c != 't')
+		if (!walk->pos && c != 'c' && c != 't' && c != 'u')
 			walk->field = PS_L_REST;
 		else
 			ps_word_add(walk, c);
@@ -191,6 +206,7 @@ static __always_inline bool ps_head_byte(struct ps_walk *walk, __u8 c)
 		return ps_length_byte(walk, c);
 	case PS_L_CODING:
 	case PS_L_TYPE:
+	case PS_L_UPGRADE:
 		if (walk->pos || (c != ' ' && c != '\t'))
 			ps_word_add(walk, ps_lower(c));
 		return true;

@@ -137,9 +137,13 @@ static __always_inline void ps_io_unwanted(struct ps_conn *conn, const struct ps
 /* Copies an operation of a plain connection, or what is wanted of it. */
 static __always_inline void ps_io_copy(struct ps_conn *conn, struct ps_op *op, __u32 max, __u32 want, bool begins)
 {
+	__u32 how = begins ? PS_WALK_BEGINS : 0;
+
+	if (conn->verdict == PS_V_HTTP2)
+		how |= PS_WALK_HTTP2;
 	if (want == PS_WANT_ALL)
 		ps_walk_leave(&conn->walks);
-	else if (max >= op->d.op_len && ps_walk_frames(&conn->walks, op, begins))
+	else if ((max >= ps_cfg.op_max || max >= op->d.op_len) && ps_walk_frames(&conn->walks, op, how))
 		return;
 	ps_copy(op, max);
 }

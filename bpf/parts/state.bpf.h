@@ -41,50 +41,59 @@ enum ps_want {
 /* ps_walk.mode */
 enum ps_walk_mode {
 	PS_W_START = 0, /* where a message may begin, on a stream that is not followed yet */
-	PS_W_OFF = 1,	/* not to be followed: everything is copied */
+	PS_W_OFF = 1,	/* not to be followed */
 	/* HTTP/2 */
 	PS_W_HEAD = 2, /* in a frame header */
 	PS_W_COPY = 3, /* in bytes that are copied */
 	PS_W_PEEK = 4, /* at the first byte of content */
 	PS_W_SKIP = 5, /* in content that is not copied */
+	PS_W_PAD = 6,  /* at the length of a frame's padding */
 	/* HTTP/1 */
-	PS_W_MESSAGE = 6,   /* at the first byte of a message */
-	PS_W_FIELDS = 7,    /* in a head */
-	PS_W_TRAILER = 8,   /* in a trailer section */
-	PS_W_SIZE = 9,	    /* in the line before a chunk */
-	PS_W_SIZE_EXT = 10, /* in that line, behind the size */
-	PS_W_CHUNK_END = 11,
-	PS_W_CHUNK = 12, /* in a chunk's data */
-	PS_W_BODY = 13,	 /* in content of known length */
-	PS_W_CLOSE = 14, /* in content that ends with the stream */
+	PS_W_MESSAGE = 7,   /* at the first byte of a message */
+	PS_W_FIELDS = 8,    /* in a head */
+	PS_W_TRAILER = 9,   /* in a trailer section */
+	PS_W_SIZE = 10,	    /* in the line before a chunk */
+	PS_W_SIZE_EXT = 11, /* in that line, behind the size */
+	PS_W_CHUNK_END = 12,
+	PS_W_CHUNK = 13, /* in a chunk's data */
+	PS_W_BODY = 14,	 /* in content of known length */
+	PS_W_CLOSE = 15, /* in content that ends with the stream */
 };
+
+/* Streams of HTTP/2 that are remembered at a time. A power of two for the verifier. */
+#define PS_PLAIN 4
 
 /* Where one direction of a stream is in the frames of HTTP/2 or in the messages of HTTP/1. */
 struct ps_walk {
 	__u64 left; /* bytes until the mode ends; in a head: the content's length, as far as it was read */
 	union {
 		__u64 word[2]; /* HTTP/1: beginning of the line or of the field's value, lower case */
-		__u8 head[16]; /* HTTP/2: 9 of them are used; a power of two for the verifier */
+		__u8 head[16]; /* HTTP/2: of a frame, or of content; a power of two for the verifier */
 	};
-	__u32 few;    /* HTTP/1: content of this message that was copied, because little of it came at a time */
-	__u32 size;   /* HTTP/1: bytes of the head */
+	__u32 few;    /* HTTP/1: content of this message that was copied, because little of it came at a time; HTTP/2:
+		       * padding at the frame's end */
+	__u32 size;   /* HTTP/1: bytes of the head; HTTP/2: stream of the DATA frame */
+	__u32 loose;  /* bytes copied since the last turn while it was not followed */
 	__u16 status; /* HTTP/1: of a response */
 	__u8 mode;    /* enum ps_walk_mode */
-	__u8 have;    /* HTTP/2: bytes of head */
+	__u8 have;    /* HTTP/2: bytes in head */
 	__u8 pos;     /* HTTP/1: bytes of the line, or of the field's value */
 	__u8 field;   /* HTTP/1: enum ps_field */
 	__u8 said;    /* HTTP/1: PS_SAID_* */
 	__u8 kind;    /* HTTP/1: enum ps_message */
+	__u8 last;    /* HTTP/2: in plain, the one written last */
+	__u8 pad[5];
+	__u32 plain[PS_PLAIN]; /* HTTP/2: streams whose content is not gRPC */
 };
 
-/* Both directions of a stream. Each field but `stop` is written by one direction alone. */
+/* Both directions of a stream. Each field but `stop` and `whole` is written by one direction alone. */
 struct ps_walks {
 	struct ps_walk dir[2];
 	__u64 bodiless; /* HTTP/1: a bit for each request: its response has no content */
 	__u32 asked;	/* HTTP/1: requests, and final responses to them */
 	__u32 answered;
-	__u32 stop; /* never to be followed again */
-	__u32 pad;
+	__u32 stop;  /* never to be followed again */
+	__u32 whole; /* all of it is needed where it is not followed */
 };
 
 /* One TCP connection end. Indexed by enum ps_dir where there are two. */

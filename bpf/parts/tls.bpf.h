@@ -204,7 +204,7 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 		op.d.flags |= PS_F_WAITED;
 	if (want == PS_WANT_ALL)
 		ps_walk_leave(&s->walks);
-	else if (ps_walk_frames(&s->walks, &op, s->turn != turn || !op.d.stream_off))
+	else if (ps_walk_frames(&s->walks, &op, s->turn != turn || !op.d.stream_off ? PS_WALK_BEGINS : 0))
 		return;
 	ps_copy(&op, ps_cfg.op_max);
 }

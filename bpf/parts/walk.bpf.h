@@ -2,9 +2,12 @@
 /*
  * Content left out. Where no level keeps bodies, a stream is followed: all is copied but content, which is one event
  * without bytes. HTTP/2 is followed frame by frame from the stream's first byte on; HTTP/1, in http1.bpf.h, from where
- * a message begins. A stream that carries gRPC is copied whole, since its messages are counted; so is everything that
- * is neither, or not understood. User space reads all heads and frames itself, so that a wrong step here is a gap to
- * it, and never a wrong message.
+ * a message begins. User space reads all heads and frames itself, so that a wrong step here is a gap to it, and never a
+ * wrong message.
+ *
+ * Of a stream that is neither, or not understood, PS_LOOSE_MAX bytes are copied in one direction without a turn: a head
+ * begins after one. It is copied whole where user space needs every byte: HTTP/2 that is not followed, because each
+ * header section depends on all before it; messages that are counted (gRPC, gRPC-Web, Connect, WebSocket).
  */
 
 #define PS_FRAME_HEAD 9
@@ -13,6 +16,8 @@
 #define PS_GRPC_PREFIX 5
 /* A longer message is not believed: receivers take 4 MiB unless told otherwise. */
 #define PS_GRPC_MAX (16 << 20)
+/* Bytes copied in one direction without a turn of a stream that is not followed. */
+#define PS_LOOSE_MAX (64 << 10)
 /* Steps of one operation: each one takes some of it, but for a few between two frames or chunks. */
 #define PS_WALK_STEPS (1 << 20)
 
@@ -33,10 +38,22 @@ struct ps_walk_loop {
 	__u8 pad;
 };
 
-/* The stream is copied whole from here on. */
+static __always_inline bool ps_is_framed(const struct ps_walk *walk)
+{
+	return walk->mode > PS_W_OFF && walk->mode < PS_W_MESSAGE;
+}
+
+/* The stream is not followed from here on. */
+static __always_inline void ps_walks_stop(struct ps_walks *walks)
+{
+	if (ps_is_framed(&walks->dir[0]) || ps_is_framed(&walks->dir[1]))
+		walks->whole = 1;
+	walks->stop = 1;
+}
+
 static __always_inline void ps_walk_stop(struct ps_walk_loop *w)
 {
-	w->walks->stop = 1;
+	ps_walks_stop(w->walks);
 	w->walk->mode = PS_W_OFF;
 }
 
@@ -72,8 +89,8 @@ static __always_inline void ps_walk_send(struct ps_walk_loop *w)
 	w->run = w->at;
 }
 
-/* Says that n bytes are left out. */
-static __always_inline void ps_walk_skip(struct ps_walk_loop *w, __u32 n)
+/* Says that n bytes are left out; `why` counts them. */
+static __always_inline void ps_walk_skip(struct ps_walk_loop *w, __u32 n, __u32 why)
 {
 	struct ps_op *op = w->op;
 
@@ -85,10 +102,20 @@ static __always_inline void ps_walk_skip(struct ps_walk_loop *w, __u32 n)
 		ps_count(PS_ST_BYTES_LOST, n);
 	} else {
 		ps_count(PS_ST_BYTES_SKIPPED, n);
-		ps_count(PS_ST_SKIPPED_CONTENT, n);
+		ps_count(why, n);
 	}
 	w->at += n;
 	w->run = w->at;
+}
+
+/* Content is looked at once a stream: as it goes on it may be anything. */
+static __always_inline __u8 ps_walk_content_begins(const struct ps_walk *walk)
+{
+	for (__u32 i = 0; i < PS_PLAIN; i++) {
+		if (walk->plain[i] == walk->size)
+			return PS_W_SKIP;
+	}
+	return PS_W_PEEK;
 }
 
 /* A whole frame header is there. */
@@ -104,11 +131,43 @@ static __always_inline void ps_walk_frame(struct ps_walk *walk, const __u8 *h)
 		walk->mode = PS_W_OFF;
 		return;
 	}
-	/* Padding (0x8) is not content: such a frame is rare, and copied whole. */
-	if (data && !(h[4] & 0x8) && len >= PS_GRPC_PREFIX)
-		walk->mode = PS_W_PEEK;
+	walk->few = 0;
+	walk->size = stream;
+	/* PADDED */
+	if (data && h[4] & 0x8 && len > PS_GRPC_PREFIX)
+		walk->mode = PS_W_PAD;
+	else if (data && !(h[4] & 0x8) && len >= PS_GRPC_PREFIX)
+		walk->mode = ps_walk_content_begins(walk);
 	else
 		walk->mode = len ? PS_W_COPY : PS_W_HEAD;
+}
+
+/* The length of the padding that a DATA frame ends with (RFC 9113, section 6.1): it is not content. */
+static __always_inline void ps_walk_padding(struct ps_walk_loop *w)
+{
+	struct ps_walk *walk = w->walk;
+	__u8 padding;
+
+	if (bpf_probe_read_user(&padding, 1, (void *)(w->base + w->at)) || padding >= walk->left) {
+		walk->mode = PS_W_OFF;
+		return;
+	}
+	w->at++;
+	walk->left--;
+	walk->mode = PS_W_COPY;
+	if (walk->left - padding >= PS_GRPC_PREFIX) {
+		walk->left -= padding;
+		walk->few = padding;
+		walk->mode = ps_walk_content_begins(walk);
+	}
+}
+
+/* Content of a frame is over. */
+static __always_inline void ps_walk_content_ends(struct ps_walk *walk)
+{
+	walk->left = walk->few;
+	walk->mode = walk->few ? PS_W_COPY : PS_W_HEAD;
+	walk->few = 0;
 }
 
 static __always_inline void ps_walk_head(struct ps_walk_loop *w)
@@ -138,25 +197,53 @@ static __always_inline void ps_walk_head(struct ps_walk_loop *w)
 		ps_walk_frame(walk, walk->head);
 }
 
-/* Content that begins as a gRPC message does is not skipped, and from then on none of the stream. */
+/*
+ * The beginning of content is there. Where it is that of a gRPC message nothing is skipped, and from then on nothing of
+ * the stream is.
+ */
+static __always_inline void ps_walk_judge(struct ps_walk_loop *w, const __u8 *p)
+{
+	struct ps_walk *walk = w->walk;
+	__u32 len = (__u32)p[1] << 24 | (__u32)p[2] << 16 | (__u32)p[3] << 8 | p[4];
+
+	if (p[0] <= 1 && len < PS_GRPC_MAX) {
+		ps_walk_stop(w);
+		return;
+	}
+	walk->last++;
+	walk->plain[walk->last & (PS_PLAIN - 1)] = walk->size;
+	walk->mode = PS_W_SKIP;
+	if (!walk->left)
+		ps_walk_content_ends(walk);
+}
+
+/* Content that may come in pieces: then its beginning is copied. */
 static __always_inline void ps_walk_peek(struct ps_walk_loop *w)
 {
+	struct ps_walk *walk = w->walk;
 	const void *from = (void *)(w->base + w->at);
-	__u8 p[PS_GRPC_PREFIX] = {};
-	bool grpc;
-	__u32 len;
+	__u8 p[8] = {};
+	__u8 byte;
 
-	w->walk->mode = PS_W_SKIP;
-	if (w->end - w->at < PS_GRPC_PREFIX) {
-		grpc = bpf_probe_read_user(p, 1, from) || p[0] <= 1;
-	} else if (bpf_probe_read_user(p, sizeof(p), from)) {
-		grpc = true;
-	} else {
-		len = (__u32)p[1] << 24 | (__u32)p[2] << 16 | (__u32)p[3] << 8 | p[4];
-		grpc = p[0] <= 1 && len < PS_GRPC_MAX;
+	if (!walk->have && w->end - w->at >= PS_GRPC_PREFIX) {
+		if (bpf_probe_read_user(p, PS_GRPC_PREFIX, from))
+			ps_walk_stop(w);
+		else
+			ps_walk_judge(w, p);
+		return;
 	}
-	if (grpc)
+	if (bpf_probe_read_user(&byte, 1, from)) {
 		ps_walk_stop(w);
+		return;
+	}
+	walk->head[walk->have & 15] = byte;
+	walk->have++;
+	w->at++;
+	walk->left--;
+	if (walk->have >= PS_GRPC_PREFIX) {
+		walk->have = 0;
+		ps_walk_judge(w, walk->head);
+	}
 }
 
 /* The next piece of the operation. What was not sent of the one before it is sent first. */
@@ -191,7 +278,7 @@ static __always_inline void ps_walk_content(struct ps_walk_loop *w, __u32 n)
 
 	if (n > walk->left)
 		n = walk->left;
-	ps_walk_skip(w, n);
+	ps_walk_skip(w, n, PS_ST_SKIPPED_CONTENT);
 	walk->left -= n;
 }
 
@@ -201,14 +288,19 @@ static __always_inline void ps_walk_lines(struct ps_walk_loop *w)
 	struct ps_walk *walk = w->walk;
 	int got = ps_lines_read(walk, w->base + w->at, w->end - w->at);
 	__u32 read = got >> 2;
+	bool whole;
 
 	w->at += read;
 	walk->size += read;
-	if (!read || (got & 3) == PS_LINES_ODD || walk->size > PS_HTTP1_HEAD_MAX)
-		ps_walk_stop(w);
-	else if ((got & 3) == PS_LINES_END &&
-		 !ps_lines_end(w->walks, walk, w->dir ? &w->walks->dir[0] : &w->walks->dir[1]))
-		ps_walk_stop(w);
+	whole = walk->said & PS_SAID_WHOLE;
+	if (read && (got & 3) == PS_LINES_MORE && walk->size <= PS_HTTP1_HEAD_MAX)
+		return;
+	if (read && (got & 3) == PS_LINES_END &&
+	    ps_lines_end(w->walks, walk, w->dir ? &w->walks->dir[0] : &w->walks->dir[1]))
+		return;
+	if (whole)
+		w->walks->whole = 1;
+	ps_walk_stop(w);
 }
 
 /* Content of HTTP/1. Returns whether it was copied: then the caller sends it. */
@@ -236,6 +328,34 @@ static __always_inline bool ps_walk_body(struct ps_walk_loop *w)
 	return copy;
 }
 
+/* Bytes of a stream that is not followed. Returns whether they were copied: then the caller sends them. */
+static __always_inline bool ps_walk_loose(struct ps_walk_loop *w)
+{
+	struct ps_walk *walk = w->walk;
+	__u32 n = w->end - w->at;
+	__u32 room = PS_CHUNK / 2;
+
+	if (!w->walks->whole) {
+		if (walk->loose >= PS_LOOSE_MAX && w->at != w->run) {
+			ps_walk_send(w);
+			return false;
+		}
+		if (walk->loose >= PS_LOOSE_MAX) {
+			ps_walk_skip(w, n, PS_ST_SKIPPED_UNFOLLOWED);
+			return false;
+		}
+		if (room > PS_LOOSE_MAX - walk->loose)
+			room = PS_LOOSE_MAX - walk->loose;
+		if (n > room)
+			n = room;
+		walk->loose += n;
+	} else if (n > room) {
+		n = room;
+	}
+	w->at += n;
+	return true;
+}
+
 static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 {
 	struct ps_walk *walk = w->walk;
@@ -254,7 +374,7 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 		break;
 	case PS_W_PEEK:
 		ps_walk_peek(w);
-		return 0;
+		break;
 	case PS_W_SKIP:
 		if (w->at != w->run) {
 			ps_walk_send(w);
@@ -262,8 +382,11 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 		}
 		ps_walk_content(w, n);
 		if (!walk->left)
-			walk->mode = PS_W_HEAD;
+			ps_walk_content_ends(walk);
 		return 0;
+	case PS_W_PAD:
+		ps_walk_padding(w);
+		break;
 	case PS_W_COPY:
 		if (n > walk->left)
 			n = walk->left;
@@ -292,9 +415,8 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 			return 0;
 		break;
 	default:
-		if (n > PS_CHUNK / 2)
-			n = PS_CHUNK / 2;
-		w->at += n;
+		if (!ps_walk_loose(w))
+			return 0;
 		break;
 	}
 	if (w->at >= w->n || w->at - w->run >= PS_CHUNK / 2)
@@ -319,6 +441,10 @@ static __always_inline void ps_walk_start(struct ps_walks *walks, struct ps_walk
 			return;
 	} else if (bpf_probe_read_user(&word, 1, (void *)op->piece)) {
 		return;
+	} else if (first && !word) {
+		/* It may be the settings of HTTP/2, and is too short to tell. */
+		walks->whole = 1;
+		return;
 	}
 	if (first && word == PS_PREFACE_WORD) {
 		walk->mode = PS_W_COPY;
@@ -340,20 +466,40 @@ static __always_inline void ps_walk_start(struct ps_walks *walks, struct ps_walk
 	ps_message_begins(walk);
 }
 
-/* Sends an operation without content that is not wanted. 0: it is to be copied as it is. */
-__noinline int ps_walk_frames(struct ps_walks *walks, struct ps_op *op, __u32 begins)
+/* An operation of a stream of HTTP/2 that is older than the agent. */
+static __always_inline bool ps_is_late_frame(const struct ps_op *op)
+{
+	__u64 word;
+
+	if (op->d.flags & PS_F_WHOLE || op->piece_len < sizeof(word))
+		return false;
+	return !bpf_probe_read_user(&word, sizeof(word), (void *)op->piece) && ps_is_frame(word);
+}
+
+/* ps_walk_frames */
+#define PS_WALK_BEGINS 1 /* a message may begin here */
+#define PS_WALK_HTTP2 2	 /* it is HTTP/2 for certain */
+
+/* Sends an operation without what is not wanted. 0: it is to be copied as it is. */
+__noinline int ps_walk_frames(struct ps_walks *walks, struct ps_op *op, __u32 how)
 {
 	struct ps_walk_loop w = {};
 	struct ps_walk *walk;
 
-	if (!walks || !op || walks->stop)
+	if (!walks || !op)
 		return 0;
 	walk = op->d.dir & 1 ? &walks->dir[1] : &walks->dir[0];
+	if (how & PS_WALK_BEGINS)
+		walk->loose = 0;
 	if (!op->piece_len && !ps_next_piece(op))
 		return 0;
-	if (walk->mode == PS_W_START && begins)
+	if (walks->stop)
+		walk->mode = PS_W_OFF;
+	if (walk->mode == PS_W_START && how & PS_WALK_BEGINS)
 		ps_walk_start(walks, walk, op, !op->d.stream_off && op->d.flags & PS_F_WHOLE);
-	if (walk->mode == PS_W_OFF || walk->mode == PS_W_START)
+	if (walk->mode == PS_W_START && (how & PS_WALK_HTTP2 || ps_is_late_frame(op)))
+		walks->whole = 1;
+	if (walk->mode <= PS_W_OFF && walks->whole)
 		return 0;
 	w.op = op;
 	w.walks = walks;
@@ -372,7 +518,7 @@ __noinline int ps_walk_frames(struct ps_walks *walks, struct ps_op *op, __u32 be
 		w.broken = 1;
 	}
 	if (w.broken)
-		walks->stop = 1;
+		ps_walks_stop(walks);
 	return 1;
 }
 
@@ -385,7 +531,7 @@ static __always_inline void ps_walk_leave(struct ps_walks *walks)
 		walks->asked = 0;
 		walks->answered = 0;
 	} else if (walks->dir[0].mode != PS_W_START || walks->dir[1].mode != PS_W_START) {
-		walks->stop = 1;
+		ps_walks_stop(walks);
 	}
 }
 
@@ -406,7 +552,7 @@ static __always_inline void ps_walk_unseen(struct ps_walks *walks, __u32 dir, __
 	if (walk->mode == PS_W_START || walks->stop)
 		return;
 	if (walk->mode < PS_W_CHUNK || n > walk->left) {
-		walks->stop = 1;
+		ps_walks_stop(walks);
 		return;
 	}
 	walk->left -= n;

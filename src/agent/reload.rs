@@ -6,13 +6,14 @@
 
 use super::sinks::{Running, Sinks};
 use super::stacks::Payloads;
-use super::{Agent, Parts, own_store, settings};
+use super::{Agent, Parts, own_store, program_stats, settings};
 use crate::config::{Config, Loaded};
 use crate::enrich::rfc3339;
 use crate::telemetry::status::ConfigStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
+use tracing::field::Empty;
 
 /// How long stores that are not used any more may take to send what they have, payloads and then telemetry.
 const RETIRE: Duration = Duration::from_secs(30);
@@ -66,13 +67,23 @@ fn now_in_force(status: &mut ConfigStatus, digest: String) {
 impl Agent {
     /// Takes the configuration as it is now. What is wrong with it is in the log and at `/status`.
     pub(super) fn reload(&mut self, runtime: &Handle) {
+        let span = tracing::info_span!(
+            "reload",
+            config.digest = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
+        let _entered = span.clone().entered();
         match self.try_reload(runtime) {
             Ok(digest) => {
                 tracing::info!(%digest, "configuration reloaded");
+                span.record("config.digest", &*digest);
                 self.in_force.applied(digest);
             }
             Err(error) => {
                 let error = format!("{error:#}");
+                span.record("otel.status_code", "error");
+                span.record("otel.status_description", &*error);
                 tracing::error!(%error, "configuration not reloaded; the one before stays in force");
                 self.in_force.refused(error);
             }
@@ -123,6 +134,9 @@ impl Agent {
             payloads: std::mem::replace(&mut self.payloads, payloads),
             sinks: std::mem::replace(&mut self.sinks, sinks),
         };
+        if self.config.program_stats != config.program_stats {
+            self.program_stats = program_stats(config.program_stats);
+        }
         self.config = config;
         let unused = before.unused(&self.payloads, &self.sinks);
         self.retiring.retain(|task| !task.is_finished());

@@ -50,6 +50,8 @@ pub struct Config {
     /// Attributes put on the resource of every observed service.
     pub resource: BTreeMap<String, String>,
     pub limits: Limits,
+    /// The kernel counts the runs of BPF programs, and their time.
+    pub program_stats: bool,
     pub tags: Vec<TagRule>,
     /// Named expressions that rules may call.
     pub macros: Vec<Macro>,

@@ -176,6 +176,11 @@ impl Table {
         self.sockets.len()
     }
 
+    /// TLS sessions that gave bytes and are open.
+    pub fn tls_sessions(&self) -> usize {
+        self.pairs.keys().filter(|key| key.tls().is_some()).count()
+    }
+
     /// Approximate memory that all of this holds, in bytes.
     pub fn memory(&self) -> u64 {
         self.memory

@@ -66,5 +66,6 @@ pub mod stat {
     pub const REBOUND: usize = 11;
     pub const SKIPPED_CONTENT: usize = 12;
     pub const SKIPPED_NONE: usize = 13;
-    pub const MAX: usize = 14;
+    pub const SKIPPED_UNFOLLOWED: usize = 14;
+    pub const MAX: usize = 15;
 }

@@ -4,17 +4,19 @@
 //! process programs and gives out rings, counters and an [`Attacher`] for TLS libraries.
 
 use super::attach::{Attacher, Programs};
+use super::gauges::Gauges;
 use super::ring::{Ring, Rings};
 use crate::event::layout::stat;
 use crate::event::{ConnId, Want};
 use crate::telemetry::ledger::{Bytes, BytesSkipped, Capture};
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, PrintLevel, ProgramMut};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
+use std::sync::Arc;
 
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/plainspan.skel.rs"));
@@ -153,6 +155,7 @@ pub struct Kernel {
     conn_policy_on: MapHandle,
     want: MapHandle,
     stats: MapHandle,
+    gauges: Arc<Gauges>,
     // Never read: they hold the programs in their places.
     _links: Vec<Link>,
 }
@@ -188,6 +191,11 @@ impl Kernel {
     /// How TLS calls are probed.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// What the kernel says of the programs and maps.
+    pub fn gauges(&self) -> Arc<Gauges> {
+        self.gauges.clone()
     }
 
     /// For the thread that finds TLS libraries.
@@ -230,9 +238,11 @@ impl Kernel {
                 skipped: BytesSkipped {
                     content: n[stat::SKIPPED_CONTENT],
                     level_none: n[stat::SKIPPED_NONE],
+                    unfollowed: n[stat::SKIPPED_UNFOLLOWED],
                     // Read one after another while they grow.
                     unseen: n[stat::BYTES_SKIPPED]
-                        .saturating_sub(n[stat::SKIPPED_CONTENT] + n[stat::SKIPPED_NONE]),
+                        .saturating_sub(n[stat::SKIPPED_CONTENT])
+                        .saturating_sub(n[stat::SKIPPED_NONE] + n[stat::SKIPPED_UNFOLLOWED]),
                 },
                 lost: n[stat::BYTES_LOST],
             },
@@ -391,6 +401,7 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         conn_policy_on: handle(&maps.data_conns)?,
         want: handle(&maps.data_want)?,
         stats: handle(&maps.ps_stats)?,
+        gauges: Arc::new(gauges(&skel)?),
         _links: attach_tracepoints(&skel)?,
     };
     kernel.want(options.want)?;
@@ -449,6 +460,32 @@ fn programs(skel: &PlainspanSkel<'_>, tier: Tier) -> io::Result<Programs> {
             enter: own(&progs.ps_tls_enter_perf)?,
             leave: own(&progs.ps_tls_leave_perf)?,
         },
+    })
+}
+
+/// Handles of all that is loaded.
+fn gauges(skel: &PlainspanSkel<'_>) -> Result<Gauges, KernelError> {
+    let loaded = skel.object().progs().filter(|program| program.autoload());
+    let program = |program: libbpf_rs::Program<'_>| {
+        let name = program.name().to_string_lossy().into_owned();
+        Ok((name, program.as_fd().try_clone_to_owned()?))
+    };
+    let programs = loaded.map(program).collect::<io::Result<_>>();
+    let maps = &skel.maps;
+    let maps = [
+        ("connections", &maps.ps_conns),
+        ("tls_sessions", &maps.ps_tls),
+        ("process_policies", &maps.ps_pid_policy),
+        ("connection_policies", &maps.ps_conn_policy),
+        ("own_connections", &maps.ps_own),
+    ];
+    let handle = |(name, map)| Ok((name, MapHandle::try_from(map).map_err(KernelError::Load)?));
+    Ok(Gauges {
+        programs: programs.map_err(|source| KernelError::Map {
+            what: "the programs",
+            source,
+        })?,
+        maps: maps.into_iter().map(handle).collect::<Result<_, _>>()?,
     })
 }
 

@@ -4,8 +4,12 @@
 //! Holds: the books balance at every moment: `seen = exported + in_flight + left_out + lost`.
 
 pub mod ledger;
+pub mod numbers;
 pub mod own;
 pub mod prometheus;
+pub mod queues;
+pub mod samples;
+pub mod state;
 pub mod status;
 mod ticket;
 

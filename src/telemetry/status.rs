@@ -5,6 +5,7 @@
 
 use super::ledger::Snapshot;
 use super::prometheus;
+use super::state::{AgentState, Look};
 use crate::metrics::Metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -30,7 +31,9 @@ pub struct Status {
     pub ready: bool,
     pub uptime_seconds: f64,
     pub ledger: Snapshot,
-    pub queues: Queues,
+    pub queues: Connections,
+    /// What the agent takes and holds.
+    pub agent: AgentState,
     /// What was found in each library, and whether it is probed.
     pub verdicts: serde_json::Value,
 }
@@ -56,17 +59,21 @@ pub struct Reloads {
     pub refused: u64,
 }
 
-/// Fill of what waits inside the agent.
+/// What the capture thread follows.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Queues {
+pub struct Connections {
     /// Connections and TLS sessions that the capture thread follows.
     pub connections: u64,
+    pub tls_sessions: u64,
     /// Bytes that it holds for them.
     pub connection_bytes: u64,
 }
 
 /// Gives the status of the moment.
-pub type Source = Arc<dyn Fn() -> Status + Send + Sync>;
+pub trait Source: Send + Sync {
+    fn ready(&self) -> bool;
+    fn status(&self, who: Look) -> Status;
+}
 
 /// A client that does not finish its request is let go after this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +87,7 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, source: Source, metrics: Metrics) {
+pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, metrics: Metrics) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -94,7 +101,7 @@ pub async fn serve(listener: TcpListener, source: Source, metrics: Metrics) {
         let (source, metrics) = (source.clone(), metrics.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(|request| {
-                let response = answer(&request, &source, &metrics);
+                let response = answer(&request, &*source, &metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let served = hyper::server::conn::http1::Builder::new()
@@ -111,7 +118,7 @@ pub async fn serve(listener: TcpListener, source: Source, metrics: Metrics) {
 
 fn answer(
     request: &Request<Incoming>,
-    source: &Source,
+    source: &dyn Source,
     metrics: &Metrics,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
@@ -119,13 +126,13 @@ fn answer(
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" if source().ready => text(StatusCode::OK, "ready\n".into()),
+        "/readyz" if source.ready() => text(StatusCode::OK, "ready\n".into()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         "/metrics" => {
-            let own = prometheus::render(&source());
+            let own = prometheus::render(&source.status(Look::Metrics));
             text(StatusCode::OK, own + &metrics.prometheus())
         }
-        "/status" => match serde_json::to_vec_pretty(&source()) {
+        "/status" => match serde_json::to_vec_pretty(&source.status(Look::Status)) {
             Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },

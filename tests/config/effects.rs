@@ -60,15 +60,15 @@ const PEERS: Test = (
     "direction_tells_internal_from_external_peers",
 );
 const STRATEGIES: Test = (
-    "src/rules/filter.rs",
+    "src/rules/filter/tests.rs",
     "each_strategy_excludes_by_the_executable_s_path",
 );
 const INCLUDE: Test = (
-    "src/rules/filter.rs",
+    "src/rules/filter/tests.rs",
     "include_wants_every_key_of_one_entry",
 );
 const INCLUDE_POD: Test = (
-    "src/rules/filter.rs",
+    "src/rules/filter/tests.rs",
     "include_knows_containers_pods_namespaces_and_control_groups",
 );
 const GROUPS: Test = (
@@ -217,6 +217,8 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("metrics.headers", &["header", "from", "attribute", "max_values"], &[LABELS]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
     ("limits", &["connection_memory"], &[("src/conn/table_memory_tests.rs", "one_connection_has_a_bound_of_its_own")]),
+    ("the configuration", &["telemetry"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
+    ("telemetry", &["program_stats"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
 
     ("services", &["event_stores", "object_stores"], &[CURL]),
@@ -286,7 +288,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("access_logs.config.rules", &["name", "expr", "mode"], &[AUDIENCES, LINES]),
 
     ("tap", &["direction"], &[PEERS]),
-    ("tap", &["ignore_loopback"], &[("src/rules/filter.rs", "loopback_is_an_address_at_either_end"), PEERS]),
+    ("tap", &["ignore_loopback"], &[("src/rules/filter/tests.rs", "loopback_is_an_address_at_either_end"), PEERS]),
     ("tap", &["http"], &[CURL]),
     ("tap.http", &["stack"], &[CURL]),
     ("tap", &["filters"], &[EXECUTABLES]),
@@ -294,7 +296,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap.filters", &["custom"], &[EXECUTABLES, GROUPS]),
     ("tap.filters", &["include"], &[EXECUTABLES, INCLUDE]),
     ("tap.filters.custom", &["exe", "strategy"], &[EXECUTABLES, STRATEGIES, GROUPS]),
-    ("tap.filters.custom", &["only"], &[("src/rules/filter.rs", "only_tls_leaves_out_what_goes_over_tls")]),
+    ("tap.filters.custom", &["only"], &[("src/rules/filter/tests.rs", "only_tls_leaves_out_what_goes_over_tls")]),
     ("tap.filters.include", &["exe", "strategy", "uid"], &[EXECUTABLES]),
     ("tap.filters.include", &["pid", "port", "netns"], &[INCLUDE]),
     ("tap.filters.include", &["cgroup"], &[("tests/e2e/filters.rs", "a_control_group_and_those_below_it_can_be_looked_at_alone"), INCLUDE_POD]),

@@ -207,6 +207,8 @@ const CASES: &[Case] = &[
     ("resource", "attributes", Root, "resource: {attributes: {team: 7}}", "\"team\": \"7\"", "resource: {attributes: {team: []}}", "must be text"),
     ("limits", "memory", Root, "limits: {memory: 1GiB}", "memory: 1073741824", "limits: {memory: 1MiB}", "from 16MiB"),
     ("limits", "connection_memory", Root, "limits: {connection_memory: 2MB}", "connection_memory: 2000000", "limits: {connection_memory: 512MiB}", "more than memory"),
+    ("the configuration", "telemetry", Root, "telemetry: {program_stats: true}", "program_stats: true", "telemetry: 1", "must be a map"),
+    ("telemetry", "program_stats", Root, "telemetry: {program_stats: true}", "program_stats: true", "telemetry: {program_stats: often}", "must be"),
     ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16B`"),
 ];
 

@@ -59,6 +59,15 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The event store wrote its lines, so that what is said of stdout is said of them too.
+fn assert_span_lines(level: &str, stdout: &str) {
+    let is_span = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line)
+            .is_ok_and(|line| line["span_id"].is_string() && line["kind"].is_string())
+    };
+    assert_eq!(stdout.lines().any(is_span), level != "none", "{stdout}");
+}
+
 #[test]
 fn the_canary_is_found_in_every_form_it_could_have() {
     for prefix in ["", "a", "ab", "abc"] {
@@ -113,8 +122,8 @@ fn no_output_has_the_canary(level: &str, format: &str) {
     };
     let payloads = work.folder("payloads");
     let config = Config::new(level)
-        .grpc(&sink.grpc_endpoint())
         .stdout()
+        .grpc(&sink.grpc_endpoint())
         .disk(&payloads)
         .access_logs("full", format);
     let agent = Agent::start(&work, &config.yaml());
@@ -181,6 +190,7 @@ fn no_output_has_the_canary(level: &str, format: &str) {
         !outputs.stdout.is_empty(),
         "the access log and the stdout store wrote nothing"
     );
+    assert_span_lines(level, &outputs.stdout);
     assert!(!outputs.stderr.is_empty(), "a debug log is not empty");
     assert_clean("stdout", outputs.stdout.as_bytes());
     assert_clean("the debug log", outputs.stderr.as_bytes());
@@ -262,8 +272,8 @@ fn no_output_has_secrets_of_content(level: &str, mode: &str) -> String {
     };
     let payloads = work.folder("payloads");
     let yaml = Config::new(level)
-        .grpc(&sink.grpc_endpoint())
         .stdout()
+        .grpc(&sink.grpc_endpoint())
         .disk(&payloads)
         .access_logs("full", "json")
         .yaml();
@@ -319,6 +329,7 @@ fn no_output_has_secrets_of_content(level: &str, mode: &str) -> String {
     }
     drop(socket);
     let outputs = agent.stop();
+    assert_span_lines(level, &outputs.stdout);
     assert_clean("stdout", outputs.stdout.as_bytes());
     assert_clean("the debug log", outputs.stderr.as_bytes());
     assert_clean("OTLP", &sink.all_bytes());

@@ -14,6 +14,7 @@ mod rows;
 mod seaweedfs;
 
 mod bodies;
+mod bounds;
 mod canary;
 mod check;
 mod collector;
@@ -35,6 +36,7 @@ mod late_library;
 mod metrics;
 mod node;
 mod odd_connections;
+mod own_telemetry;
 mod own_traffic;
 mod payload_store;
 mod plain_http;

@@ -20,8 +20,8 @@ const CLIENTS: u32 = 8;
 const PERIOD: Duration = Duration::from_millis(8);
 const REQUESTS: u32 = 625;
 
-/// Asks for `PATH/CLIENT-N`, one request a period, all on one connection; gives how long it took.
-fn client(server: SocketAddr, path: String, number: u32) -> Duration {
+/// Asks for `PATH/CLIENT-N` of this host, one request a period, all on one connection; gives how long it took.
+fn client(server: SocketAddr, path: String, host: &str, number: u32) -> Duration {
     let mut stream = TcpStream::connect(server).expect("connect");
     stream.set_nodelay(true).expect("nodelay");
     let start = Instant::now();
@@ -29,7 +29,7 @@ fn client(server: SocketAddr, path: String, number: u32) -> Duration {
     for n in 0..REQUESTS {
         let due = start + PERIOD * n;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let request = format!("GET {path}/{number}-{n} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let request = format!("GET {path}/{number}-{n} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("asked");
         let mut seen = Vec::new();
         while !seen.ends_with(b"\n") || !seen.windows(5).any(|at| at == b"asked") {
@@ -91,7 +91,7 @@ fn reloads_under_load_lose_and_double_nothing_and_a_bad_file_changes_nothing() {
     let clients: Vec<JoinHandle<Duration>> = (0..CLIENTS)
         .map(|number| {
             let path = path.clone();
-            std::thread::spawn(move || client(server, path, number))
+            std::thread::spawn(move || client(server, path, "localhost", number))
         })
         .collect();
     let pause = || std::thread::sleep(Duration::from_millis(900));
@@ -174,4 +174,78 @@ fn reloads_under_load_lose_and_double_nothing_and_a_bad_file_changes_nothing() {
         .collect();
     assert_eq!(missing, [], "not exactly one span");
     assert_eq!(seen.len() as u64, wanted);
+}
+
+/// `api.example` goes through the stack `own`, what else there is through the general one.
+fn by_domain(general: &str, own: &str, sink: &OtlpSink, port: u16) -> String {
+    Config::new(general)
+        .grpc(&sink.grpc_endpoint())
+        .stack("own", own)
+        .tap("filters", json!({"include": [{"port": port}]}))
+        .tap(
+            "endpoints",
+            json!([{"domain": "api.example", "http": {"stack": "own"}}]),
+        )
+        .yaml()
+}
+
+#[test]
+fn after_a_reload_transactions_of_a_domain_go_through_its_new_stack_and_none_is_lost_or_doubled() {
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let nginx = servers::nginx_plain(&work);
+    let agent = Agent::start(&work, &by_domain("summary", "headers", &sink, nginx.port));
+    let server = SocketAddr::from(([127, 0, 0, 1], nginx.port));
+    let hosts = ["api.example", "localhost", "api.example", "localhost"];
+    let path = work.url_path("domains");
+    let clients: Vec<JoinHandle<Duration>> = (0..)
+        .zip(hosts)
+        .map(|(number, host)| {
+            let path = path.clone();
+            std::thread::spawn(move || client(server, path, host, number))
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(1500));
+    write_config(&work, &by_domain("headers", "summary", &sink, nginx.port));
+    agent.signal(libc::SIGHUP);
+    wait_reloads(&agent, (1, 0));
+    for client in clients {
+        client.join().expect("a client");
+    }
+    let wanted = 4 * u64::from(REQUESTS) * 2;
+    agent.wait_ledger("all exported", Duration::from_secs(20), |ledger| {
+        ledger.exported() >= wanted && ledger.in_flight() == 0
+    });
+    agent.ledger().assert_nothing_lost();
+    agent.stop();
+
+    // Levels in the order of the requests: those before the reload, then those after it, and nothing in between.
+    let mut seen: BTreeMap<(u32, i32), BTreeMap<u32, String>> = BTreeMap::new();
+    let mut count = 0;
+    for span in sink.spans() {
+        let Some(target) = crate::harness::seen::target(&span) else {
+            continue;
+        };
+        let Some(name) = target.strip_prefix(&format!("{path}/")) else {
+            continue;
+        };
+        let (number, n) = name.split_once('-').expect("a name");
+        let number: u32 = number.parse().expect("a number");
+        let level = span.text("plainspan.capture.level").expect("a level");
+        let levels = seen.entry((number, span.span.kind)).or_default();
+        let before = levels.insert(n.parse().expect("a number"), level);
+        assert_eq!(before, None, "{target} twice");
+        count += 1;
+    }
+    assert_eq!((count, seen.len()), (wanted, 8));
+    for ((number, _), levels) in seen {
+        let mut order: Vec<&str> = levels.values().map(String::as_str).collect();
+        order.dedup();
+        let (before, after) = match hosts[number as usize] {
+            "localhost" => ("summary", "headers"),
+            _ => ("headers", "summary"),
+        };
+        assert_eq!(order, [before, after], "client {number}");
+    }
 }

@@ -26,6 +26,17 @@ enum Part {
     Bytes(Vec<u8>),
     /// Content: may be left out.
     Fill(usize),
+    /// Content that looks like messages of gRPC, and has to be left out.
+    Zeros(usize),
+}
+
+impl Part {
+    fn len(&self) -> usize {
+        match self {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::Fill(n) | Part::Zeros(n) => *n,
+        }
+    }
 }
 
 fn text(text: impl AsRef<[u8]>) -> Part {
@@ -67,6 +78,7 @@ impl Step {
                         .for_each(|b| write!(line, "{b:02x}").expect("written"));
                 }
                 Part::Fill(n) => write!(line, " fill:{n}").expect("written"),
+                Part::Zeros(n) => write!(line, " zeros:{n}").expect("written"),
             }
         }
         line.push('\n');
@@ -138,7 +150,7 @@ impl Talk {
             for part in &step.parts {
                 match part {
                     Part::Bytes(bytes) => truth.extend(bytes.iter().copied().map(Some)),
-                    Part::Fill(n) => truth.extend(std::iter::repeat_n(None, *n)),
+                    Part::Fill(n) | Part::Zeros(n) => truth.extend(std::iter::repeat_n(None, *n)),
                 }
             }
         }
@@ -193,11 +205,7 @@ impl Talk {
 
 impl Step {
     fn len(&self) -> usize {
-        let len = |part: &Part| match part {
-            Part::Bytes(bytes) => bytes.len(),
-            Part::Fill(n) => *n,
-        };
-        self.parts.iter().map(len).sum()
+        self.parts.iter().map(Part::len).sum()
     }
 }
 
@@ -375,6 +383,15 @@ fn responses_without_content_are_known_by_their_request_and_status() {
 }
 
 #[test]
+fn content_that_one_operation_sends_is_left_out_however_long_it_is() {
+    let _alone = alone();
+    // More than what is copied of one operation.
+    let steps = [get(), answer(6_000_000), get(), answer(10)];
+    let (copied, skipped) = talk(&steps);
+    assert!(copied < 2000 && skipped > 11_900_000, "{copied} {skipped}");
+}
+
+#[test]
 fn content_that_ends_with_the_connection_is_left_out() {
     let _alone = alone();
     let steps = [
@@ -385,17 +402,63 @@ fn content_that_ends_with_the_connection_is_left_out() {
     assert!(copied < 1000 && skipped > 590_000, "{copied} {skipped}");
 }
 
+/// A request with these fields before content of this length.
+fn post(fields: &str, len: usize) -> Step {
+    client([
+        text(format!("POST /x HTTP/1.1\r\n{fields}\r\n\r\n")),
+        Part::Fill(len),
+    ])
+}
+
+fn switching(protocol: &str, len: usize) -> Vec<Step> {
+    vec![
+        client([text(format!(
+            "GET /x HTTP/1.1\r\nUpgrade: {protocol}\r\n\r\n"
+        ))]),
+        server([
+            text(format!(
+                "HTTP/1.1 101 Switching\r\nUpgrade: {protocol}\r\n\r\n"
+            )),
+            Part::Fill(len),
+        ]),
+    ]
+}
+
+/// What the kernel programs do not follow.
+fn odd(len: usize) -> Vec<Vec<Step>> {
+    let tunnel = vec![
+        client([text("CONNECT a:1 HTTP/1.1\r\n\r\n")]),
+        server([text("HTTP/1.1 200 OK\r\n\r\n"), Part::Fill(len)]),
+    ];
+    let mut cases = vec![tunnel, switching("tcp", len)];
+    for fields in [
+        format!("Content-Length: {len}\r\nTransfer-Encoding: chunked"),
+        format!("Content-Length: {len}\r\nContent-Length: {len}"),
+        format!("Content-Length: {len}\r\n 5"),
+        format!("Content-Length: 2 {len}"),
+        format!("Content-Length: +{len}"),
+        format!("Content-Length: {len}, {len}"),
+        "Content-Length: 99999999999999999999".to_owned(),
+        "Transfer-Encoding: gzip, chunked".to_owned(),
+        "no field".to_owned(),
+    ] {
+        cases.push(vec![post(&fields, len)]);
+    }
+    cases
+}
+
+fn first(steps: &[Step]) -> String {
+    match &steps[0].parts[0] {
+        Part::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Part::Fill(_) | Part::Zeros(_) => String::new(),
+    }
+}
+
 #[test]
-fn what_is_odd_or_needed_is_copied_whole() {
+fn little_of_what_is_odd_is_copied_whole() {
     let _alone = alone();
     let mut bench = Bench::new();
-    let post = |fields: &str| {
-        client([
-            text(format!("POST /x HTTP/1.1\r\n{fields}\r\n\r\n")),
-            Part::Fill(20_000),
-        ])
-    };
-    let refused = [
+    let refused = vec![
         client([text(
             "POST /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 20000\r\n\r\n",
         )]),
@@ -403,50 +466,106 @@ fn what_is_odd_or_needed_is_copied_whole() {
         client([text("GET /after HTTP/1.1\r\n\r\n")]),
         answer(20_000),
     ];
-    let upgrade = [
-        client([text("GET /x HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")]),
-        server([
-            text("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n"),
-            Part::Fill(20_000),
-        ]),
-    ];
-    let tunnel = [
-        client([text("CONNECT a:1 HTTP/1.1\r\n\r\n")]),
-        server([text("HTTP/1.1 200 OK\r\n\r\n"), Part::Fill(20_000)]),
-    ];
-    let no_http = [client([
+    let no_http = vec![client([
         text("hello there, this is no HTTP"),
         Part::Fill(400),
     ])];
-    let mut cases: Vec<Vec<Step>> = vec![
-        refused.into(),
-        upgrade.into(),
-        tunnel.into(),
-        no_http.into(),
-    ];
-    for fields in [
-        "Content-Type: application/grpc-web+proto\r\nContent-Length: 20000",
-        "Content-Type: application/connect+json\r\nContent-Length: 20000",
-        "Content-Length: 20000\r\nTransfer-Encoding: chunked",
-        "Content-Length: 20000\r\nContent-Length: 20000",
-        "Content-Length: 20000\r\n 5",
-        "Content-Length: 2 0000",
-        "Content-Length: +20000",
-        "Content-Length: 20000, 20000",
-        "Content-Length: 99999999999999999999",
-        "Transfer-Encoding: gzip, chunked",
-        "no field",
-    ] {
-        cases.push(vec![post(fields)]);
-    }
-    for steps in cases {
+    for steps in odd(20_000).into_iter().chain([refused, no_http]) {
         let (_, skipped) = bench.talk(&steps);
-        let first = String::from_utf8_lossy(match &steps[0].parts[0] {
-            Part::Bytes(bytes) => bytes,
-            Part::Fill(_) => &[],
-        })
-        .into_owned();
-        assert_eq!(skipped, 0, "{first}");
+        assert_eq!(skipped, 0, "{}", first(&steps));
+    }
+}
+
+/// Of one end in one direction without a turn.
+const BOUND: usize = 64 << 10;
+
+#[test]
+fn much_of_what_is_odd_is_copied_up_to_a_bound() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    const LEN: usize = 300_000;
+    for (n, steps) in odd(LEN).into_iter().enumerate() {
+        let mut steps = steps;
+        // However it is cut.
+        if n % 2 == 0 {
+            let last = steps.pop().expect("one");
+            steps.push(last.cut(7000, 3000));
+        }
+        let before = bench.capture.counters().bytes.skipped;
+        let (copied, skipped) = bench.talk(&steps);
+        let after = bench.capture.counters().bytes.skipped;
+        let name = first(&steps);
+        assert!(copied <= 2 * (BOUND + 200), "{copied} of {name}");
+        assert!(copied >= 2 * BOUND, "{copied} of {name}");
+        assert!(skipped >= 2 * (LEN - BOUND - 200), "{skipped} of {name}");
+        // Over TLS and plain.
+        let counted = after.unfollowed - before.unfollowed;
+        assert!(counted >= 2 * skipped as u64, "{counted} of {name}");
+        assert_eq!(after.content, before.content, "{name}");
+    }
+}
+
+#[test]
+fn a_turn_gives_what_is_not_followed_its_bound_anew() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    let unknown =
+        |end: fn(Vec<Part>) -> Step| end(vec![text([0x84, 1, 2, 3]), Part::Fill(200_000)]);
+    let turns = [
+        unknown(client),
+        unknown(server),
+        unknown(client),
+        unknown(server),
+    ];
+    let mut talk = Talk::start(Some(&bench.certificate));
+    talk.steps(&turns);
+    let (copied, skipped) = talk.check(&mut bench.capture);
+    assert_eq!(copied, 2 * 4 * BOUND);
+    assert_eq!(skipped, 2 * 4 * (200_004 - BOUND));
+    // And HTTP/1 is found after a turn.
+    talk.steps(&[get(), answer(500_000), get(), answer(500_000)]);
+    let (copied, skipped) = talk.check(&mut bench.capture);
+    assert!(copied < 2 * 4 * BOUND + 2000, "{copied}");
+    assert_eq!(skipped, 2 * 4 * (200_004 - BOUND) + 2 * 1_000_000);
+}
+
+#[test]
+fn what_user_space_needs_is_copied_whole() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    const LEN: usize = 200_000;
+    let grpc = ["application/grpc-web+proto", "application/connect+json"];
+    let mut cases = grpc.map(|kind| {
+        let fields = format!("Content-Type: {kind}\r\nContent-Length: {LEN}");
+        vec![post(&fields, LEN)]
+    });
+    let mut cases = cases.iter_mut().map(std::mem::take).collect::<Vec<_>>();
+    cases.extend([switching("WebSocket", LEN), switching("h2c", LEN)]);
+    for steps in cases {
+        let (copied, skipped) = bench.talk(&steps);
+        assert_eq!(skipped, 0, "{}", first(&steps));
+        assert!(copied > 2 * LEN);
+    }
+}
+
+#[test]
+fn http_2_that_began_before_the_agent_is_copied_whole() {
+    let _alone = alone();
+    let certificate = Certificate::new();
+    for certificate in [Some(&certificate), None] {
+        let mut talk = Talk::start(certificate);
+        talk.steps(&[preface(), frames(16_384, 2)]);
+        let mut capture = Capture::start(&heads()).with_libssl();
+        let request = [frame(1, 5, 3, 3), vec![0x82, 0x86, 0x84]].concat();
+        let before: usize = talk.steps.iter().map(Step::len).sum();
+        talk.steps(&[client([text(request)]), frames(16_384, 30)]);
+        let moved = 2 * (talk.steps.iter().map(Step::len).sum::<usize>() - before) as u64;
+        capture.settle();
+        let bytes = capture.counters().bytes;
+        assert_eq!(
+            (bytes.copied, bytes.skipped_on_purpose, bytes.lost),
+            (moved, 0, 0)
+        );
     }
 }
 
@@ -491,6 +610,56 @@ fn content_of_http_2_is_left_out_however_it_is_read() {
 }
 
 #[test]
+fn content_of_http_2_may_look_like_grpc_once_it_goes_on() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    let data = |stream: u32, content: Part| [text(frame(0, 0, stream, content.len())), content];
+    let mut parts = vec![text(
+        [frame(4, 0, 0, 0), frame(1, 4, 1, 1), vec![0x88]].concat(),
+    )];
+    for stream in [1, 3, 5, 7] {
+        parts.extend(data(stream, Part::Fill(8000)));
+    }
+    for _ in 0..10 {
+        for stream in [7, 3, 1, 5] {
+            parts.extend(data(stream, Part::Zeros(6000)));
+            parts.extend(data(stream, Part::Fill(8000)));
+        }
+    }
+    for (writes, reads) in [(ALL, ALL), (16_384, 9), (1009, 100), (8192, 11)] {
+        let steps = [preface(), server(parts.clone()).cut(writes, reads)];
+        let (copied, skipped) = bench.talk(&steps);
+        assert!(copied < 3500, "{writes} {reads}: {copied}");
+        assert!(skipped > 2 * 590_000, "{writes} {reads}: {skipped}");
+    }
+}
+
+#[test]
+fn padding_of_http_2_is_told_from_content() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    let mut parts = vec![text(
+        [frame(4, 0, 0, 0), frame(1, 4, 1, 1), vec![0x88]].concat(),
+    )];
+    for n in 0..20u8 {
+        let padding = 13 * n;
+        let len = 1 + 10_000 + usize::from(padding);
+        parts.push(text([frame(0, 8, 1, len), vec![padding]].concat()));
+        parts.push(Part::Fill(10_000));
+        parts.push(text(vec![0; padding.into()]));
+    }
+    // Nothing but padding, and padding longer than the frame.
+    parts.push(text([frame(0, 8, 1, 9), vec![8], vec![0; 8]].concat()));
+    parts.push(text([frame(0, 8, 1, 9), vec![9], vec![0; 8]].concat()));
+    for (writes, reads) in [(ALL, ALL), (16_384, 9), (777, 100)] {
+        let steps = [preface(), server(parts.clone()).cut(writes, reads)];
+        let (copied, skipped) = bench.talk(&steps);
+        assert_eq!(skipped, 2 * 200_000, "{writes} {reads}");
+        assert!(copied < 8000, "{writes} {reads}: {copied}");
+    }
+}
+
+#[test]
 fn a_session_that_carries_grpc_is_copied_whole_from_there_on() {
     let _alone = alone();
     let mut bench = Bench::new();
@@ -506,8 +675,10 @@ fn a_session_that_carries_grpc_is_copied_whole_from_there_on() {
         [frame(4, 0, 0, 0), frame(1, 4, 1, 1), vec![0x88]].concat(),
     )];
     parts.extend(message(3000));
-    parts.extend([text(frame(0, 0, 1, 8000)), Part::Fill(8000)]);
-    for (writes, reads) in [(ALL, ALL), (1000, 7)] {
+    for _ in 0..20 {
+        parts.extend([text(frame(0, 0, 1, 8000)), Part::Fill(8000)]);
+    }
+    for (writes, reads) in [(ALL, ALL), (1000, 70)] {
         let (_, skipped) = bench.talk(&[preface(), server(parts.clone()).cut(writes, reads)]);
         assert_eq!(skipped, 0);
     }

@@ -1,8 +1,8 @@
 """Two ends of one connection in one process. Usage: talk.py plain|tls [CERT KEY].
 
-Each line of the input is a step: client|server WRITES READS DATA..., where DATA are parts `hex:...`, or `fill:N` for N
-bytes of content. The end sends the parts, WRITES bytes in each write, and the other end receives all, READS bytes in
-each read at the most. "pause" answers "paused" and waits for one more line.
+Each line of the input is a step: client|server WRITES READS DATA..., where DATA are parts `hex:...`, or `fill:N` or
+`zeros:N` for N bytes of content. The end sends the parts, WRITES bytes in each write, and the other end receives all,
+READS bytes in each read at the most. "pause" answers "paused" and waits for one more line.
 """
 
 import socket
@@ -32,7 +32,9 @@ ends = {"client": (client, server), "server": (server, client)}
 
 def part(text):
     how, _, what = text.partition(":")
-    return bytes.fromhex(what) if how == "hex" else b"\xab" * int(what)
+    if how == "hex":
+        return bytes.fromhex(what)
+    return (b"\0" if how == "zeros" else b"\xab") * int(what)
 
 
 def send(end, data, writes):

@@ -62,6 +62,10 @@ impl Builder<'_> {
             tap,
             resource,
             limits,
+            program_stats: root
+                .section("telemetry")
+                .and_then(|own| own.bool("program_stats"))
+                .unwrap_or(false),
             tags: tags(root),
             macros,
             metrics,

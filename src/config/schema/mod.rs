@@ -37,6 +37,7 @@ pub(in crate::config) static ROOT: Section = Section {
         key("metrics", Kind::Section(&METRICS)),
         key("resource", Kind::Section(&RESOURCE)),
         key("limits", Kind::Section(&LIMITS)),
+        key("telemetry", Kind::Section(&TELEMETRY)),
         key("tags", List(&Kind::Section(&TAG))).default("[]"),
         key("control", Any).ignored("Plainspan only observes: no connection is denied"),
         key("rulekit", Kind::Section(&RULEKIT)),
@@ -81,6 +82,11 @@ static LIMITS: Section = Section {
         key("cpu", Ratio).later(),
         key("ring", Size(64 * KIB, GIB)).default("16MiB"),
     ],
+};
+
+static TELEMETRY: Section = Section {
+    name: "telemetry",
+    keys: &[key("program_stats", Bool).default("false")],
 };
 
 static TAG: Section = Section {

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use tracing::field::Empty;
 
 /// Files of no interest that are remembered, so that they are not read again.
 const MAX_REMEMBERED: usize = 16_384;
@@ -286,6 +287,14 @@ impl<A: Attach> Libraries<A> {
         scan: &Scan,
         attempts: u32,
     ) -> Outcome<A::Link> {
+        let span = tracing::info_span!(
+            "attach",
+            path = %path.display(),
+            targets = scan.targets.len(),
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
+        let _entered = span.clone().entered();
         match self.attach.attach(&located.path(), &scan.targets) {
             Ok(link) => {
                 self.verdicts.count(|c| c.libraries_attached += 1);
@@ -301,6 +310,8 @@ impl<A: Attach> Libraries<A> {
                 self.verdicts.count(|c| c.attach_failures += 1);
                 tracing::warn!(path = %path.display(), %error, "cannot probe a TLS library");
                 let reason = error.to_string();
+                span.record("otel.status_code", "error");
+                span.record("otel.status_description", &*reason);
                 self.verdict(located, path, mapping, scan, State::Failed { reason });
                 Outcome::Failed {
                     attempts: attempts + 1,

@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use prost::Message;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// The method of gRPC.
-const SERVICE: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+pub(super) const SERVICE: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 /// Says when to stop: None while running, then the moment by which all must be over.
 type Stop = watch::Receiver<Option<Instant>>;
@@ -59,6 +59,12 @@ impl OtlpMetrics {
             Client::new(SERVICE, endpoint)?
         };
         let name = format!("{store_id}/metrics");
+        let room = Room::new(
+            Some(super::component_type("metrics", endpoint.protocol)),
+            0,
+            0,
+        );
+        ledger.queues().watch(&name, &room);
         let (stop, stopped) = watch::channel(None);
         metrics.subscribe(SystemTime::now());
         let worker = Worker {
@@ -69,7 +75,8 @@ impl OtlpMetrics {
             interval: options.metrics_interval,
             retry: options.retry,
             request_bytes: options.batch.bytes,
-            report: Report::new(&name, &endpoint.url, Room::new(0, 0)),
+            report: Report::new(&name, &endpoint.url, room.clone()),
+            room,
             stop: stopped,
         };
         let task = Mutex::new(Some(runtime.spawn(worker.run())));
@@ -101,6 +108,7 @@ struct Worker {
     retry: RetryPolicy,
     request_bytes: usize,
     report: Report,
+    room: Arc<Room>,
     stop: Stop,
 }
 
@@ -157,6 +165,7 @@ impl Worker {
 
     async fn deliver(&mut self, request: Bytes, points: u64) -> End {
         let items = usize::try_from(points).unwrap_or(usize::MAX);
+        let _sending = self.room.sending(items);
         let stop = self.stop.clone();
         let (reason, error) = tokio::select! {
             biased;

@@ -7,6 +7,7 @@
 mod batch;
 mod books;
 mod client;
+mod courier;
 mod disk;
 pub mod encode;
 mod grpc;
@@ -24,13 +25,14 @@ pub(crate) mod tls;
 mod worker;
 
 pub use batch::BatchLimits;
+pub use courier::Courier;
 pub use encode::{EncodeOptions, KnownMethods};
 pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
 pub use spool::SpoolError;
 
 use super::{Delivery, ProgressDelivery, Sink};
-use crate::config::{OtelStore, OtlpEndpoint, SpoolSettings};
+use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
 use crate::telemetry::Ledger;
 use books::Books;
 use disk::Disk;
@@ -141,15 +143,17 @@ impl OtlpSink {
             if let Some(endpoint) = endpoint {
                 let name = format!("{store_id}/{}", signal.name());
                 let (sender, receiver) = mpsc::unbounded_channel();
+                let exporter = component_type(signal.name(), endpoint.protocol);
                 let queue = Queue {
                     signal,
                     name: name.into(),
                     progress: format!("{store_id}/progress").into(),
                     ledger: ledger.clone(),
                     options: encode.clone(),
-                    room: Room::new(options.queue_items, options.queue_bytes),
+                    room: Room::new(Some(exporter), options.queue_items, options.queue_bytes),
                     sender,
                 };
+                ledger.queues().watch(&queue.name, &queue.room);
                 let disk = match store.spool.as_ref().zip(usage.as_ref()) {
                     Some((spool, usage)) => disk(spool, usage, store_id, signal)?,
                     None => Disk::none(),
@@ -185,6 +189,18 @@ impl OtlpSink {
                 tracing::error!(signal = &*lane.queue.name, %error, "the worker of a signal broke off");
             }
         }
+    }
+}
+
+/// `otel.component.type` of an exporter (semantic conventions, "OpenTelemetry SDK metrics").
+fn component_type(signal: &str, protocol: OtlpProtocol) -> &'static str {
+    match (signal, protocol) {
+        ("traces", OtlpProtocol::Grpc) => "otlp_grpc_span_exporter",
+        ("traces", OtlpProtocol::Http) => "otlp_http_span_exporter",
+        ("logs", OtlpProtocol::Grpc) => "otlp_grpc_log_exporter",
+        ("logs", OtlpProtocol::Http) => "otlp_http_log_exporter",
+        (_, OtlpProtocol::Grpc) => "otlp_grpc_metric_exporter",
+        (_, OtlpProtocol::Http) => "otlp_http_metric_exporter",
     }
 }
 
@@ -234,6 +250,7 @@ impl Lane {
             stop: stopped,
             client,
             report: report::Report::new(&queue.name, &endpoint.url, queue.room.clone()),
+            room: queue.room.clone(),
             books: Books {
                 ledger: queue.ledger.clone(),
                 signal: queue.name.clone(),

@@ -7,6 +7,7 @@ use crate::sink::claim::Claim;
 use crate::sink::{Delivery, PayloadLink, ProgressDelivery};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
+use crate::telemetry::queues::{Fill, Watched};
 use prost::Message as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -65,17 +66,33 @@ pub struct Room {
     max_bytes: usize,
     /// Items that found no room.
     refused: AtomicU64,
+    /// Items in requests under way.
+    sending: AtomicUsize,
+    /// `otel.component.type` of the exporter.
+    exporter: Option<&'static str>,
 }
 
 impl Room {
-    pub fn new(max_items: usize, max_bytes: usize) -> Arc<Self> {
+    /// `exporter`: the `otel.component.type` of what empties it.
+    pub fn new(exporter: Option<&'static str>, max_items: usize, max_bytes: usize) -> Arc<Self> {
         Arc::new(Room {
             items: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             max_items,
             max_bytes,
             refused: AtomicU64::new(0),
+            sending: AtomicUsize::new(0),
+            exporter,
         })
+    }
+
+    /// So many items are under way until the result is dropped.
+    pub fn sending(self: &Arc<Self>, items: usize) -> Sending {
+        self.sending.fetch_add(items, Ordering::Relaxed);
+        Sending {
+            room: self.clone(),
+            items,
+        }
     }
 
     /// Items that found no room so far.
@@ -96,6 +113,33 @@ impl Room {
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         None
+    }
+}
+
+impl Watched for Room {
+    fn fill(&self) -> Fill {
+        let number = |n: &AtomicUsize| n.load(Ordering::Relaxed) as u64;
+        Fill {
+            items: number(&self.items),
+            in_flight: number(&self.sending),
+            bytes: number(&self.bytes),
+            max_items: self.max_items as u64,
+            max_bytes: self.max_bytes as u64,
+            exporter: self.exporter,
+        }
+    }
+}
+
+/// Items in a request that is under way.
+#[derive(Debug)]
+pub struct Sending {
+    room: Arc<Room>,
+    items: usize,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.room.sending.fetch_sub(self.items, Ordering::Relaxed);
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Report {
     refused: u64,
     /// What cannot be sent goes to a spool.
     spooling: bool,
+    /// Failures are spans of the agent too.
+    spans: bool,
 }
 
 impl Report {
@@ -45,7 +47,14 @@ impl Report {
             lost: 0,
             refused: 0,
             spooling: false,
+            spans: true,
         }
+    }
+
+    /// Of the agent's own telemetry: a span about it would have to be exported again.
+    pub fn without_spans(mut self) -> Self {
+        self.spans = false;
+        self
     }
 
     /// Whether a spool takes what cannot be sent.
@@ -145,6 +154,18 @@ impl Report {
         let refused = self.room.refused();
         let lost = std::mem::take(&mut self.lost) + refused - self.refused;
         self.refused = refused;
+        let span = match self.spans {
+            true => tracing::info_span!(
+                "export.failure",
+                signal = self.name,
+                endpoint = self.endpoint,
+                lost,
+                otel.status_code = "error",
+                otel.status_description = error,
+            ),
+            false => tracing::Span::none(),
+        };
+        let _entered = span.entered();
         tracing::warn!(
             signal = self.name,
             endpoint = self.endpoint,

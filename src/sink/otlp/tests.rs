@@ -465,7 +465,7 @@ fn warnings_are_few_and_show_no_secret() {
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        let room = Room::new(1, 1);
+        let room = Room::new(None, 1, 1);
         let url = "http://user:CANARY@host:4318/v1/traces?key=CANARY";
         let mut report = report::Report::new("c/traces", url, room);
         for _ in 0..100 {

@@ -10,7 +10,7 @@ use super::disk::{Disk, Spooled};
 use super::encode::EncodeOptions;
 use super::health::Health;
 use super::pending::Pending;
-use super::queue::{Item, Signal};
+use super::queue::{Item, Room, Sending, Signal};
 use super::report::Report;
 use super::retry::{Reply, RetryPolicy};
 use crate::telemetry::ledger::Lost;
@@ -50,6 +50,7 @@ pub struct Parts {
     pub stop: Stop,
     pub client: Client,
     pub report: Report,
+    pub room: Arc<Room>,
     pub books: Books,
     pub disk: Disk,
 }
@@ -68,11 +69,23 @@ enum Load {
     Spooled(Spooled),
 }
 
+impl Load {
+    /// Items.
+    fn len(&self) -> usize {
+        match self {
+            Load::Fresh(outgoing) => outgoing.batch.len(),
+            Load::Spooled(spooled) => spooled.len(),
+        }
+    }
+}
+
 struct Flight {
     /// Batches are numbered in their order.
     number: u64,
     round: u64,
     load: Load,
+    // Counts it as under way.
+    _sending: Sending,
 }
 
 pub struct Worker {
@@ -84,6 +97,7 @@ pub struct Worker {
     stop: Stop,
     client: Arc<Client>,
     report: Report,
+    room: Arc<Room>,
     books: Books,
     disk: Disk,
     health: Health,
@@ -117,6 +131,7 @@ impl Worker {
             stop: parts.stop,
             client: Arc::new(parts.client),
             report: parts.report,
+            room: parts.room,
             books: parts.books,
             disk: parts.disk,
             health: Health::new(parts.options.retry),
@@ -276,6 +291,7 @@ impl Worker {
         let flight = Flight {
             number,
             round: self.health.round(),
+            _sending: self.room.sending(load.len()),
             load,
         };
         self.flights.insert(send.id(), flight);
@@ -349,10 +365,7 @@ impl Worker {
 
     async fn accepted(&mut self, load: Load, rejected: u64, message: &str) {
         self.health.works();
-        let most = match &load {
-            Load::Fresh(outgoing) => outgoing.batch.len(),
-            Load::Spooled(spooled) => spooled.len(),
-        };
+        let most = load.len();
         let rejected = usize::try_from(rejected).unwrap_or(usize::MAX).min(most);
         self.report.accepted(rejected, message);
         match load {

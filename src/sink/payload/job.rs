@@ -48,6 +48,10 @@ impl Budget {
         self.count
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -27,6 +27,7 @@ use crate::rules::Level;
 use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
+use crate::telemetry::queues::{Fill, Watched};
 pub use document::{VERSION, encode};
 pub use explain::StoreError;
 use job::{Budget, Job, Waiting};
@@ -37,6 +38,7 @@ use store::{Put, Store};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// Takes a capture on to telemetry. The link is None where no payload is wanted. Must not block.
 pub type Next = Arc<dyn Fn(Arc<Redacted>, Option<PayloadLink>, SharedTicket) + Send + Sync>;
@@ -137,7 +139,10 @@ impl PayloadStage {
         let link = LinkTemplate::new(store);
         let enabled = store.kind != ObjectStoreKind::Disabled;
         let opened = (opened, link, store.layout);
-        Ok(Self::run(opened, enabled, options, ledger, handle, next))
+        let stage = Self::run(opened, enabled, options, ledger, handle, next);
+        let name = format!("{}/payloads", store.id);
+        stage.shared.ledger.queues().watch(&name, &stage.shared);
+        Ok(stage)
     }
 
     fn run(
@@ -270,6 +275,19 @@ impl PayloadStage {
 /// Encoding is quick beside storing; two make use of a second core.
 const ENCODERS: usize = 2;
 
+impl Watched for Shared {
+    fn fill(&self) -> Fill {
+        let budget = self.budget();
+        Fill {
+            items: budget.count() as u64,
+            bytes: budget.bytes() as u64,
+            max_items: self.options.max_queued as u64,
+            max_bytes: self.options.max_queued_bytes as u64,
+            ..Fill::default()
+        }
+    }
+}
+
 impl Shared {
     fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
@@ -289,13 +307,21 @@ async fn writer(shared: Arc<Shared>, parcels: Parcels) {
             content_type,
             jobs,
         } = parcel;
-        match shared.store.put(&key, bytes, content_type).await {
+        let span = tracing::debug_span!(
+            "payload.write",
+            key,
+            size = bytes.len(),
+            otel.status_code = tracing::field::Empty,
+        );
+        let put = shared.store.put(&key, bytes, content_type);
+        match put.instrument(span.clone()).await {
             Ok(put) => {
                 // A segment is nobody else's: what is there is what an attempt has put whose answer was lost.
                 let same = put == Put::Deduplicated && shared.layout == Layout::Object;
                 jobs.into_iter().for_each(|job| job.stored(same));
             }
             Err(error) => {
+                span.record("otel.status_code", "error");
                 shared.store.report(&error);
                 jobs.into_iter()
                     .for_each(|job| job.lost(PayloadLost::StoreFailed));

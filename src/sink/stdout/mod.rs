@@ -58,7 +58,9 @@ impl StdoutSink {
     ) -> io::Result<StdoutSink> {
         let name: Arc<str> = format!("{id}/stdout").into();
         let progress = format!("{id}/progress").into();
+        let queues = ledger.queues().clone();
         let queue = Arc::new(Queue::new(name.clone(), progress, ledger, limits));
+        queues.watch(&name, &queue);
         let form = Arc::new(form);
         let (running, ended) = watch::channel(());
         let (of_thread, form_of_thread) = (queue.clone(), form.clone());

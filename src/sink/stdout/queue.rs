@@ -6,6 +6,7 @@ use crate::sink::claim::Claim;
 use crate::sink::{Delivery, PayloadLink, ProgressDelivery};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
+use crate::telemetry::queues::{Fill, Watched};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -64,6 +65,21 @@ struct Item {
     claim: Claim,
     bytes: usize,
     content: Content,
+}
+
+impl Watched for Queue {
+    fn fill(&self) -> Fill {
+        let state = self.lock();
+        let in_flight = state.writing.len() as u64;
+        Fill {
+            items: state.waiting.len() as u64 + in_flight,
+            in_flight,
+            bytes: state.bytes as u64,
+            max_items: self.limits.items as u64,
+            max_bytes: self.limits.bytes as u64,
+            exporter: None,
+        }
+    }
 }
 
 impl Queue {

@@ -177,6 +177,16 @@ fn start_nghttpd(work: &Work, scheme: &'static str) -> Server {
     }
 }
 
+/// `tests/programs/odd_server.py`, over TLS.
+pub fn odd(work: &Work) -> Server {
+    script(work, PYTHON, "odd_server.py", "https")
+}
+
+/// `tests/programs/odd_server.py`, without TLS.
+pub fn odd_plain(work: &Work) -> Server {
+    script(work, PYTHON, "odd_server.py", "http")
+}
+
 /// `tests/programs/proxy.py`, without TLS.
 pub fn proxy(work: &Work) -> Server {
     script(work, PYTHON, "proxy.py", "http")

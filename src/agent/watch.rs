@@ -1,0 +1,102 @@
+//! What the status endpoint and the agent's own metrics show: put together from all parts when somebody looks.
+
+use super::reload::InForce;
+use crate::capture::Shared;
+use crate::probe::finder::Verdicts;
+use crate::probe::gauges::Gauges;
+use crate::probe::kernel::Tier;
+use crate::telemetry::Ledger;
+use crate::telemetry::state::{AgentState, Cpu, Look, MapFill, Memory, Program};
+use crate::telemetry::status::{Connections, Source, Status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Handles of all parts that have something to show.
+pub(super) struct Watch {
+    pub ledger: Ledger,
+    pub shared: Arc<Shared>,
+    pub verdicts: Verdicts,
+    pub tier: Tier,
+    pub in_force: InForce,
+    pub gauges: Arc<Gauges>,
+    pub started: Instant,
+}
+
+impl Source for Watch {
+    fn ready(&self) -> bool {
+        self.verdicts.snapshot().ready
+    }
+
+    fn status(&self, who: Look) -> Status {
+        let verdicts = self.verdicts.snapshot();
+        let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            config: self.in_force.status(),
+            tier: self.tier.to_string(),
+            ready: verdicts.ready,
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            ledger: self.ledger.snapshot(),
+            queues: Connections {
+                connections: load(&self.shared.connections),
+                tls_sessions: load(&self.shared.tls_sessions),
+                connection_bytes: load(&self.shared.connection_bytes),
+            },
+            agent: self.agent(who),
+            verdicts: serde_json::to_value(&verdicts).unwrap_or_default(),
+        }
+    }
+}
+
+impl Watch {
+    fn agent(&self, who: Look) -> AgentState {
+        let memory = Memory::now().unwrap_or_else(|error| {
+            tracing::debug!(%error, "the agent's own memory cannot be read");
+            Memory::default()
+        });
+        AgentState {
+            cpu_seconds: Cpu::now(),
+            memory,
+            rings: BTreeMap::from([
+                ("data", self.shared.data_ring.look(who)),
+                ("control", self.shared.control_ring.look(who)),
+            ]),
+            programs: self.programs(),
+            maps: self.maps(),
+            queues: self.ledger.queues().fills(),
+        }
+    }
+
+    fn programs(&self) -> BTreeMap<String, Program> {
+        let runs = self.gauges.runs().unwrap_or_else(|error| {
+            tracing::debug!(%error, "runs of the kernel programs cannot be read");
+            BTreeMap::new()
+        });
+        let program = |(name, runs): (String, crate::probe::gauges::Runs)| {
+            let program = Program {
+                runs: runs.count,
+                run_seconds: runs.nanoseconds as f64 / 1e9,
+            };
+            (name, program)
+        };
+        runs.into_iter().map(program).collect()
+    }
+
+    fn maps(&self) -> BTreeMap<&'static str, MapFill> {
+        let maps = self.gauges.maps().unwrap_or_else(|error| {
+            tracing::debug!(%error, "maps of the kernel programs cannot be read");
+            BTreeMap::new()
+        });
+        let fill = |(name, fill): (&'static str, crate::probe::gauges::Fill)| {
+            let fill = MapFill {
+                entries: fill.entries,
+                max_entries: fill.max,
+            };
+            (name, fill)
+        };
+        maps.into_iter().map(fill).collect()
+    }
+}
