@@ -125,7 +125,12 @@ impl Agent {
         let config = options.config;
         let dry_run = options.dry_run.map(|_| DryRun::start()).transpose()?;
         let store = own_store(&config).filter(|_| dry_run.is_none());
-        let mut own = Own::start(&options.log_level, options.log_format, store)?;
+        let mut own = Own::start(
+            &options.log_level,
+            options.log_format,
+            store,
+            &config.agent,
+        )?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let metrics = Metrics::new(
@@ -181,7 +186,7 @@ impl Agent {
             tier,
             in_force.clone(),
         );
-        own.start_metrics(store, &source)?;
+        own.start_metrics(store, &config.agent, &source)?;
         if let Some(address) = options.status_listen {
             let listener = runtime
                 .block_on(status::bind(address))

@@ -11,6 +11,7 @@ mod process;
 
 pub use clock::{Clock, rfc3339, rfc3339_millis};
 pub use ids::Ids;
+pub(crate) use process::resource_pairs;
 pub use process::{
     Directory, Identity, Lookup, Process, Processes, ResourceValue, Strategy, Tag, Variables,
     Wanted,

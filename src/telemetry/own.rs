@@ -16,8 +16,9 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -55,7 +56,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Starts logs, and spans and metrics where `store` takes them. With gRPC it has to run inside a Tokio runtime.
+    /// Starts logs, and spans where `store` takes them; `about`: attributes of the agent's resource. With gRPC it has to run inside a Tokio runtime.
     ///
     /// # Errors
     /// When the level is no level, or an exporter cannot be built.
@@ -63,6 +64,7 @@ impl Own {
         level: &str,
         format: LogFormat,
         store: Option<&OtelStore>,
+        about: &BTreeMap<String, String>,
     ) -> Result<Own, OwnError> {
         let filter = EnvFilter::try_new(format!(
             // The libraries that export would otherwise log about every export.
@@ -87,7 +89,7 @@ impl Own {
         };
         let tracer = store
             .and_then(|store| store.traces.as_ref())
-            .map(tracer_provider)
+            .map(|endpoint| tracer_provider(endpoint, resource(about)))
             .transpose()?;
         let spans = tracer.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
@@ -115,6 +117,7 @@ impl Own {
     pub fn start_metrics(
         &mut self,
         store: Option<&OtelStore>,
+        about: &BTreeMap<String, String>,
         source: &Source,
     ) -> Result<(), OwnError> {
         let Some(endpoint) = store.and_then(|store| store.metrics.as_ref()) else {
@@ -125,7 +128,7 @@ impl Own {
             .build();
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
-            .with_resource(resource())
+            .with_resource(resource(about))
             .build();
         observe(&provider, source);
         self.meter = Some(provider);
@@ -201,20 +204,21 @@ fn observe(provider: &SdkMeterProvider, source: &Source) {
     }
 }
 
-/// The agent's own resource; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` describe the agent.
-fn resource() -> Resource {
-    let builder = Resource::builder();
-    let builder = if std::env::var_os("OTEL_SERVICE_NAME").is_some() {
-        builder
-    } else {
-        builder.with_service_name("plainspan")
-    };
-    builder
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+/// The agent's own resource, of [`Config::agent`](crate::config::Config), which has read the environment for it.
+fn resource(about: &BTreeMap<String, String>) -> Resource {
+    let attributes = about
+        .iter()
+        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(attributes)
         .build()
 }
 
-fn tracer_provider(endpoint: &OtlpEndpoint) -> Result<SdkTracerProvider, OwnError> {
+fn tracer_provider(
+    endpoint: &OtlpEndpoint,
+    resource: Resource,
+) -> Result<SdkTracerProvider, OwnError> {
     let exporter = match endpoint.protocol {
         OtlpProtocol::Grpc => SpanExporter::builder()
             .with_tonic()
@@ -231,7 +235,7 @@ fn tracer_provider(endpoint: &OtlpEndpoint) -> Result<SdkTracerProvider, OwnErro
     };
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_resource(resource())
+        .with_resource(resource)
         .build())
 }
 

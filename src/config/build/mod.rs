@@ -3,6 +3,7 @@
 //! Enters: settings that fit the tables, the environment. Leaves: a [`Config`], the source of each value, and the
 //! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
 
+mod agent;
 mod otlp;
 mod redact;
 mod rules;
@@ -47,6 +48,7 @@ impl Builder<'_> {
         let macros = self.macros(root);
         let stacks = self.stacks(root, &object_stores);
         let tap = self.tap(tap, root, &stacks);
+        let agent = self.agent();
         let limits = self.limits(root.section("limits").unwrap_or(&none));
         let config = Config {
             event_stores,
@@ -54,6 +56,7 @@ impl Builder<'_> {
             stacks,
             tap,
             resource,
+            agent,
             limits,
             tags: tags(root),
             macros,

@@ -19,6 +19,7 @@ mod workload;
 pub use cache::{Processes, Wanted};
 pub use directory::Directory;
 pub use identity::{Identity, Lookup, Tag, Variables};
+pub(crate) use resource::pairs as resource_pairs;
 pub use strategy::Strategy;
 
 use std::time::SystemTime;

@@ -107,7 +107,7 @@ fn instance_id(from: &Sources<'_>) -> String {
 
 /// `OTEL_RESOURCE_ATTRIBUTES`: `key=value,…`, percent-encoded. None: not of that form, and dropped whole as the
 /// specification says.
-fn pairs(list: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn pairs(list: &str) -> Option<Vec<(String, String)>> {
     list.split(',')
         .filter(|pair| !pair.trim().is_empty())
         .map(|pair| {

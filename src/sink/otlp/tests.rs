@@ -5,6 +5,7 @@ mod otlp_sink;
 
 mod drain;
 mod faults;
+mod large;
 mod metrics;
 mod spool;
 mod tls;
@@ -18,6 +19,7 @@ use crate::sink::testing;
 use crate::telemetry::ledger::{Signal as Counts, SignalLost, Snapshot};
 use otlp_sink::{Fault, OtlpSink as Collector, SeenSpan, free_port};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,6 +44,7 @@ fn endpoint(base: &str, protocol: OtlpProtocol, path: &str) -> OtlpEndpoint {
         tls: OtlpTls::default(),
         compression: Compression::None,
         timeout: seconds(5),
+        proxy: None,
     }
 }
 

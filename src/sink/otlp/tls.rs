@@ -8,6 +8,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,6 +84,66 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError>
 
 fn unreadable(file: &Path, error: &rustls::pki_types::pem::Error) -> StartError {
     StartError::Tls(format!("{}: {error}", file.display()))
+}
+
+/// What an error of TLS among the causes means, and what to do.
+pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, InvalidMessage};
+    Some(match among_causes(error)? {
+        rustls::Error::InvalidCertificate(bad) => match bad {
+            Bad::Expired | Bad::ExpiredContext { .. } => {
+                "the collector's certificate has expired: renew it, or set this host's clock".into()
+            }
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "the collector's certificate is not valid yet: is this host's clock right?".into()
+            }
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "the collector's certificate is for another name: use one of its names in the endpoint".into()
+            }
+            Bad::UnknownIssuer => {
+                "the collector's certificate is of no authority that is trusted: name it in tls.ca_file (OTEL_EXPORTER_OTLP_CERTIFICATE)".into()
+            }
+            other => format!("the collector's certificate cannot be used: {other}"),
+        },
+        rustls::Error::AlertReceived(alert) => match alert {
+            Alert::CertificateRequired | Alert::NoCertificate => {
+                "the collector wants a client certificate: name one in tls.cert_file and tls.key_file".into()
+            }
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied => {
+                "the collector does not take the client certificate of tls.cert_file".into()
+            }
+            Alert::HandshakeFailure => {
+                "the collector refused the handshake: it may want a client certificate (tls.cert_file), or other versions of TLS".into()
+            }
+            other => format!("the collector ended TLS with {other:?}"),
+        },
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "what answers there speaks no TLS: is the endpoint's scheme http?".into()
+        }
+        _ => return None,
+    })
+}
+
+fn among_causes<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // Its `source` is that of what it holds, not what it holds.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = held.and_then(|held| among_causes(held)) {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
 }
 
 /// `insecure_skip_verify`: any certificate will do. Signatures are still checked, as they cost nothing to get right.
