@@ -125,12 +125,7 @@ impl Agent {
         let config = options.config;
         let dry_run = options.dry_run.map(|_| DryRun::start()).transpose()?;
         let store = own_store(&config).filter(|_| dry_run.is_none());
-        let mut own = Own::start(
-            &options.log_level,
-            options.log_format,
-            store,
-            &config.agent,
-        )?;
+        let mut own = Own::start(&options.log_level, options.log_format, store, &config.agent)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let metrics = Metrics::new(

@@ -26,8 +26,9 @@ impl Builder<'_> {
                     }
                 }
                 None => {
-                    let message =
-                        format!("environment variable {ATTRIBUTES} cannot be read, and has no effect");
+                    let message = format!(
+                        "environment variable {ATTRIBUTES} cannot be read, and has no effect"
+                    );
                     self.problems
                         .warn(Mark::default(), message)
                         .hint("key=value pairs with `,` between them, both percent-encoded");
@@ -37,7 +38,11 @@ impl Builder<'_> {
         if let Some(name) = self.environment.get(NAME) {
             put("service.name", name, Origin::Environment(NAME.into()));
         }
-        put("service.version", env!("CARGO_PKG_VERSION"), Origin::Default);
+        put(
+            "service.version",
+            env!("CARGO_PKG_VERSION"),
+            Origin::Default,
+        );
         for (key, (value, origin)) in &found {
             let path = format!("agent.resource.attributes.{key}");
             self.sources.add(path, yaml_text(value), origin.clone());

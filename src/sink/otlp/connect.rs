@@ -174,9 +174,15 @@ impl Proxy {
         stream.flush().await.map_err(through)?;
         let answer = head(&mut stream).await.map_err(through)?;
         let status = answer.lines().next().unwrap_or_default();
-        let code = status.strip_prefix("HTTP/1.").and_then(|s| s.split(' ').nth(1));
+        let code = status
+            .strip_prefix("HTTP/1.")
+            .and_then(|s| s.split(' ').nth(1));
         if !code.is_some_and(|code| code.len() == 3 && code.starts_with('2')) {
-            let shown: String = status.chars().filter(|c| !c.is_control()).take(100).collect();
+            let shown: String = status
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(100)
+                .collect();
             return Err(through(io::Error::other(format!(
                 "it answered `{shown}` to CONNECT"
             ))));

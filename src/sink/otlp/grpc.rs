@@ -1,9 +1,9 @@
 //! OTLP over gRPC: unary calls with a message that is encoded already.
 
+use super::StartError;
 use super::client::{USER_AGENT, accepted, chain};
 use super::connect::Connector;
 use super::retry::{self, Reply};
-use super::StartError;
 use crate::config::{Compression, OtlpEndpoint};
 use bytes::{Buf, BufMut, Bytes};
 use std::sync::{Mutex, MutexGuard, PoisonError};

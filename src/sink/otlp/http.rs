@@ -42,7 +42,10 @@ impl Client {
             // The configuration has read the environment.
             None => builder.no_proxy(),
         };
-        let tls_to_proxy = target.proxy.as_ref().is_some_and(|p| p.url.starts_with("https:"));
+        let tls_to_proxy = target
+            .proxy
+            .as_ref()
+            .is_some_and(|p| p.url.starts_with("https:"));
         if url.scheme() == "https" || tls_to_proxy {
             let mut config = tls::client(&target.tls)?;
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

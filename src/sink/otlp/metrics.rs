@@ -227,6 +227,7 @@ async fn overdue(mut stop: Stop) {
 
 /// Data points of a request, where it can be read.
 fn points(request: &[u8]) -> u64 {
-    ExportMetricsServiceRequest::decode(request)
-        .map_or(0, |request| request.resource_metrics.iter().map(encode::points).sum())
+    ExportMetricsServiceRequest::decode(request).map_or(0, |request| {
+        request.resource_metrics.iter().map(encode::points).sum()
+    })
 }

@@ -181,15 +181,37 @@ mod tests {
     #[test]
     fn a_message_beyond_the_limit_of_a_server_is_known_by_what_servers_say() {
         for (code, text, wanted) in [
-            (8, "grpc: received message larger than max (5243140 vs. 4194304)", true),
-            (8, "gRPC message exceeds maximum size 4194304: 5243140", true),
-            (8, "Received message exceeds the maximum configured message size.", true),
+            (
+                8,
+                "grpc: received message larger than max (5243140 vs. 4194304)",
+                true,
+            ),
+            (
+                8,
+                "gRPC message exceeds maximum size 4194304: 5243140",
+                true,
+            ),
+            (
+                8,
+                "Received message exceeds the maximum configured message size.",
+                true,
+            ),
             (8, "too many requests", false),
-            (11, "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes", true),
+            (
+                11,
+                "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+                true,
+            ),
             (13, "larger than max", false),
         ] {
             let reply = of_status(&Status::new(code.into(), text));
-            let too_large = matches!(reply, Reply::Refused { too_large: true, .. });
+            let too_large = matches!(
+                reply,
+                Reply::Refused {
+                    too_large: true,
+                    ..
+                }
+            );
             assert_eq!(too_large, wanted, "{code} {text}");
         }
         for (status, text, wanted) in [
@@ -198,7 +220,13 @@ mod tests {
             (400, "bad", false),
         ] {
             let reply = of_http(status, None, text, SystemTime::UNIX_EPOCH);
-            let too_large = matches!(reply, Reply::Refused { too_large: true, .. });
+            let too_large = matches!(
+                reply,
+                Reply::Refused {
+                    too_large: true,
+                    ..
+                }
+            );
             assert_eq!(too_large, wanted, "{status} {text}");
         }
     }

@@ -173,7 +173,10 @@ mod tests {
                 }
             }
             let wanted = whole.resource_spans.iter().flat_map(|group| {
-                let number = group.resource.as_ref().map_or(0, |r| r.dropped_attributes_count);
+                let number = group
+                    .resource
+                    .as_ref()
+                    .map_or(0, |r| r.dropped_attributes_count);
                 let spans = group.scope_spans.iter().flat_map(|s| &s.spans);
                 spans.map(move |s| (number, s.name.clone()))
             });

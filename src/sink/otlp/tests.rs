@@ -7,6 +7,7 @@ mod drain;
 mod faults;
 mod large;
 mod metrics;
+mod proxy;
 mod spool;
 mod tls;
 

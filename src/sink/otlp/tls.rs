@@ -137,7 +137,9 @@ fn among_causes<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
             return Some(found);
         }
         // Its `source` is that of what it holds, not what it holds.
-        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let held = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
         if let Some(found) = held.and_then(|held| among_causes(held)) {
             return Some(found);
         }

@@ -106,7 +106,8 @@ impl Builder<'_> {
             .filter(|n| !known.iter().any(|k| k == n))
         {
             let asked = environment.get(name).map(str::to_ascii_lowercase);
-            let given = |(known, value): &(&str, &str)| name == *known && asked.as_deref() == Some(*value);
+            let given =
+                |(known, value): &(&str, &str)| name == *known && asked.as_deref() == Some(*value);
             if OF_METRICS.iter().any(given) {
                 continue;
             }

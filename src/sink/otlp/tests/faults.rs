@@ -110,25 +110,59 @@ fn rows() -> Vec<Row> {
             requests: Some(4),
             ..again("UNAVAILABLE, 503", BOTH, Fault::Unavailable)
         },
-        waits(again("RESOURCE_EXHAUSTED with RetryInfo", GRPC, exhausted(Some(1)))),
-        refused("RESOURCE_EXHAUSTED without RetryInfo", GRPC, exhausted(None), 0),
+        waits(again(
+            "RESOURCE_EXHAUSTED with RetryInfo",
+            GRPC,
+            exhausted(Some(1)),
+        )),
+        refused(
+            "RESOURCE_EXHAUSTED without RetryInfo",
+            GRPC,
+            exhausted(None),
+            0,
+        ),
         refused("INVALID_ARGUMENT, 400", BOTH, Fault::Invalid, 0),
         waits(again("429 with seconds", HTTP, exhausted(Some(1)))),
         // To the second: between one and two.
-        waits(again("429 with a date", HTTP, Fault::RetryAt { http: 429, after: seconds(2) })),
+        waits(again(
+            "429 with a date",
+            HTTP,
+            Fault::RetryAt {
+                http: 429,
+                after: seconds(2),
+            },
+        )),
         again("429 without a hint", HTTP, exhausted(None)),
         waits(again("503 with seconds", HTTP, retry_after(503, "1"))),
-        again("503 with what cannot be read", HTTP, retry_after(503, "soon")),
+        again(
+            "503 with what cannot be read",
+            HTTP,
+            retry_after(503, "soon"),
+        ),
         refused("partial success", BOTH, partial(2, "too old"), 3),
-        refused("partial success of nothing", BOTH, partial(OFFERED as usize, "no"), 0),
+        refused(
+            "partial success of nothing",
+            BOTH,
+            partial(OFFERED as usize, "no"),
+            0,
+        ),
         refused("more refused than was sent", BOTH, partial(9, "no"), 0),
-        refused("partial success, a message only", BOTH, partial(0, "careful"), OFFERED),
+        refused(
+            "partial success, a message only",
+            BOTH,
+            partial(0, "careful"),
+            OFFERED,
+        ),
         Row {
             timeout: millis(300),
             least: millis(300),
             ..again("hang", BOTH, Fault::Slow(seconds(60)))
         },
-        again("the connection ends without a reply", BOTH, Fault::Disconnect),
+        again(
+            "the connection ends without a reply",
+            BOTH,
+            Fault::Disconnect,
+        ),
         again("reset in the middle of the request", BOTH, Fault::Reset),
         again("the reply breaks off", BOTH, Fault::CutReply),
         Row {
@@ -178,7 +212,11 @@ fn run(row: &Row, protocol: OtlpProtocol, spool: Option<&Path>) {
     );
     assert!(started.elapsed() >= row.least, "{context}");
     let spans = numbers(&collector.spans());
-    assert_eq!(spans, (0..row.exported as usize).collect::<Vec<_>>(), "{context}");
+    assert_eq!(
+        spans,
+        (0..row.exported as usize).collect::<Vec<_>>(),
+        "{context}"
+    );
     if let Some(requests) = row.requests {
         assert_eq!(collector.stats().requests, requests, "{context}");
     }
@@ -312,12 +350,18 @@ fn of_ten_times_what_a_collector_takes_the_bound_holds_what_it_can_and_the_rest_
     let mut options = quick();
     options.queue_items = BOUND as usize;
     tenth_of_the_rate(&collector, &mut options);
-    let rig = Rig::new(&traces(&collector.http_endpoint(), OtlpProtocol::Grpc), options);
+    let rig = Rig::new(
+        &traces(&collector.http_endpoint(), OtlpProtocol::Grpc),
+        options,
+    );
     let offered = offer_at_rate(&rig);
     let during = rig.traces();
     // Nothing stalls: what is not held or gone is lost, and the bound is full.
     assert_eq!(during.offered, offered);
-    assert!(during.in_flight <= BOUND && during.in_flight + 50 > BOUND, "{during:?}");
+    assert!(
+        during.in_flight <= BOUND && during.in_flight + 50 > BOUND,
+        "{during:?}"
+    );
     assert!((100..300).contains(&during.exported), "{during:?}");
     collector.heal();
     let after = rig.settled();
@@ -352,7 +396,11 @@ fn of_ten_times_what_a_collector_takes_a_spool_loses_nothing() {
     });
     let rig = Rig::new(&store, options);
     let offered = offer_at_rate(&rig);
-    assert!(rig.ledger.spool("c/traces").items > 1000, "{:?}", rig.traces());
+    assert!(
+        rig.ledger.spool("c/traces").items > 1000,
+        "{:?}",
+        rig.traces()
+    );
     collector.heal();
     assert_eq!(rig.settled(), counts(offered, offered, none_lost()));
     let mut seen = numbers(&collector.spans());

@@ -40,7 +40,10 @@ fn big_transactions_go_through_a_limit_of_4_mib() {
         assert_eq!(rig.settled(), counts(30, 30, none_lost()), "{protocol:?}");
         assert_eq!(arrived(&collector), (0..30).collect::<Vec<_>>());
         // None was refused: all were read.
-        assert_eq!(collector.requests().len() as u64, collector.stats().requests);
+        assert_eq!(
+            collector.requests().len() as u64,
+            collector.stats().requests
+        );
         assert_balanced(&rig.ledger.snapshot());
     }
 }
