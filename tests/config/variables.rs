@@ -122,6 +122,9 @@ const VARIABLES: [Variable; 9] = [
     },
 ];
 
+/// Variables with their values.
+type Set<'a> = &'a [(&'a str, &'a str)];
+
 /// Value and source of a printed line; None: there is none.
 fn printed(loaded: &Loaded, path: &str) -> Option<(String, Origin)> {
     let found = loaded.sources.iter().find(|s| s.path == path)?;
@@ -281,7 +284,7 @@ fn the_agent_says_of_itself_what_the_environment_says_by_the_specification_s_pre
     let name = |value| ("OTEL_SERVICE_NAME", value);
     let attributes = |value| ("OTEL_RESOURCE_ATTRIBUTES", value);
     let variable = |name: &str| Origin::Environment(name.into());
-    let cases: [(&[(&str, &str)], &str, Origin); 5] = [
+    let cases: [(Set<'_>, &str, Origin); 5] = [
         (&[], "plainspan", Origin::Default),
         (&[name("")], "plainspan", Origin::Default),
         (&[name("a")], "a", variable("OTEL_SERVICE_NAME")),
@@ -346,10 +349,13 @@ fn the_proxy_is_that_of_the_scheme_else_of_all_and_never_for_what_no_proxy_names
         found
     };
     let from = |name: &str, url: &str| Some((url.to_owned(), Origin::Environment(name.into())));
-    let (https, http) = ("https://c:4317", "http://c:4317");
+    let (https, http) = ("https://c:4318", "http://c:4318");
     assert_eq!(at(https, &[]), None);
     assert_eq!(at(https, &PROXIES), from("HTTPS_PROXY", "http://secure:1"));
     assert_eq!(at(http, &PROXIES), from("HTTP_PROXY", "http://plain:1"));
+    // gRPC goes by CONNECT, and those proxies are named there.
+    let grpc = at("http://c:4317", &PROXIES);
+    assert_eq!(grpc, from("HTTPS_PROXY", "http://secure:1"));
     assert_eq!(at(http, &PROXIES[2..]), from("ALL_PROXY", "http://all:1"));
     let small = [("https_proxy", "small:2")];
     assert_eq!(at(https, &small), from("https_proxy", "http://small:2"));

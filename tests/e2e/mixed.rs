@@ -206,9 +206,8 @@ fn carry_out(ends: &Ends) -> All {
     process(5, Client::PythonRequests, |e| &e.python, of_python);
     process(3, Client::Node, |e| &e.nginx, of_nginx);
     process(2, Client::Curl, |e| &e.plain, of_nginx);
-    process(3, Client::CurlHttp2, |e| &e.nginx_http2, of_nginx);
+    process(4, Client::CurlHttp2, |e| &e.nginx_http2, of_nginx);
     process(2, Client::CurlHttp2, |e| &e.node_http2, of_node);
-    process(1, Client::CurlPriorKnowledge, |e| &e.plain_http2, of_nginx);
     for _ in 0..4 {
         let service = format!("mixed-{}", jobs.len());
         jobs.push(Box::new(move || grpc(&service, &ends.grpc)));
@@ -229,7 +228,6 @@ struct Ends {
     plain: End,
     nginx_http2: End,
     node_http2: End,
-    plain_http2: End,
     grpc: End,
 }
 
@@ -241,7 +239,6 @@ impl Ends {
             plain: End::start(servers::nginx_plain),
             nginx_http2: End::start(|work| servers::nginx_http2(work, "https")),
             node_http2: End::start(servers::node_http2),
-            plain_http2: End::start(|work| servers::nginx_http2(work, "http")),
             grpc: End::start(servers::grpc),
         }
     }
@@ -253,7 +250,6 @@ impl Ends {
             &self.plain,
             &self.nginx_http2,
             &self.node_http2,
-            &self.plain_http2,
             &self.grpc,
         ];
         ends.iter().map(|end| end.server.port).collect()

@@ -100,7 +100,8 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
                 "the collector's certificate is for another name: use one of its names in the endpoint".into()
             }
-            Bad::UnknownIssuer => {
+            // The latter: another authority, of the same name.
+            Bad::UnknownIssuer | Bad::BadSignature => {
                 "the collector's certificate is of no authority that is trusted: name it in tls.ca_file (OTEL_EXPORTER_OTLP_CERTIFICATE)".into()
             }
             other => format!("the collector's certificate cannot be used: {other}"),

@@ -162,7 +162,7 @@ impl Builder<'_> {
         });
         let shown = self.compose(&text, url.clone(), protocol.value, signal)?;
         let headers = self.headers(fields, signal);
-        let proxy = self.proxy(&url);
+        let proxy = self.proxy(&url, protocol.value);
         let (tls, tls_lines) = self.tls(fields, signal, url.scheme() == "https");
         let compression = self.compression(fields, signal);
         let timeout = self.timeout(fields, signal);

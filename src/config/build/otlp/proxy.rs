@@ -1,11 +1,11 @@
 //! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals, else in small letters.
 //!
-//! The variables of curl and of Go's `net/http`, which all collectors know: the destination's scheme names the variable,
-//! and loopback is never asked for through a proxy.
+//! The variables of curl, and of Go's `net/http` and gRPC, which the collectors use: the destination's scheme names the
+//! variable, and `HTTPS_PROXY` is gRPC's, which needs CONNECT in any case. Loopback is never asked for through a proxy.
 
 use super::{Picked, picked};
 use crate::config::build::Builder;
-use crate::config::model::{OtlpProxy, Secret};
+use crate::config::model::{OtlpProtocol, OtlpProxy, Secret};
 use crate::config::problem::quote;
 use crate::config::sources::Origin;
 use crate::config::tree::Mark;
@@ -18,10 +18,14 @@ use std::net::IpAddr;
 
 impl Builder<'_> {
     /// The proxy on the way to `destination`; None: there is none, or a problem was reported.
-    pub(super) fn proxy(&mut self, destination: &Url) -> Option<Picked<OtlpProxy>> {
-        let of_scheme = match destination.scheme() {
-            "https" => "HTTPS_PROXY",
-            _ => "HTTP_PROXY",
+    pub(super) fn proxy(
+        &mut self,
+        destination: &Url,
+        protocol: OtlpProtocol,
+    ) -> Option<Picked<OtlpProxy>> {
+        let of_scheme = match (protocol, destination.scheme()) {
+            (OtlpProtocol::Http, "http") => "HTTP_PROXY",
+            _ => "HTTPS_PROXY",
         };
         let (name, text) = self
             .either_case(of_scheme)
