@@ -44,7 +44,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Spans of one measurement.
 const SPANS: u64 = 100_000;
 /// Spans under way at the most, so that neither path loses any.
-const AHEAD: u64 = 20_000;
+const AHEAD: u64 = 10_000;
 /// Measurements of each path; the least counts, for everything else only adds to it.
 const TIMES: usize = 3;
 /// What ours may cost at the most, as a share of the SDK's.

@@ -154,7 +154,7 @@ pub fn accepted(reply: &[u8]) -> Reply {
 /// An error with all its causes; of TLS first what it means.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = causes(error);
-    match tls::explain(error) {
+    match tls::explain(error, &causes) {
         Some(meaning) => format!("{meaning} ({causes})"),
         None => causes,
     }

@@ -86,10 +86,15 @@ fn unreadable(file: &Path, error: &rustls::pki_types::pem::Error) -> StartError 
     StartError::Tls(format!("{}: {error}", file.display()))
 }
 
-/// What an error of TLS among the causes means, and what to do.
-pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
-    use rustls::{AlertDescription as Alert, CertificateError as Bad, InvalidMessage};
-    Some(match among_causes(error)? {
+/// What an error of TLS among the causes means, and what to do. `causes`: their text, for libraries that keep no more.
+pub fn explain(error: &(dyn Error + 'static), causes: &str) -> Option<String> {
+    use rustls::{CertificateError as Bad, InvalidMessage};
+    let Some(found) = among_causes(error) else {
+        let (_, alert) = causes.split_once("received fatal alert: ")?;
+        let end = alert.find(|c: char| !c.is_ascii_alphanumeric());
+        return Some(of_alert(&alert[..end.unwrap_or(alert.len())]));
+    };
+    Some(match found {
         rustls::Error::InvalidCertificate(bad) => match bad {
             Bad::Expired | Bad::ExpiredContext { .. } => {
                 "the collector's certificate has expired: renew it, or set this host's clock".into()
@@ -106,30 +111,35 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
             }
             other => format!("the collector's certificate cannot be used: {other}"),
         },
-        rustls::Error::AlertReceived(alert) => match alert {
-            Alert::CertificateRequired | Alert::NoCertificate => {
-                "the collector wants a client certificate: name one in tls.cert_file and tls.key_file".into()
-            }
-            Alert::UnknownCA
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::AccessDenied => {
-                "the collector does not take the client certificate of tls.cert_file".into()
-            }
-            Alert::HandshakeFailure => {
-                "the collector refused the handshake: it may want a client certificate (tls.cert_file), or other versions of TLS".into()
-            }
-            other => format!("the collector ended TLS with {other:?}"),
-        },
+        rustls::Error::AlertReceived(alert) => of_alert(&format!("{alert:?}")),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "what answers there speaks no TLS: is the endpoint's scheme http?".into()
         }
         _ => return None,
     })
 }
+
+/// What the other side says by an alert (RFC 8446 §6.2), by rustls' name of it.
+fn of_alert(name: &str) -> String {
+    match name {
+        "CertificateRequired" | "NoCertificate" => {
+            "the collector wants a client certificate: name one in tls.cert_file and tls.key_file"
+                .into()
+        }
+        "UnknownCA" | "BadCertificate" | "UnsupportedCertificate" | "CertificateRevoked"
+        | "CertificateExpired" | "CertificateUnknown" | "AccessDenied" | "DecryptError" => {
+            "the collector does not take the client certificate of tls.cert_file".into()
+        }
+        "HandshakeFailure" => {
+            "the collector refused the handshake: it may want a client certificate (tls.cert_file), or other versions of TLS".into()
+        }
+        other => format!("the collector ended TLS with {other}"),
+    }
+}
+
+/// Of a connection that ended when TLS was set up: in TLS 1.3 a server looks at the client's certificate after that, and
+/// the library may keep no more of its alert.
+pub const ENDED: &str = "the collector ended the connection when TLS was set up: does it want a client certificate (tls.cert_file), or another one?";
 
 fn among_causes<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut at = Some(error);

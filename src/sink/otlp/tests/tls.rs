@@ -195,14 +195,14 @@ fn tls_works_or_says_why_not() {
             &ours,
             true,
             ours.trust(),
-            &["wants a client certificate", "tls.cert_file"],
+            &["want", "a client certificate", "tls.cert_file"],
         ),
         (
             "client of another CA",
             &ours,
             true,
             others.shown_in(ours.trust()),
-            &["does not take the client certificate"],
+            &["client certificate", "tls.cert_file"],
         ),
     ];
     let mut wrong = Vec::new();
