@@ -19,6 +19,8 @@ pub struct Client {
     way: Way,
     /// Items of a request, as the ledger counts them.
     count: fn(&[u8]) -> u64,
+    /// Over TLS.
+    secured: bool,
     /// Bytes of a request that are tried, since a larger one was refused.
     largest: AtomicUsize,
 }
@@ -45,6 +47,7 @@ impl Client {
         Ok(Client {
             way,
             count,
+            secured: endpoint.url.starts_with("https:"),
             largest: AtomicUsize::new(usize::MAX),
         })
     }
@@ -89,9 +92,19 @@ impl Client {
     }
 
     async fn attempt(&self, request: Bytes) -> Reply {
-        match &self.way {
+        let reply = match &self.way {
             Way::Grpc(client) => client.send(request).await,
             Way::Http(client) => client.send(request).await,
+        };
+        match reply {
+            // What the collector itself said begins with its protocol.
+            Reply::Later { error, after }
+                if self.secured && !error.starts_with("gRPC ") && !error.starts_with("HTTP ") =>
+            {
+                let error = tls::without_answer(error);
+                Reply::Later { error, after }
+            }
+            reply => reply,
         }
     }
 }

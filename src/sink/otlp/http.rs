@@ -78,7 +78,7 @@ impl Client {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return unsent(error, self.url.scheme() == "https"),
+            Err(error) => return unsent(error),
         };
         let status = response.status();
         let retry_after = response
@@ -94,7 +94,7 @@ impl Client {
                 &shown(&reply),
                 SystemTime::now(),
             ),
-            Err(error) => unsent(error, false),
+            Err(error) => unsent(error),
         }
     }
 }
@@ -113,19 +113,15 @@ fn proxied(proxy: &OtlpProxy) -> Result<reqwest::Proxy, StartError> {
     Ok(proxied.custom_http_auth(value))
 }
 
-/// No reply, or only a part of one. `secured`: it may be the end of TLS.
-fn unsent(error: reqwest::Error, secured: bool) -> Reply {
+/// No reply, or only a part of one.
+fn unsent(error: reqwest::Error) -> Reply {
     let refused = error.is_builder();
     // The URL is in the warning already, without what may be secret in it.
-    let mut error = chain(&error.without_url());
-    if refused {
-        return Reply::refused(error);
+    let error = chain(&error.without_url());
+    match refused {
+        true => Reply::refused(error),
+        false => Reply::Later { error, after: None },
     }
-    // How hyper says that the connection ended before it took the request.
-    if secured && error.contains("operation was canceled") {
-        error = format!("{} ({error})", tls::ENDED);
-    }
-    Reply::Later { error, after: None }
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {

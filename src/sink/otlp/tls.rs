@@ -137,9 +137,26 @@ fn of_alert(name: &str) -> String {
     }
 }
 
-/// Of a connection that ended when TLS was set up: in TLS 1.3 a server looks at the client's certificate after that, and
-/// the library may keep no more of its alert.
-pub const ENDED: &str = "the collector ended the connection when TLS was set up: does it want a client certificate (tls.cert_file), or another one?";
+/// How libraries say that a connection ended before there was an answer.
+const ENDED: [&str; 5] = [
+    "operation was canceled",
+    "channel closed",
+    "connection closed",
+    "Connection reset",
+    "Broken pipe",
+];
+
+/// The error of a connection with TLS that gave no answer, with what may be behind it: in TLS 1.3 a server looks at the
+/// client's certificate when the client is done already, and what it says then may be lost.
+pub fn without_answer(error: String) -> String {
+    let told = error.contains("tls.");
+    if told || !ENDED.iter().any(|text| error.contains(text)) {
+        return error;
+    }
+    format!(
+        "the collector ended the connection: does it want a client certificate (tls.cert_file), or another one? ({error})"
+    )
+}
 
 fn among_causes<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut at = Some(error);
