@@ -137,20 +137,23 @@ fn of_alert(name: &str) -> String {
     }
 }
 
-/// How libraries say that a connection ended before there was an answer.
-const ENDED: [&str; 5] = [
+/// How libraries say that a connection ended before there was an answer, in small letters.
+const ENDED: [&str; 7] = [
     "operation was canceled",
     "channel closed",
     "connection closed",
-    "Connection reset",
-    "Broken pipe",
+    "stream closed",
+    "connection reset",
+    "broken pipe",
+    "end of file",
 ];
 
 /// The error of a connection with TLS that gave no answer, with what may be behind it: in TLS 1.3 a server looks at the
 /// client's certificate when the client is done already, and what it says then may be lost.
 pub fn without_answer(error: String) -> String {
     let told = error.contains("tls.");
-    if told || !ENDED.iter().any(|text| error.contains(text)) {
+    let said = error.to_ascii_lowercase();
+    if told || !ENDED.iter().any(|text| said.contains(text)) {
         return error;
     }
     format!(
