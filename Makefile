@@ -63,8 +63,8 @@ soak: test-deps ## What takes long: 10,000 cases a property, memory over 1 GiB a
 	PLAINSPAN_CASES="$${PLAINSPAN_CASES:-10000}" $(CARGO) test --locked --release --test properties
 	$(ROOT_RUNNER) $(CARGO) test --locked --release --test $(SOAK_TESTS) -- --test-threads=1 --nocapture
 
-bench: deps ## What one transaction costs, by stage, and 50 rules beside CEL; no root, no kernel
-	$(CARGO) bench --locked --bench line
+bench: deps ## What one transaction costs, by stage, beside the SDK, and 50 rules beside CEL; no root, no kernel
+	$(CARGO) bench --locked --bench line --bench otlp
 	@# A package of its own, so that nothing else builds CEL; the target folder is the same for what both need.
 	$(CARGO) run --locked --release --manifest-path benches/rules/Cargo.toml --target-dir target
 

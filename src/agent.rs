@@ -30,7 +30,7 @@ use crate::rules::expr::Buffers;
 use crate::rules::{Filter, Level};
 use crate::sink::otlp::OtlpOptions;
 use crate::telemetry::Ledger;
-use crate::telemetry::own::{self, LogFormat, Own};
+use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Source};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
@@ -38,7 +38,6 @@ use dry_run::DryRun;
 use reload::{InForce, Retiring};
 use sinks::Sinks;
 use stacks::Payloads;
-use watch::Watch;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -48,6 +47,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
+use watch::Watch;
 
 /// How long payloads, and then telemetry, may take to leave when the agent stops.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -130,8 +130,7 @@ impl Agent {
         let config = options.config;
         let dry_run = options.dry_run.map(|_| DryRun::start()).transpose()?;
         let store = own_store(&config).filter(|_| dry_run.is_none());
-        let about = own::about();
-        let mut own = Own::start(&options.log_level, options.log_format, store, &about)?;
+        let mut own = Own::start(&options.log_level, options.log_format, store, &config.agent)?;
         let _span = tracing::info_span!("start").entered();
         let ledger = Ledger::new();
         let metrics = Metrics::new(
@@ -190,7 +189,7 @@ impl Agent {
             gauges,
             started: Instant::now(),
         });
-        own.start_metrics(store, &about, &source, runtime)?;
+        own.start_metrics(store, &config.agent, &source, runtime)?;
         if let Some(address) = options.status_listen {
             let listener = runtime
                 .block_on(status::bind(address))

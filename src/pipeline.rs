@@ -386,7 +386,9 @@ impl Stage {
         let sampled = self.without_span(choice, sampled, &mut decisions[0], &ids);
         if counted {
             // What sampling leaves out is counted, but there is no span to show.
-            let shown = ids.shown().filter(|_| decisions[0].is_some() && self.measures.exemplars);
+            let shown = ids
+                .shown()
+                .filter(|_| decisions[0].is_some() && self.measures.exemplars);
             let exemplar = shown.map(|(trace_id, span_id)| Exemplar {
                 trace_id: *trace_id,
                 span_id: *span_id,

@@ -49,6 +49,8 @@ pub struct Config {
     pub tap: Tap,
     /// Attributes put on the resource of every observed service.
     pub resource: BTreeMap<String, String>,
+    /// Attributes of the agent's own resource.
+    pub agent: BTreeMap<String, String>,
     pub limits: Limits,
     /// The kernel counts the runs of BPF programs, and their time.
     pub program_stats: bool,
@@ -161,6 +163,17 @@ pub struct OtlpEndpoint {
     pub compression: Compression,
     /// Of one request.
     pub timeout: Duration,
+    /// On the way to it; None: it is asked directly.
+    pub proxy: Option<OtlpProxy>,
+}
+
+/// A proxy that is asked by CONNECT, and for plain HTTP by whole URLs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpProxy {
+    /// `http(s)://host:port`.
+    pub url: String,
+    /// Value of `Proxy-Authorization`.
+    pub authorization: Option<Secret>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

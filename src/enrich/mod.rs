@@ -12,6 +12,7 @@ pub mod published;
 
 pub use clock::{Clock, rfc3339, rfc3339_millis};
 pub use ids::{Ids, Made};
+pub(crate) use process::resource_pairs;
 pub use process::{
     Directory, Identity, Lookup, Process, Processes, ResourceValue, Strategy, Tag, Variables,
     Wanted,

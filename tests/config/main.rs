@@ -7,6 +7,7 @@ mod environment;
 mod from_qtap;
 mod guide;
 mod keys;
+mod variables;
 
 use plainspan::config::{Environment, Loaded, load, render};
 use std::path::PathBuf;

@@ -9,6 +9,9 @@ use crate::harness::{free_port, servers, turn, venv, wait_until};
 use std::process::Command;
 use std::time::Duration;
 
+/// Requests of one test: spans and log records of several batches.
+const CALLS: usize = 500;
+
 struct Rotel {
     running: Running,
     grpc: u16,
@@ -37,6 +40,8 @@ impl Rotel {
                 "traces",
                 "--debug-log",
                 "logs",
+                "--debug-log",
+                "metrics",
             ])
             .args([
                 "--debug-log-verbosity",
@@ -67,23 +72,34 @@ fn arrives(configure: fn(&Rotel) -> Config) {
     let rotel = Rotel::start(&work);
     let nginx = servers::nginx(&work);
     let agent = Agent::start(&work, &configure(&rotel).yaml());
-    let call = Call::get(work.url_path("get/rotel?x=1")).header("x-call", "for-rotel");
-    Client::Curl.perform(&work, &nginx.base(), &[vec![call.clone()]]);
-    let limit = Duration::from_secs(20);
+    let calls: Vec<Call> = (0..CALLS)
+        .map(|n| {
+            let target = work.url_path(&format!("get/rotel/{n}?x=1"));
+            Call::get(target).header("x-call", "for-rotel")
+        })
+        .collect();
+    Client::PythonRequests.perform(&work, &nginx.base(), &[calls]);
+    let limit = Duration::from_secs(30);
     let output = wait_until(
         limit,
-        "spans and log records at rotel",
+        "spans, log records and metrics at rotel",
         || {
             let text = rotel.running.stdout();
             let records = text
                 .matches("EventName: plainspan.http.transaction")
                 .count();
-            (records >= 2 && text.matches("for-rotel").count() >= 4).then_some(text)
+            // A span and a log record on each side.
+            let all = records >= 2 * CALLS && text.matches("for-rotel").count() >= 4 * CALLS;
+            (all && text.contains("http.server.request.duration")).then_some(text)
         },
         || format!("{}\n{}", rotel.running.outputs(), agent.ledger()),
     );
     let ledger = agent.wait_ledger("settled ledger", limit, |ledger| ledger.in_flight() == 0);
     ledger.assert_nothing_lost();
+    for signal in ["traces", "logs", "metrics"] {
+        let exported = ledger.get(&["signals", &format!("collector/{signal}"), "exported"]);
+        assert!(exported > 0, "{signal}: {ledger}");
+    }
     agent.stop();
     for wanted in [
         "InstrumentationScope plainspan",
@@ -97,11 +113,11 @@ fn arrives(configure: fn(&Rotel) -> Config) {
 }
 
 #[test]
-fn spans_and_log_records_arrive_at_rotel_over_grpc() {
+fn spans_log_records_and_metrics_all_arrive_at_rotel_over_grpc() {
     arrives(|rotel| Config::new("headers").grpc(&format!("http://127.0.0.1:{}", rotel.grpc)));
 }
 
 #[test]
-fn spans_and_log_records_arrive_at_rotel_over_http() {
+fn spans_log_records_and_metrics_all_arrive_at_rotel_over_http() {
     arrives(|rotel| Config::new("headers").http(&format!("http://127.0.0.1:{}", rotel.http)));
 }

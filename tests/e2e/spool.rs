@@ -10,6 +10,7 @@ use crate::harness::servers::{self, Server};
 use crate::harness::work::Work;
 use crate::harness::{free_port, turn};
 use crate::otlp_sink::{Fault, OtlpSink};
+use prost::Message;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -164,6 +165,42 @@ fn all_spooled(ledger: &Ledger, items: u64) -> bool {
             .all(|signal| spooled(ledger, signal, "items") == items)
 }
 
+/// An agent that has so many requests a second in its spool and is then killed; how many there were, and who asked.
+fn spooled_and_killed(rig: &Rig, per_second: u32, time: Duration) -> (u64, Gets) {
+    let agent = rig.start();
+    let mut gets = rig.get();
+    let all = gets.paced(0, per_second, time);
+    agent.wait_ledger("all spooled", LIMIT, |l| all_spooled(l, 2 * all));
+    agent.kill();
+    (all, gets)
+}
+
+/// Waits for so many spans and log records of the requests at the collector, and until nothing waits; the ledger then.
+fn all_arrived(rig: &Rig, agent: &Agent, sink: &OtlpSink, items: u64) -> Ledger {
+    let arrived = sink.wait_for(|sink| rig.spans(sink) >= items, LIMIT);
+    assert!(arrived, "{}", agent.ledger());
+    let logs = sink.wait_logs(items as usize, LIMIT);
+    assert!(logs, "{}", agent.ledger());
+    agent.wait_ledger("nothing waits", LIMIT, nothing_waits)
+}
+
+/// The books of the traces: offered, exported, and what was lost by this reason.
+fn of_traces(ledger: &Ledger, reason: &str) -> [u64; 3] {
+    let number = |path: &[&str]| ledger.get(&[&["signals", "collector/traces"], path].concat());
+    [
+        number(&["offered"]),
+        number(&["exported"]),
+        number(&["lost", reason]),
+    ]
+}
+
+/// No transaction, span or log record was lost. Of metrics numbers are, that did not arrive within their interval: the
+/// next ones say the same and more.
+fn assert_no_request_lost(ledger: &Ledger) {
+    let lost = ["traces", "logs"].map(|name| ledger.signal_lost(&format!("collector/{name}")));
+    assert_eq!((ledger.lost(), lost), (0, [0, 0]), "{ledger}");
+}
+
 fn nothing_waits(ledger: &Ledger) -> bool {
     ["traces", "logs"]
         .iter()
@@ -180,7 +217,7 @@ fn under_500_requests_a_second_a_collector_that_refuses_costs_nothing_and_the_or
     let mut gets = rig.get();
     let down = gets.paced(0, 500, down_time());
     let ledger = agent.ledger();
-    ledger.assert_nothing_lost();
+    assert_no_request_lost(&ledger);
     assert!(spooled(&ledger, "traces", "items") > down, "{ledger}");
     sink.heal();
     // Fresh ones beside the spool.
@@ -190,18 +227,8 @@ fn under_500_requests_a_second_a_collector_that_refuses_costs_nothing_and_the_or
         "only {all} requests"
     );
 
-    assert!(
-        sink.wait_spans(2 * all as usize, LIMIT),
-        "{}",
-        agent.ledger()
-    );
-    assert!(
-        sink.wait_logs(2 * all as usize, LIMIT),
-        "{}",
-        agent.ledger()
-    );
-    let ledger = agent.wait_ledger("nothing waits", LIMIT, nothing_waits);
-    ledger.assert_nothing_lost();
+    let ledger = all_arrived(&rig, &agent, &sink, 2 * all);
+    assert_no_request_lost(&ledger);
     assert_eq!(spooled(&ledger, "traces", "batches"), 0);
     assert_eq!(rig.files(), [] as [PathBuf; 0]);
     for kind in [CLIENT, SERVER] {
@@ -221,28 +248,14 @@ fn after_sigkill_the_next_agent_sends_all_that_is_in_the_spool() {
     let _turn = turn();
     let port = free_port();
     let rig = Rig::new(&format!("http://127.0.0.1:{port}"));
-    let agent = rig.start();
-    let mut gets = rig.get();
-    let all = gets.paced(0, 200, Duration::from_secs(4));
-    agent.wait_ledger("all spooled", LIMIT, |l| all_spooled(l, 2 * all));
-    agent.kill();
+    let (all, _) = spooled_and_killed(&rig, 200, Duration::from_secs(4));
 
     let sink = OtlpSink::start_at(port);
     let agent = rig.start();
-    assert!(
-        sink.wait_spans(2 * all as usize, LIMIT),
-        "{}",
-        agent.ledger()
-    );
-    assert!(
-        sink.wait_logs(2 * all as usize, LIMIT),
-        "{}",
-        agent.ledger()
-    );
-    let ledger = agent.wait_ledger("nothing waits", LIMIT, nothing_waits);
+    let ledger = all_arrived(&rig, &agent, &sink, 2 * all);
     ledger.assert_nothing_lost();
-    let offered = ledger.get(&["signals", "collector/traces", "offered"]);
-    assert_eq!(offered, 2 * all, "{ledger}");
+    let wanted = [2 * all, 2 * all, 0];
+    assert_eq!(of_traces(&ledger, "shutdown"), wanted, "{ledger}");
     for kind in [CLIENT, SERVER] {
         assert_eq!(rig.numbers(&sink, kind), (0..all).collect::<Vec<_>>());
     }
@@ -284,11 +297,7 @@ fn flipped_bits_in_the_spool_cost_their_batches_alone_and_stop_nothing() {
     let _turn = turn();
     let port = free_port();
     let rig = Rig::new(&format!("http://127.0.0.1:{port}"));
-    let agent = rig.start();
-    let mut gets = rig.get();
-    let all = gets.paced(0, 100, Duration::from_secs(5));
-    agent.wait_ledger("all spooled", LIMIT, |l| all_spooled(l, 2 * all));
-    agent.kill();
+    let (all, mut gets) = spooled_and_killed(&rig, 100, Duration::from_secs(5));
     // One bit in the first record's header, one in the content at the end, and an end that is torn.
     let files = rig.files();
     flip(&files[0], 10);
@@ -306,11 +315,11 @@ fn flipped_bits_in_the_spool_cost_their_batches_alone_and_stop_nothing() {
     let ledger = agent.wait_ledger("nothing waits", LIMIT, |ledger| {
         nothing_waits(ledger) && ledger.get(&["signals", "collector/logs", "exported"]) == 2 * all
     });
-    let of_traces = |path: &[&str]| ledger.get(&[&["signals", "collector/traces"], path].concat());
-    let corrupt = of_traces(&["lost", "spool_corrupt"]);
-    let exported = of_traces(&["exported"]);
-    assert!(corrupt > 0, "{ledger}");
-    assert!(exported > 0 && exported + corrupt < 2 * all, "{ledger}");
+    let [offered, exported, corrupt] = of_traces(&ledger, "spool_corrupt");
+    assert!(corrupt > 0 && exported > 0, "{ledger}");
+    // What has no header any more cannot be counted as items: the log gives its bytes.
+    assert!(offered < 2 * all, "{ledger}");
+    assert_eq!(offered, exported + corrupt, "{ledger}");
     assert_eq!(rig.spans(&sink), exported);
     for kind in [CLIENT, SERVER] {
         assert!(rig.numbers(&sink, kind).is_sorted());
@@ -398,17 +407,7 @@ fn on_a_full_disk_batches_wait_in_memory_and_arrive() {
     );
 
     let sink = OtlpSink::start_at(port);
-    assert!(
-        sink.wait_spans(2 * all as usize, LIMIT),
-        "{}",
-        agent.ledger()
-    );
-    assert!(
-        sink.wait_logs(2 * all as usize, LIMIT),
-        "{}",
-        agent.ledger()
-    );
-    let ledger = agent.wait_ledger("nothing waits", LIMIT, nothing_waits);
+    let ledger = all_arrived(&rig, &agent, &sink, 2 * all);
     ledger.assert_nothing_lost();
     agent.stop();
     let seen = Seen::of(&sink);
@@ -418,7 +417,7 @@ fn on_a_full_disk_batches_wait_in_memory_and_arrive() {
 }
 
 #[test]
-fn a_spool_that_is_full_stays_within_its_bytes_and_the_rest_is_lost_by_name() {
+fn a_full_spool_stays_within_its_bytes_and_is_sent_after_sigkill_and_the_rest_is_lost_by_name() {
     let _turn = turn();
     let work = Work::new();
     let spool = work.path("spool");
@@ -449,10 +448,84 @@ fn a_spool_that_is_full_stays_within_its_bytes_and_the_rest_is_lost_by_name() {
     assert_eq!(on_disk, spooled(&ledger, "traces", "bytes"));
     let held = spooled(&ledger, "traces", "items");
 
+    agent.kill();
+
     let sink = OtlpSink::start_at(port);
+    let agent = rig.start();
     let arrived = sink.wait_for(|sink| rig.spans(sink) == held, LIMIT);
     assert!(arrived, "{}", agent.ledger());
-    agent.wait_ledger("nothing waits", LIMIT, nothing_waits);
+    let ledger = agent.wait_ledger("nothing waits", LIMIT, nothing_waits);
+    ledger.assert_nothing_lost();
+    assert_eq!(
+        of_traces(&ledger, "spool_full"),
+        [held, held, 0],
+        "{ledger}"
+    );
     assert_eq!(rig.spans(&sink), held);
+    agent.stop();
+}
+
+#[test]
+fn under_500_requests_a_second_without_a_spool_the_bound_holds_what_it_can_and_the_rest_is_lost_by_name()
+ {
+    // An eighth of the memory for each signal; what an item takes beside its message.
+    const MEMORY: &str = "16MiB";
+    const BOUND: u64 = 2 << 20;
+    const OVERHEAD: u64 = 256;
+    let _turn = turn();
+    let sink = OtlpSink::start();
+    sink.fail_always(Fault::Unavailable);
+    let work = Work::new();
+    let nginx = servers::nginx_plain(&work);
+    let config = Config::new("headers")
+        .grpc(&sink.grpc_endpoint())
+        .limit("memory", MEMORY)
+        .tap("filters", json!({"include": [{"port": nginx.port}]}));
+    let rig = Rig {
+        spool: work.path("none"),
+        work,
+        nginx,
+        config,
+    };
+    let agent = rig.start();
+    let all = rig.get().paced(0, 500, down_time());
+    let down = agent.wait_ledger("all seen", LIMIT, |ledger| ledger.seen() == 2 * all);
+    let [offered, exported, lost] = of_traces(&down, "queue_full");
+    let held = down.get(&["signals", "collector/traces", "in_flight"]);
+    assert_eq!([offered, exported], [2 * all, 0], "{down}");
+    assert_eq!(held + lost, 2 * all, "{down}");
+    assert!(lost > 0, "the bound held it all: {down}");
+
+    sink.heal();
+    let ledger = agent.wait_ledger("nothing waits", LIMIT, nothing_waits);
+    let wanted = [2 * all, held, 2 * all - held];
+    assert_eq!(of_traces(&ledger, "queue_full"), wanted, "{ledger}");
+    // A transaction that one of the signals lost is lost.
+    let queue_full = ledger.get(&["transactions", "lost", "queue_full"]);
+    assert_eq!(
+        (ledger.lost(), ledger.in_flight()),
+        (queue_full, 0),
+        "{ledger}"
+    );
+    assert_eq!(ledger.exported() + queue_full, 2 * all, "{ledger}");
+    assert_eq!(rig.spans(&sink), held);
+    // What was held is the oldest, and as much as the bound says.
+    let spans = sink.spans();
+    let of_requests = spans
+        .iter()
+        .filter(|span| target(span).is_some_and(|path| rig.number(&path).is_some()));
+    let bytes: u64 = of_requests
+        .map(|span| span.span.encoded_len() as u64 + OVERHEAD)
+        .sum();
+    assert!((BOUND * 9 / 10..=BOUND).contains(&bytes), "{bytes}");
+    for kind in [CLIENT, SERVER] {
+        let mut seen = rig.numbers(&sink, kind);
+        seen.sort_unstable();
+        let count = seen.len() as u64;
+        assert!(
+            seen.last().is_some_and(|last| *last < count + 50),
+            "{kind}: {seen:?}"
+        );
+    }
     agent.stop();
 }

@@ -27,8 +27,10 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -139,8 +141,14 @@ pub enum Fault {
     Code { grpc: u32, http: u16 },
     /// HTTP: this status with this Retry-After; gRPC: UNAVAILABLE.
     RetryAfter { http: u16, value: String },
+    /// HTTP: this status with a Retry-After that is a date; gRPC: UNAVAILABLE.
+    RetryAt { http: u16, after: Duration },
     /// The connection ends without a reply.
     Disconnect,
+    /// The connection is reset in the middle of the request.
+    Reset,
+    /// The reply ends in its middle.
+    CutReply,
 }
 
 /// Counts of what came in.
@@ -180,6 +188,8 @@ struct Shared {
     changed: Condvar,
     /// Requests are kept and answered, not looked at.
     unread: AtomicBool,
+    /// Bytes of a message that are taken at the most, where it is not [`MAX_MESSAGE`].
+    max_message: AtomicUsize,
 }
 
 impl Shared {
@@ -265,6 +275,11 @@ impl OtlpSink {
         // By name with TLS, since certificates have names.
         let host = if self.tls { "localhost" } else { "127.0.0.1" };
         format!("{scheme}://{host}:{}", self.address.port())
+    }
+
+    /// Takes messages of so many bytes at the most, over gRPC and over HTTP.
+    pub fn limit_messages(&self, bytes: usize) {
+        self.shared.max_message.store(bytes, Ordering::Relaxed);
     }
 
     /// All spans so far.
@@ -410,11 +425,12 @@ async fn accept(listener: TcpListener, tls: Option<Tls>, shared: Arc<Shared>) {
         };
         let (acceptor, shared) = (acceptor.clone(), shared.clone());
         tokio::spawn(async move {
+            let socket = Socket::of(&stream);
             match acceptor {
-                None => connection(stream, shared).await,
+                None => connection(stream, socket, shared).await,
                 // A client that does not trust us is the client's business.
                 Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => connection(stream, shared).await,
+                    Ok(stream) => connection(stream, socket, shared).await,
                     Err(e) => eprintln!("test server: TLS handshake: {e}"),
                 },
             }
@@ -422,20 +438,64 @@ async fn accept(listener: TcpListener, tls: Option<Tls>, shared: Arc<Shared>) {
     }
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    shared: Arc<Shared>,
-) {
-    let service = hyper::service::service_fn(move |request| answer(request, shared.clone()));
-    let served = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(e) = served {
-        eprintln!("test server: connection ended: {e}");
+/// The socket of a connection, to break it off.
+#[derive(Clone)]
+struct Socket {
+    reset: Arc<tokio::sync::Notify>,
+    fd: std::os::fd::RawFd,
+}
+
+impl Socket {
+    fn of(stream: &tokio::net::TcpStream) -> Socket {
+        use std::os::fd::AsRawFd;
+        Socket {
+            reset: Arc::default(),
+            fd: stream.as_raw_fd(),
+        }
+    }
+
+    /// Closes it with a reset instead of an end. To be called while the connection is served.
+    fn reset(&self) {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // SAFETY: the socket is open for as long as its connection is served, and the option is of this type and size.
+        let set = unsafe {
+            libc::setsockopt(
+                self.fd,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        self.reset.notify_one();
     }
 }
 
-type Reply = Response<BoxBody<Bytes, Infallible>>;
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    socket: Socket,
+    shared: Arc<Shared>,
+) {
+    let of_connection = socket.clone();
+    let service = hyper::service::service_fn(move |request| {
+        answer(request, of_connection.clone(), shared.clone())
+    });
+    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    tokio::select! {
+        served = builder.serve_connection(TokioIo::new(stream), service) => {
+            if let Err(e) = served {
+                eprintln!("test server: connection ended: {e}");
+            }
+        }
+        () = socket.reset.notified() => {}
+    }
+}
+
+type Reply = Response<BoxBody<Bytes, Hangup>>;
 
 /// The fault `Disconnect`, as hyper understands it.
 #[derive(Debug)]
@@ -449,21 +509,35 @@ impl std::fmt::Display for Hangup {
 
 impl std::error::Error for Hangup {}
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply, Hangup> {
-    let (parts, body) = request.into_parts();
+async fn answer(
+    request: Request<Incoming>,
+    socket: Socket,
+    shared: Arc<Shared>,
+) -> Result<Reply, Hangup> {
+    let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let grpc = parts
         .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
+    if next_resets(&shared) {
+        let Some(Ok(_)) = body.frame().await else {
+            return Err(Hangup);
+        };
+        socket.reset();
+        return std::future::pending().await;
+    }
     let Ok(body) = body.collect().await else {
         return Err(Hangup);
     };
     let wire = body.to_bytes();
+    let told = shared.max_message.load(Ordering::Relaxed);
+    let most = |otherwise| if told > 0 { told } else { otherwise };
     let opened = if grpc {
-        open_grpc(&parts.headers, &wire)
+        open_grpc(&parts.headers, &wire, most(MAX_MESSAGE))
     } else {
-        open_http(&parts.headers, &wire)
+        // The collector's receiver over HTTP takes more; what stands before it may not.
+        open_http(&parts.headers, &wire, most(usize::MAX))
     };
     let fault = {
         let mut state = shared.lock();
@@ -505,7 +579,12 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply
         Some(Fault::RetryAfter { http, value }) => {
             return Ok(failure(grpc, 14, http, "test: later", Some(value)));
         }
-        Some(Fault::Disconnect) => return Err(Hangup),
+        Some(Fault::RetryAt { http, after }) => {
+            let date = httpdate::fmt_http_date(std::time::SystemTime::now() + after);
+            return Ok(failure(grpc, 14, http, "test: later", Some(date)));
+        }
+        Some(Fault::Disconnect | Fault::Reset) => return Err(Hangup),
+        Some(Fault::CutReply) => return Ok(cut_reply(grpc)),
         Some(Fault::Slow(delay)) => {
             tokio::time::sleep(delay).await;
             None
@@ -528,6 +607,17 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply
     })
 }
 
+/// Takes the fault where it is a reset, and counts the request.
+fn next_resets(shared: &Shared) -> bool {
+    let mut state = shared.lock();
+    let resets = matches!(state.fault, Some((_, Fault::Reset)));
+    if resets {
+        state.stats.requests += 1;
+        take_fault(&mut state);
+    }
+    resets
+}
+
 fn take_fault(state: &mut State) -> Option<Fault> {
     let (left, fault) = state.fault.as_mut()?;
     let fault = fault.clone();
@@ -542,7 +632,7 @@ fn take_fault(state: &mut State) -> Option<Fault> {
 type Refusal = (u32, u16, String);
 
 /// The message of a unary call, and the encoding to answer with.
-fn open_grpc(headers: &HeaderMap, wire: &Bytes) -> Result<(Bytes, String), Refusal> {
+fn open_grpc(headers: &HeaderMap, wire: &Bytes, most: usize) -> Result<(Bytes, String), Refusal> {
     let [flag, a, b, c, d, rest @ ..] = &wire[..] else {
         return Err((13, 400, "no gRPC frame".into()));
     };
@@ -559,9 +649,9 @@ fn open_grpc(headers: &HeaderMap, wire: &Bytes) -> Result<(Bytes, String), Refus
         _ => text(headers, "grpc-encoding"),
     };
     let message = decompress(&encoding, rest).map_err(|e| (12, 400, e))?;
-    if message.len() > MAX_MESSAGE {
+    if message.len() > most {
         let text = format!(
-            "grpc: received message after decompression larger than max ({} vs. {MAX_MESSAGE})",
+            "grpc: received message after decompression larger than max ({} vs. {most})",
             message.len()
         );
         return Err((8, 413, text));
@@ -569,13 +659,16 @@ fn open_grpc(headers: &HeaderMap, wire: &Bytes) -> Result<(Bytes, String), Refus
     Ok((message, encoding))
 }
 
-fn open_http(headers: &HeaderMap, wire: &Bytes) -> Result<(Bytes, String), Refusal> {
+fn open_http(headers: &HeaderMap, wire: &Bytes, most: usize) -> Result<(Bytes, String), Refusal> {
     let kind = text(headers, "content-type");
     if kind != "application/x-protobuf" {
         return Err((3, 415, format!("content type {kind}")));
     }
     let encoding = text(headers, "content-encoding");
     let message = decompress(&encoding, wire).map_err(|e| (3, 400, e))?;
+    if message.len() > most {
+        return Err((8, 413, format!("{} bytes are too many", message.len())));
+    }
     Ok((message, encoding))
 }
 
@@ -764,7 +857,8 @@ fn grpc_success(message: &[u8], encoding: &str) -> Reply {
     frame.put_slice(&message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Full::new(frame.freeze()).with_trailers(async { Some(Ok(trailers)) });
+    let body = Full::new(frame.freeze()).map_err(never);
+    let body = body.with_trailers(async { Some(Ok(trailers)) });
     let mut reply = Response::new(BoxBody::new(body));
     let headers = reply.headers_mut();
     headers.insert(
@@ -803,8 +897,41 @@ fn failure(grpc: bool, code: u32, http: u16, text: &str, retry_after: Option<Str
     reply
 }
 
-fn full(bytes: Bytes) -> BoxBody<Bytes, Infallible> {
-    Full::new(bytes).boxed()
+fn full(bytes: Bytes) -> BoxBody<Bytes, Hangup> {
+    Full::new(bytes).map_err(never).boxed()
+}
+
+fn never(error: Infallible) -> Hangup {
+    match error {}
+}
+
+/// A body that breaks off; whether its beginning was given.
+struct Broken(bool);
+
+impl hyper::body::Body for Broken {
+    type Data = Bytes;
+    type Error = Hangup;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Hangup>>> {
+        let began = std::mem::replace(&mut self.0, true);
+        let frame = hyper::body::Frame::data(Bytes::from_static(&[0, 0, 0]));
+        Poll::Ready(Some(if began { Err(Hangup) } else { Ok(frame) }))
+    }
+}
+
+/// A success whose body breaks off.
+fn cut_reply(grpc: bool) -> Reply {
+    let mut reply = Response::new(BoxBody::new(Broken(false)));
+    let kind = match grpc {
+        true => "application/grpc",
+        false => "application/x-protobuf",
+    };
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
 }
 
 /// `google.rpc.Status` with a `google.rpc.RetryInfo`, as the header carries it.

@@ -3,6 +3,7 @@
 //! Enters: settings that fit the tables, the environment. Leaves: a [`Config`], the source of each value, and the
 //! problems that only show when keys are seen together: names that do not exist, ids used twice, levels without effect.
 
+mod agent;
 mod metrics;
 mod otlp;
 mod redact;
@@ -54,6 +55,7 @@ impl Builder<'_> {
         let stacks = self.stacks(root, &object_stores);
         let tap = self.tap(tap, root, &stacks);
         let metrics = self.metrics(root.section("metrics").unwrap_or(&none));
+        let agent = self.agent();
         let limits = self.limits(root.section("limits").unwrap_or(&none));
         let config = Config {
             event_stores,
@@ -61,6 +63,7 @@ impl Builder<'_> {
             stacks,
             tap,
             resource,
+            agent,
             limits,
             program_stats: root
                 .section("telemetry")

@@ -25,6 +25,7 @@ pub use directory::Directory;
 pub use identity::{Identity, Lookup, Tag, Variables};
 pub(in crate::enrich) use procfs::start;
 pub(in crate::enrich) use said::Said;
+pub(crate) use said::pairs as resource_pairs;
 pub use strategy::Strategy;
 pub use wanted::Wanted;
 

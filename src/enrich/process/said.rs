@@ -104,7 +104,7 @@ fn bounded(key: &str, value: ResourceValue) -> Option<ResourceValue> {
 
 /// `OTEL_RESOURCE_ATTRIBUTES`: `key=value,…`, percent-encoded. None: not of that form, and dropped whole as the
 /// specification says.
-fn pairs(list: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn pairs(list: &str) -> Option<Vec<(String, String)>> {
     list.split(',')
         .filter(|pair| !pair.trim().is_empty())
         .map(|pair| {

@@ -3,11 +3,11 @@
 //! Holds: one attempt a request, in no queue and no book, and no span about it: what is lost here is told by the next
 //! request, and exporting makes nothing to export.
 
-use super::StartError;
 use super::client::Client;
 use super::queue::{Room, Signal};
 use super::report::Report;
 use super::retry::Reply;
+use super::{StartError, metrics, split};
 use crate::config::OtlpEndpoint;
 use crate::telemetry::ledger::Lost;
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use tokio::sync::Mutex;
 /// Takes requests of one signal to one destination.
 pub struct Courier {
     client: Client,
+    /// Items of a request.
+    count: fn(&[u8]) -> u64,
     report: Mutex<Report>,
 }
 
@@ -25,7 +27,8 @@ impl Courier {
     /// # Errors
     /// When a URL, a header or a TLS file cannot be used.
     pub fn of_spans(endpoint: &OtlpEndpoint) -> Result<Courier, StartError> {
-        Courier::new("own/traces", Signal::Traces.service(), endpoint)
+        let service = Signal::Traces.service();
+        Courier::new("own/traces", (service, split::items), endpoint)
     }
 
     /// Of metrics; the same.
@@ -33,26 +36,29 @@ impl Courier {
     /// # Errors
     /// The same.
     pub fn of_metrics(endpoint: &OtlpEndpoint) -> Result<Courier, StartError> {
-        Courier::new("own/metrics", super::metrics::SERVICE, endpoint)
+        let service = metrics::SERVICE;
+        Courier::new("own/metrics", (service, metrics::points), endpoint)
     }
 
     fn new(
         name: &'static str,
-        service: &'static str,
+        (service, count): (&'static str, fn(&[u8]) -> u64),
         endpoint: &OtlpEndpoint,
     ) -> Result<Courier, StartError> {
         let report = Report::new(name, &endpoint.url, Room::new(None, 0, 0)).without_spans();
         Ok(Courier {
-            client: Client::new(service, endpoint)?,
+            client: Client::new(service, count, endpoint)?,
+            count,
             report: Mutex::new(report),
         })
     }
 
-    /// Sends a request of so many items once. Trouble is in the log, at a bounded rate.
+    /// Sends a request once. Trouble is in the log, at a bounded rate.
     ///
     /// # Errors
     /// When it did not arrive; the text says why.
-    pub async fn send(&self, request: Bytes, items: usize) -> Result<(), String> {
+    pub async fn send(&self, request: Bytes) -> Result<(), String> {
+        let items = usize::try_from((self.count)(&request)).unwrap_or(usize::MAX);
         let reply = self.client.send(request).await;
         let mut report = self.report.lock().await;
         let (reason, error) = match reply {
@@ -61,7 +67,7 @@ impl Courier {
                 report.accepted(rejected, &message);
                 return Ok(());
             }
-            Reply::Refused { error } => (Lost::Rejected, error),
+            Reply::Refused { error, .. } => (Lost::Rejected, error),
             Reply::Later { error, .. } => (Lost::RetryExhausted, error),
         };
         report.lost(items, reason, &error);

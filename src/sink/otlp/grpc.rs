@@ -1,21 +1,13 @@
 //! OTLP over gRPC: unary calls with a message that is encoded already.
 
+use super::StartError;
 use super::client::{USER_AGENT, accepted, chain};
+use super::connect::Connector;
 use super::retry::{self, Reply};
-use super::{StartError, tls};
 use crate::config::{Compression, OtlpEndpoint};
 use bytes::{Buf, BufMut, Bytes};
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::Uri;
@@ -48,20 +40,7 @@ impl Client {
             .url
             .parse()
             .map_err(|e| StartError::url(&target.url, e))?;
-        let host = uri
-            .host()
-            .ok_or_else(|| StartError::url(&target.url, "it has no host"))?
-            .trim_matches(['[', ']'])
-            .to_owned();
-        let secured = uri.scheme_str() == Some("https");
-        let connector = Connector {
-            port: uri.port_u16().unwrap_or(if secured { 443 } else { 80 }),
-            tls: match secured {
-                true => Some(Tls::new(tls::client(&target.tls)?, &host, &target.url)?),
-                false => None,
-            },
-            host: host.into(),
-        };
+        let connector = Connector::new(&uri, target)?;
         let endpoint = endpoint(&uri, &target.url)?;
         Ok(Client {
             service: Mutex::new(channel(&endpoint, &connector)),
@@ -185,62 +164,5 @@ impl Decoder for Frames {
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
-}
-
-/// Opens connections to one host, with TLS where the URL asks for it.
-#[derive(Clone)]
-struct Connector {
-    host: Arc<str>,
-    port: u16,
-    tls: Option<Tls>,
-}
-
-#[derive(Clone)]
-struct Tls {
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-}
-
-impl Tls {
-    fn new(mut config: ClientConfig, host: &str, url: &str) -> Result<Self, StartError> {
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let name = ServerName::try_from(host.to_owned()).map_err(|e| StartError::url(url, e))?;
-        Ok(Tls {
-            config: Arc::new(config),
-            name,
-        })
-    }
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-type Opened = TokioIo<Box<dyn Stream>>;
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = Opened;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Opened>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let tcp = TcpStream::connect((&*this.host, this.port)).await?;
-            tcp.set_nodelay(true)?;
-            let stream: Box<dyn Stream> = match this.tls {
-                None => Box::new(tcp),
-                Some(tls) => Box::new(
-                    tokio_rustls::TlsConnector::from(tls.config)
-                        .connect(tls.name, tcp)
-                        .await?,
-                ),
-            };
-            Ok(TokioIo::new(stream))
-        })
     }
 }

@@ -3,7 +3,7 @@
 use super::client::{USER_AGENT, accepted, chain};
 use super::retry::{self, Reply};
 use super::{StartError, tls};
-use crate::config::{Compression, OtlpEndpoint};
+use crate::config::{Compression, OtlpEndpoint, OtlpProxy};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use reqwest::header::{
@@ -37,7 +37,16 @@ impl Client {
             .default_headers(headers(target)?)
             // A redirect would take the headers, credentials among them, somewhere else.
             .redirect(redirect::Policy::none());
-        if url.scheme() == "https" {
+        builder = match &target.proxy {
+            Some(proxy) => builder.proxy(proxied(proxy)?),
+            // The configuration has read the environment.
+            None => builder.no_proxy(),
+        };
+        let tls_to_proxy = target
+            .proxy
+            .as_ref()
+            .is_some_and(|p| p.url.starts_with("https:"));
+        if url.scheme() == "https" || tls_to_proxy {
             let mut config = tls::client(&target.tls)?;
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
             builder = builder.tls_backend_preconfigured(config);
@@ -56,9 +65,7 @@ impl Client {
         let (body, encoding) = match compress(self.compression, message) {
             Ok(compressed) => compressed,
             Err(error) => {
-                return Reply::Refused {
-                    error: format!("the request cannot be compressed: {error}"),
-                };
+                return Reply::refused(format!("the request cannot be compressed: {error}"));
             }
         };
         let mut request = self
@@ -92,13 +99,27 @@ impl Client {
     }
 }
 
+fn proxied(proxy: &OtlpProxy) -> Result<reqwest::Proxy, StartError> {
+    let proxied = reqwest::Proxy::all(&proxy.url);
+    let proxied = proxied.map_err(|e| StartError::url(&proxy.url, chain(&e)))?;
+    let Some(authorization) = &proxy.authorization else {
+        return Ok(proxied);
+    };
+    let mut value = HeaderValue::from_str(authorization.expose()).map_err(|_| {
+        let name = "proxy-authorization".to_owned();
+        StartError::Header { name }
+    })?;
+    value.set_sensitive(true);
+    Ok(proxied.custom_http_auth(value))
+}
+
 /// No reply, or only a part of one.
 fn unsent(error: reqwest::Error) -> Reply {
     let refused = error.is_builder();
     // The URL is in the warning already, without what may be secret in it.
     let error = chain(&error.without_url());
     match refused {
-        true => Reply::Refused { error },
+        true => Reply::refused(error),
         false => Reply::Later { error, after: None },
     }
 }

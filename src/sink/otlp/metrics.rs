@@ -9,6 +9,7 @@ use super::encode;
 use super::queue::Room;
 use super::report::Report;
 use super::retry::{Reply, RetryPolicy};
+use super::task::{Stop, Task, stopped};
 use super::{OtlpOptions, StartError};
 use crate::config::OtlpEndpoint;
 use crate::enrich::Process;
@@ -20,24 +21,17 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use prost::Message;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// The method of gRPC.
 pub(super) const SERVICE: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
-/// Says when to stop: None while running, then the moment by which all must be over.
-type Stop = watch::Receiver<Option<Instant>>;
-
 /// The metrics of one store of type `otel`.
 pub struct OtlpMetrics {
-    name: String,
-    stop: watch::Sender<Option<Instant>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Task,
 }
 
 impl OtlpMetrics {
@@ -56,16 +50,15 @@ impl OtlpMetrics {
         let client = {
             // The gRPC channel starts a task of its own.
             let _inside = runtime.enter();
-            Client::new(SERVICE, endpoint)?
+            Client::new(SERVICE, points, endpoint)?
         };
-        let name = format!("{store_id}/metrics");
+        let name: Arc<str> = format!("{store_id}/metrics").into();
         let room = Room::new(
             Some(super::component_type("metrics", endpoint.protocol)),
             0,
             0,
         );
         ledger.queues().watch(&name, &room);
-        let (stop, stopped) = watch::channel(None);
         metrics.subscribe(SystemTime::now());
         let worker = Worker {
             name: name.clone(),
@@ -77,30 +70,20 @@ impl OtlpMetrics {
             request_bytes: options.batch.bytes,
             report: Report::new(&name, &endpoint.url, room.clone()),
             room,
-            stop: stopped,
         };
-        let task = Mutex::new(Some(runtime.spawn(worker.run())));
-        Ok(OtlpMetrics { name, stop, task })
+        let task = Task::start(name, runtime, |stop| worker.run(stop));
+        Ok(OtlpMetrics { task })
     }
 
     /// Exports what was counted a last time, until `deadline` at the latest.
     pub async fn drain(&self, deadline: std::time::Instant) {
-        self.stop.send_replace(Some(deadline.into()));
-        let task = self
-            .task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!(signal = self.name, %error, "the worker of metrics broke off");
-        }
+        self.task.stop(deadline);
+        self.task.ended().await;
     }
 }
 
 struct Worker {
-    name: String,
+    name: Arc<str>,
     client: Client,
     metrics: Metrics,
     ledger: Ledger,
@@ -109,7 +92,6 @@ struct Worker {
     request_bytes: usize,
     report: Report,
     room: Arc<Room>,
-    stop: Stop,
 }
 
 /// How one request ended.
@@ -119,8 +101,7 @@ enum End {
 }
 
 impl Worker {
-    async fn run(mut self) {
-        let mut stop = self.stop.clone();
+    async fn run(mut self, mut stop: Stop) {
         loop {
             let asked = tokio::select! {
                 () = tokio::time::sleep(self.interval) => None,
@@ -130,7 +111,7 @@ impl Worker {
             if asked == Some(false) {
                 break;
             }
-            self.export().await;
+            self.export(&stop).await;
             if asked.is_some() {
                 break;
             }
@@ -138,13 +119,13 @@ impl Worker {
         self.metrics.unsubscribe();
     }
 
-    async fn export(&mut self) {
+    async fn export(&mut self, stop: &Stop) {
         let now = SystemTime::now();
         let collected = self.metrics.collect(now, alive);
         let mut arrived = true;
         for (request, points) in requests(&collected, now, self.request_bytes) {
             self.ledger.signal_offered(&self.name, points);
-            match self.deliver(request, points).await {
+            match self.deliver(request, points, stop.clone()).await {
                 End::Accepted(rejected) => {
                     let rejected = rejected.min(points);
                     self.ledger.signal_exported(&self.name, points - rejected);
@@ -163,10 +144,9 @@ impl Worker {
         }
     }
 
-    async fn deliver(&mut self, request: Bytes, points: u64) -> End {
+    async fn deliver(&mut self, request: Bytes, points: u64, stop: Stop) -> End {
         let items = usize::try_from(points).unwrap_or(usize::MAX);
         let _sending = self.room.sending(items);
-        let stop = self.stop.clone();
         let (reason, error) = tokio::select! {
             biased;
             () = overdue(stop) => (Lost::Shutdown, "the agent is stopping".to_owned()),
@@ -198,7 +178,7 @@ async fn attempts(
     loop {
         let (error, after) = match client.send(request.clone()).await {
             Reply::Accepted { rejected, message } => return Ok((rejected, message)),
-            Reply::Refused { error } => return Err((Lost::Rejected, error)),
+            Reply::Refused { error, .. } => return Err((Lost::Rejected, error)),
             Reply::Later { error, after } => (error, after),
         };
         failures += 1;
@@ -251,12 +231,12 @@ fn alive(process: &Process) -> bool {
 
 /// Ends when the deadline of the stop has passed. Without anyone left to ask for one it never does.
 async fn overdue(mut stop: Stop) {
-    let deadline = match stop.wait_for(Option::is_some).await {
-        Ok(deadline) => *deadline,
-        Err(_) => None,
-    };
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
+    tokio::time::sleep_until(stopped(&mut stop).await).await;
+}
+
+/// Data points of a request, where it can be read.
+pub(super) fn points(request: &[u8]) -> u64 {
+    ExportMetricsServiceRequest::decode(request).map_or(0, |request| {
+        request.resource_metrics.iter().map(encode::points).sum()
+    })
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod books;
 mod client;
+mod connect;
 mod courier;
 mod disk;
 pub mod encode;
@@ -18,7 +19,9 @@ mod pending;
 mod queue;
 mod report;
 mod retry;
+mod split;
 mod spool;
+mod task;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
@@ -38,11 +41,11 @@ use books::Books;
 use disk::Disk;
 use queue::{Queue, Room, Signal};
 use spool::{SpoolLimits, Usage};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use task::Task;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use worker::{Worker, WorkerOptions};
 
 /// How a store is fed.
@@ -113,8 +116,7 @@ pub struct OtlpSink {
 
 struct Lane {
     queue: Queue,
-    stop: watch::Sender<Option<tokio::time::Instant>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Task,
 }
 
 impl OtlpSink {
@@ -175,19 +177,10 @@ impl OtlpSink {
     /// From the call on nothing more is taken.
     pub async fn drain(&self, deadline: Instant) {
         for lane in &self.lanes {
-            lane.stop.send_replace(Some(deadline.into()));
+            lane.task.stop(deadline);
         }
         for lane in &self.lanes {
-            let task = lane
-                .task
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some(task) = task
-                && let Err(error) = task.await
-            {
-                tracing::error!(signal = &*lane.queue.name, %error, "the worker of a signal broke off");
-            }
+            lane.task.ended().await;
         }
     }
 }
@@ -231,10 +224,9 @@ impl Lane {
         let client = {
             // The gRPC channel starts a task of its own.
             let _inside = runtime.enter();
-            client::Client::new(queue.signal.service(), endpoint)?
+            client::Client::new(queue.signal.service(), split::items, endpoint)?
         };
-        let (stop, stopped) = watch::channel(None);
-        let worker = Worker::new(worker::Parts {
+        let parts = worker::Parts {
             signal: queue.signal,
             encode: queue.options.clone(),
             options: WorkerOptions {
@@ -247,7 +239,6 @@ impl Lane {
                 retry: options.retry,
             },
             queue: receiver,
-            stop: stopped,
             client,
             report: report::Report::new(&queue.name, &endpoint.url, queue.room.clone()),
             room: queue.room.clone(),
@@ -257,9 +248,11 @@ impl Lane {
                 progress: queue.progress.clone(),
             },
             disk,
+        };
+        let task = Task::start(queue.name.clone(), runtime, |stop| {
+            Worker::new(parts, stop).run()
         });
-        let task = Mutex::new(Some(runtime.spawn(worker.run())));
-        Ok(Lane { queue, stop, task })
+        Ok(Lane { queue, task })
     }
 }
 

@@ -15,8 +15,16 @@ pub enum Reply {
         error: String,
         after: Option<Duration>,
     },
-    /// Refused for good.
-    Refused { error: String },
+    /// Refused for good. `too_large`: in parts it may be taken.
+    Refused { error: String, too_large: bool },
+}
+
+impl Reply {
+    /// Refused for good, whatever its size.
+    pub fn refused(error: String) -> Reply {
+        let too_large = false;
+        Reply::Refused { error, too_large }
+    }
 }
 
 /// Waits between attempts.
@@ -62,6 +70,10 @@ pub fn of_status(status: &Status) -> Reply {
             after: None,
         };
     }
+    if is_too_large(status) {
+        let too_large = true;
+        return Reply::Refused { error, too_large };
+    }
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -78,10 +90,25 @@ pub fn of_status(status: &Status) -> Reply {
                 error,
                 after: Some(after),
             },
-            None => Reply::Refused { error },
+            None => Reply::refused(error),
         },
-        _ => Reply::Refused { error },
+        _ => Reply::refused(error),
     }
+}
+
+/// What servers say of a message beyond their limit, by their library: Go and C++ and Python and Node; Java; .NET; tonic,
+/// whose code would otherwise have it sent again and again.
+const TOO_LARGE: [(Code, &str); 4] = [
+    (Code::ResourceExhausted, "larger than max"),
+    (Code::ResourceExhausted, "exceeds maximum size"),
+    (Code::ResourceExhausted, "exceeds the maximum"),
+    (Code::OutOfRange, "message length too large"),
+];
+
+fn is_too_large(status: &Status) -> bool {
+    TOO_LARGE
+        .iter()
+        .any(|(code, text)| status.code() == *code && status.message().contains(text))
 }
 
 /// An HTTP status that is not 2xx, with its `Retry-After`.
@@ -94,7 +121,16 @@ pub fn of_http(status: u16, retry_after: Option<&str>, text: &str, now: SystemTi
             error,
             after: retry_after.and_then(|v| delay(v, now)),
         },
-        _ => Reply::Refused { error },
+        413 => Reply::Refused {
+            error,
+            too_large: true,
+        },
+        // The receiver of the collector, by its own limit.
+        400 => Reply::Refused {
+            too_large: error.contains("request body too large"),
+            error,
+        },
+        _ => Reply::refused(error),
     }
 }
 
@@ -139,6 +175,59 @@ mod tests {
             let reply = of_http(status, None, "", SystemTime::UNIX_EPOCH);
             let later = matches!(reply, Reply::Later { .. });
             assert_eq!(later, [429, 502, 503, 504].contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_of_a_server_is_known_by_what_servers_say() {
+        for (code, text, wanted) in [
+            (
+                8,
+                "grpc: received message larger than max (5243140 vs. 4194304)",
+                true,
+            ),
+            (
+                8,
+                "gRPC message exceeds maximum size 4194304: 5243140",
+                true,
+            ),
+            (
+                8,
+                "Received message exceeds the maximum configured message size.",
+                true,
+            ),
+            (8, "too many requests", false),
+            (
+                11,
+                "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+                true,
+            ),
+            (13, "larger than max", false),
+        ] {
+            let reply = of_status(&Status::new(code.into(), text));
+            let too_large = matches!(
+                reply,
+                Reply::Refused {
+                    too_large: true,
+                    ..
+                }
+            );
+            assert_eq!(too_large, wanted, "{code} {text}");
+        }
+        for (status, text, wanted) in [
+            (413, "", true),
+            (400, "http: request body too large", true),
+            (400, "bad", false),
+        ] {
+            let reply = of_http(status, None, text, SystemTime::UNIX_EPOCH);
+            let too_large = matches!(
+                reply,
+                Reply::Refused {
+                    too_large: true,
+                    ..
+                }
+            );
+            assert_eq!(too_large, wanted, "{status} {text}");
         }
     }
 

@@ -5,7 +5,9 @@ mod otlp_sink;
 
 mod drain;
 mod faults;
+mod large;
 mod metrics;
+mod proxy;
 mod spool;
 mod tls;
 
@@ -18,6 +20,7 @@ use crate::sink::testing;
 use crate::telemetry::ledger::{Signal as Counts, SignalLost, Snapshot};
 use otlp_sink::{Fault, OtlpSink as Collector, SeenSpan, free_port};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,6 +45,7 @@ fn endpoint(base: &str, protocol: OtlpProtocol, path: &str) -> OtlpEndpoint {
         tls: OtlpTls::default(),
         compression: Compression::None,
         timeout: seconds(5),
+        proxy: None,
     }
 }
 

@@ -8,6 +8,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,6 +84,99 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError>
 
 fn unreadable(file: &Path, error: &rustls::pki_types::pem::Error) -> StartError {
     StartError::Tls(format!("{}: {error}", file.display()))
+}
+
+/// What an error of TLS among the causes means, and what to do. `causes`: their text, for libraries that keep no more.
+pub fn explain(error: &(dyn Error + 'static), causes: &str) -> Option<String> {
+    use rustls::{CertificateError as Bad, InvalidMessage};
+    let Some(found) = among_causes(error) else {
+        let (_, alert) = causes.split_once("received fatal alert: ")?;
+        let end = alert.find(|c: char| !c.is_ascii_alphanumeric());
+        return Some(of_alert(&alert[..end.unwrap_or(alert.len())]));
+    };
+    Some(match found {
+        rustls::Error::InvalidCertificate(bad) => match bad {
+            Bad::Expired | Bad::ExpiredContext { .. } => {
+                "the collector's certificate has expired: renew it, or set this host's clock".into()
+            }
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "the collector's certificate is not valid yet: is this host's clock right?".into()
+            }
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "the collector's certificate is for another name: use one of its names in the endpoint".into()
+            }
+            // The latter: another authority, of the same name.
+            Bad::UnknownIssuer | Bad::BadSignature => {
+                "the collector's certificate is of no authority that is trusted: name it in tls.ca_file (OTEL_EXPORTER_OTLP_CERTIFICATE)".into()
+            }
+            other => format!("the collector's certificate cannot be used: {other}"),
+        },
+        rustls::Error::AlertReceived(alert) => of_alert(&format!("{alert:?}")),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "what answers there speaks no TLS: is the endpoint's scheme http?".into()
+        }
+        _ => return None,
+    })
+}
+
+/// What the other side says by an alert (RFC 8446 §6.2), by rustls' name of it.
+fn of_alert(name: &str) -> String {
+    match name {
+        "CertificateRequired" | "NoCertificate" => {
+            "the collector wants a client certificate: name one in tls.cert_file and tls.key_file"
+                .into()
+        }
+        "UnknownCA" | "BadCertificate" | "UnsupportedCertificate" | "CertificateRevoked"
+        | "CertificateExpired" | "CertificateUnknown" | "AccessDenied" | "DecryptError" => {
+            "the collector does not take the client certificate of tls.cert_file".into()
+        }
+        "HandshakeFailure" => {
+            "the collector refused the handshake: it may want a client certificate (tls.cert_file), or other versions of TLS".into()
+        }
+        other => format!("the collector ended TLS with {other}"),
+    }
+}
+
+/// How libraries say that a connection ended before there was an answer, in small letters.
+const ENDED: [&str; 7] = [
+    "operation was canceled",
+    "channel closed",
+    "connection closed",
+    "stream closed",
+    "connection reset",
+    "broken pipe",
+    "end of file",
+];
+
+/// The error of a connection with TLS that gave no answer, with what may be behind it: in TLS 1.3 a server looks at the
+/// client's certificate when the client is done already, and what it says then may be lost.
+pub fn without_answer(error: String) -> String {
+    let told = error.contains("tls.");
+    let said = error.to_ascii_lowercase();
+    if told || !ENDED.iter().any(|text| said.contains(text)) {
+        return error;
+    }
+    format!(
+        "the collector ended the connection: does it want a client certificate (tls.cert_file), or another one? ({error})"
+    )
+}
+
+fn among_causes<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // Its `source` is that of what it holds, not what it holds.
+        let held = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(found) = held.and_then(|held| among_causes(held)) {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
 }
 
 /// `insecure_skip_verify`: any certificate will do. Signatures are still checked, as they cost nothing to get right.

@@ -13,12 +13,13 @@ use super::pending::Pending;
 use super::queue::{Item, Room, Sending, Signal};
 use super::report::Report;
 use super::retry::{Reply, RetryPolicy};
+use super::task::{Stop, stopped};
 use crate::telemetry::ledger::Lost;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -26,9 +27,6 @@ use tokio::time::Instant;
 const TAKE: usize = 256;
 /// Requests under way at once, so that the time of one round trip does not bound what is sent.
 const UNDER_WAY: usize = 4;
-
-/// Says when to stop: None while running, then the moment by which all must be over.
-pub type Stop = watch::Receiver<Option<Instant>>;
 
 /// What a worker goes by.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +45,6 @@ pub struct Parts {
     pub encode: Arc<EncodeOptions>,
     pub options: WorkerOptions,
     pub queue: mpsc::UnboundedReceiver<Item>,
-    pub stop: Stop,
     pub client: Client,
     pub report: Report,
     pub room: Arc<Room>,
@@ -121,14 +118,14 @@ enum Step {
 }
 
 impl Worker {
-    pub fn new(parts: Parts) -> Worker {
+    pub fn new(parts: Parts, stop: Stop) -> Worker {
         Worker {
             signal: parts.signal,
             encode: parts.encode,
             options: parts.options,
             queue: parts.queue,
             taken: Vec::with_capacity(TAKE),
-            stop: parts.stop,
+            stop,
             client: Arc::new(parts.client),
             report: parts.report,
             room: parts.room,
@@ -346,7 +343,7 @@ impl Worker {
             Reply::Accepted { rejected, message } => {
                 self.accepted(flight.load, rejected, &message).await;
             }
-            Reply::Refused { error } => {
+            Reply::Refused { error, .. } => {
                 self.health.works();
                 match flight.load {
                     Load::Fresh(outgoing) => self.lost(outgoing, Lost::Rejected, &error),
@@ -443,14 +440,5 @@ async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Ends when a stop was asked for, with its deadline. Without anyone left to ask it never does.
-async fn stopped(stop: &mut Stop) -> Instant {
-    let asked = stop.wait_for(Option::is_some).await.map(|asked| *asked);
-    match asked {
-        Ok(Some(deadline)) => deadline,
-        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

@@ -1,202 +1,205 @@
 //! The agent's own numbers over OTLP, each interval, straight from the table.
 
+use super::OwnError;
+use super::way::Way;
 use crate::config::OtlpEndpoint;
 use crate::metrics::INTERVAL;
-use crate::sink::otlp::{Courier, StartError};
-use crate::telemetry::numbers::{Kind, Number};
-use crate::telemetry::samples::{self, Sample};
+use crate::sink::otlp::Courier;
+use crate::telemetry::numbers::{Kind, NUMBERS, Number};
+use crate::telemetry::samples::{self, Sample, Value};
 use crate::telemetry::state::Look;
 use crate::telemetry::status::Source;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
-use opentelemetry_proto::tonic::metrics::v1::number_data_point;
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
-    metric::Data,
-};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use prost::Message;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry_http::HttpClient;
+use opentelemetry_otlp::{MetricExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-/// The task that exports.
-pub(super) struct OwnMetrics {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-    runtime: Handle,
-}
+/// One collection asks every instrument within this time, and all of them see one moment.
+const MOMENT: Duration = Duration::from_secs(1);
 
-impl OwnMetrics {
-    pub fn start(
-        endpoint: &OtlpEndpoint,
-        about: &opentelemetry_sdk::Resource,
-        source: Arc<dyn Source>,
-        runtime: &Handle,
-    ) -> Result<OwnMetrics, StartError> {
-        let courier = {
-            let _inside = runtime.enter();
-            Courier::of_metrics(endpoint)?
-        };
-        let resource = Resource {
-            attributes: about
-                .iter()
-                .map(|(key, value)| text(key.as_str(), &value.to_string()))
-                .collect(),
-            ..Resource::default()
-        };
-        let (stop, stopped) = oneshot::channel();
-        let task = runtime.spawn(run(courier, resource, source, stopped));
-        Ok(OwnMetrics {
-            stop,
-            task,
-            runtime: runtime.clone(),
-        })
-    }
-
-    /// Exports a last time, and waits for that for so long at the most.
-    pub fn stop(self, patience: Duration) {
-        // Where the task is gone already there is nothing to stop.
-        if self.stop.send(()).is_err() {
-            tracing::debug!("own metrics ended before");
-        }
-        let ended = async { tokio::time::timeout(patience, self.task).await };
-        if self.runtime.block_on(ended).is_err() {
-            tracing::debug!("own metrics did not all leave");
-        }
-    }
-}
-
-async fn run(
-    courier: Courier,
+/// Starts to export what `source` says.
+pub(super) fn provider(
+    endpoint: &OtlpEndpoint,
     resource: Resource,
     source: Arc<dyn Source>,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let start = SystemTime::now();
-    loop {
-        let last = tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => false,
-            _ = &mut stopped => true,
-        };
-        let samples = samples::samples(&source.status(Look::Export));
-        let request = request(&samples, &resource, [start, SystemTime::now()]);
-        let bytes = request.encode_to_vec().into();
-        // What was lost the next request says too, and the courier has told the log.
-        if let Err(error) = courier.send(bytes, samples.len()).await {
-            tracing::debug!(error, "own metrics did not arrive");
-        }
-        if last {
-            return;
-        }
-    }
-}
-
-fn request(
-    samples: &[Sample],
-    resource: &Resource,
-    times: [SystemTime; 2],
-) -> ExportMetricsServiceRequest {
-    let metrics = samples
-        .chunk_by(|a, b| a.number.name == b.number.name)
-        .filter_map(|of_one| Some(metric(of_one.first()?.number, of_one, times)))
-        .collect();
-    let scope = InstrumentationScope {
-        name: "plainspan".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..InstrumentationScope::default()
+    runtime: &Handle,
+) -> Result<SdkMeterProvider, OwnError> {
+    let courier = {
+        let _inside = runtime.enter();
+        Courier::of_metrics(endpoint)?
     };
-    ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            resource: Some(resource.clone()),
-            scope_metrics: vec![ScopeMetrics {
-                scope: Some(scope),
-                metrics,
-                schema_url: crate::sink::otlp::encode::names::SCHEMA_URL.to_owned(),
-            }],
-            schema_url: String::new(),
-        }],
-    }
+    let numbers = move || samples::samples(&source.status(Look::Export));
+    started(Way::new(courier, runtime), endpoint, resource, numbers)
 }
 
-fn metric(number: &Number, samples: &[Sample], times: [SystemTime; 2]) -> Metric {
-    let points = samples.iter().map(|sample| point(sample, times)).collect();
-    let sum = |data_points, is_monotonic| {
-        Data::Sum(Sum {
-            data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative.into(),
-            is_monotonic,
-        })
-    };
-    Metric {
-        name: number.name.to_owned(),
-        description: number.help.to_owned(),
-        unit: number.unit.to_owned(),
-        data: Some(match number.kind {
-            Kind::Counter => sum(points, true),
-            Kind::UpDown => sum(points, false),
-            Kind::Gauge => Data::Gauge(Gauge {
-                data_points: points,
-            }),
-        }),
-        ..Metric::default()
-    }
-}
-
-fn point(sample: &Sample, times: [SystemTime; 2]) -> NumberDataPoint {
-    let [start, now] = times.map(|time| {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+fn started(
+    client: impl HttpClient + 'static,
+    endpoint: &OtlpEndpoint,
+    resource: Resource,
+    numbers: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+) -> Result<SdkMeterProvider, OwnError> {
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_endpoint(&endpoint.url)
+        .with_timeout(endpoint.timeout)
+        .build()?;
+    let reader = PeriodicReader::builder(exporter)
+        .with_interval(INTERVAL)
+        .build();
+    let provider = SdkMeterProvider::builder()
+        .with_reader(reader)
+        .with_resource(resource)
+        .build();
+    let meter = provider.meter("plainspan");
+    let last = Arc::new(Last {
+        numbers: Box::new(numbers),
+        seen: Mutex::default(),
     });
-    NumberDataPoint {
-        attributes: sample
-            .labels
-            .iter()
-            .map(|(key, value)| text(key, value))
-            .collect(),
-        start_time_unix_nano: start,
-        time_unix_nano: now,
-        value: Some(match sample.value {
-            samples::Value::Int(n) => {
-                number_data_point::Value::AsInt(i64::try_from(n).unwrap_or(i64::MAX))
+    for number in NUMBERS {
+        observe(&meter, number, &last);
+    }
+    Ok(provider)
+}
+
+type Samples = Arc<Vec<Sample>>;
+
+/// The numbers of the last collection.
+struct Last {
+    numbers: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+    seen: Mutex<Option<(Instant, Samples)>>,
+}
+
+impl Last {
+    fn now(&self) -> Samples {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*seen {
+            Some((at, samples)) if at.elapsed() < MOMENT => samples.clone(),
+            _ => {
+                let samples = Arc::new((self.numbers)());
+                *seen = Some((Instant::now(), samples.clone()));
+                samples
             }
-            samples::Value::Double(n) => number_data_point::Value::AsDouble(n),
-        }),
-        ..NumberDataPoint::default()
+        }
+    }
+
+    /// Points of one metric.
+    fn each(&self, number: &Number, mut observe: impl FnMut(Value, &[KeyValue])) {
+        for sample in self.now().iter().filter(|s| s.number == number) {
+            let labels: Vec<KeyValue> = sample
+                .labels
+                .iter()
+                .map(|(key, value)| KeyValue::new(*key, value.clone()))
+                .collect();
+            observe(sample.value, &labels);
+        }
     }
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.to_owned())),
-        }),
-        ..KeyValue::default()
+/// One observable instrument. Seconds have fractions; all else is counted.
+fn observe(meter: &Meter, number: &'static Number, last: &Arc<Last>) {
+    let last = last.clone();
+    macro_rules! instrument {
+        ($make:ident, $value:expr) => {
+            meter
+                .$make(number.name)
+                .with_unit(number.unit)
+                .with_description(number.help)
+                .with_callback(move |o| {
+                    last.each(number, |value, labels| o.observe($value(value), labels));
+                })
+                .build()
+        };
     }
+    match (number.kind, number.unit) {
+        (Kind::Counter, "s") => drop(instrument!(f64_observable_counter, double)),
+        (Kind::Counter, _) => drop(instrument!(u64_observable_counter, whole)),
+        (Kind::UpDown, "s") => drop(instrument!(f64_observable_up_down_counter, double)),
+        (Kind::UpDown, _) => drop(instrument!(i64_observable_up_down_counter, signed)),
+        (Kind::Gauge, "s") => drop(instrument!(f64_observable_gauge, double)),
+        (Kind::Gauge, _) => drop(instrument!(u64_observable_gauge, whole)),
+    }
+}
+
+fn double(value: Value) -> f64 {
+    match value {
+        Value::Int(n) => n as f64,
+        Value::Double(n) => n,
+    }
+}
+
+fn whole(value: Value) -> u64 {
+    match value {
+        Value::Int(n) => n,
+        Value::Double(n) => n as u64,
+    }
+}
+
+fn signed(value: Value) -> i64 {
+    i64::try_from(whole(value)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::numbers::NUMBERS;
+    use crate::config::{Compression, OtlpProtocol, OtlpTls};
     use crate::telemetry::samples::tests::full;
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use opentelemetry_http::{HttpError, Request, Response};
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use prost::Message;
+    use std::collections::BTreeMap;
+
+    /// Keeps what is sent.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<Bytes>>>);
+
+    #[async_trait]
+    impl HttpClient for Kept {
+        async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+            self.0.lock().expect("kept").push(request.into_body());
+            Ok(Response::new(Bytes::new()))
+        }
+    }
 
     #[test]
     fn every_number_of_the_table_leaves_with_its_kind_unit_and_help() {
-        let samples = samples::samples(&full());
-        let start = UNIX_EPOCH + Duration::from_secs(1);
-        let now = UNIX_EPOCH + Duration::from_secs(2);
-        let request = request(&samples, &Resource::default(), [start, now]);
-        let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-        assert_eq!(metrics.len(), NUMBERS.len());
+        let kept = Kept::default();
+        let endpoint = OtlpEndpoint {
+            protocol: OtlpProtocol::Http,
+            url: "http://127.0.0.1:1/v1/metrics".to_owned(),
+            headers: Vec::new(),
+            tls: OtlpTls::default(),
+            compression: Compression::None,
+            timeout: Duration::from_secs(5),
+            proxy: None,
+        };
+        let numbers = || samples::samples(&full());
+        let resource = Resource::builder_empty().build();
+        let provider = started(kept.clone(), &endpoint, resource, numbers).expect("an exporter");
+        provider.force_flush().expect("exported");
+        let request = kept.0.lock().expect("kept").remove(0);
+        let request = ExportMetricsServiceRequest::decode(request).expect("a request");
+        let metrics: BTreeMap<_, _> = request.resource_metrics[0].scope_metrics[0]
+            .metrics
+            .iter()
+            .map(|metric| (&*metric.name, metric))
+            .collect();
         let mut points = 0;
-        for (metric, number) in metrics.iter().zip(NUMBERS) {
+        for number in NUMBERS {
+            let metric = metrics
+                .get(number.name)
+                .unwrap_or_else(|| panic!("{}", number.name));
             assert_eq!(
-                (&*metric.name, &*metric.unit, &*metric.description),
-                (number.name, number.unit, number.help)
+                (&*metric.unit, &*metric.description),
+                (number.unit, number.help)
             );
             let (kind, of_metric) = match metric.data.as_ref().expect("data") {
                 Data::Sum(sum) if sum.is_monotonic => (Kind::Counter, &sum.data_points),
@@ -206,11 +209,8 @@ mod tests {
             };
             assert_eq!(kind, number.kind, "{}", number.name);
             points += of_metric.len();
-            for point in of_metric {
-                let times = (point.start_time_unix_nano, point.time_unix_nano);
-                assert_eq!(times, (1_000_000_000, 2_000_000_000));
-            }
         }
-        assert_eq!(points, samples.len());
+        assert_eq!(points, numbers().len());
+        provider.shutdown().expect("ended");
     }
 }

@@ -6,13 +6,15 @@
 
 mod metrics;
 mod spans;
+mod way;
 
 use super::status::Source;
 use crate::config::OtelStore;
 use crate::sink::otlp::StartError;
-use metrics::OwnMetrics;
 use opentelemetry::KeyValue;
+use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::collections::BTreeMap;
@@ -40,7 +42,9 @@ pub enum OwnError {
     #[error("log level `{level}` is not one of error, warn, info, debug, trace: {reason}")]
     LogLevel { level: String, reason: String },
     #[error("exporter of the agent's own telemetry: {0}")]
-    Exporter(#[from] StartError),
+    Way(#[from] StartError),
+    #[error("exporter of the agent's own telemetry: {0}")]
+    Exporter(#[from] ExporterBuildError),
     #[error("logs are set up already: {0}")]
     Subscriber(String),
 }
@@ -49,7 +53,7 @@ pub enum OwnError {
 #[derive(Default)]
 pub struct Own {
     tracer: Option<SdkTracerProvider>,
-    metrics: Option<OwnMetrics>,
+    meter: Option<SdkMeterProvider>,
 }
 
 impl Own {
@@ -92,7 +96,7 @@ impl Own {
             .map_err(|error| OwnError::Subscriber(error.to_string()))?;
         Ok(Own {
             tracer,
-            metrics: None,
+            meter: None,
         })
     }
 
@@ -108,17 +112,18 @@ impl Own {
         runtime: &Handle,
     ) -> Result<(), OwnError> {
         if let Some(endpoint) = store.and_then(|store| store.metrics.as_ref()) {
-            let resource = resource(about);
-            let metrics = OwnMetrics::start(endpoint, &resource, source.clone(), runtime)?;
-            self.metrics = Some(metrics);
+            let meter = metrics::provider(endpoint, resource(about), source.clone(), runtime)?;
+            self.meter = Some(meter);
         }
         Ok(())
     }
 
     /// Sends what is left. Blocks for four seconds at the most; call it outside the runtime's threads.
     pub fn stop(self) {
-        if let Some(metrics) = self.metrics {
-            metrics.stop(SHUTDOWN_TIMEOUT);
+        if let Some(meter) = self.meter
+            && let Err(error) = meter.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
+        {
+            tracing::debug!(%error, "own metrics did not all leave");
         }
         if let Some(tracer) = self.tracer
             && let Err(error) = tracer.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
@@ -132,7 +137,7 @@ impl Own {
 fn log_filter(level: &str) -> Result<EnvFilter, OwnError> {
     EnvFilter::try_new(format!(
         // The libraries that export would otherwise log about every export.
-        "{level},h2=info,hyper=info,hyper_util=info,tonic=info,tower=info,reqwest=info,rustls=info,opentelemetry=error,opentelemetry_sdk=error"
+        "{level},h2=info,hyper=info,hyper_util=info,tonic=info,tower=info,reqwest=info,rustls=info,opentelemetry=error,opentelemetry_sdk=error,opentelemetry-otlp=error"
     ))
     .map_err(|error| OwnError::LogLevel {
         level: level.to_owned(),
@@ -140,25 +145,7 @@ fn log_filter(level: &str) -> Result<EnvFilter, OwnError> {
     })
 }
 
-/// Attributes of the agent's own resource: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` describe the agent.
-pub fn about() -> BTreeMap<String, String> {
-    let mut about = BTreeMap::from([("service.name".to_owned(), "plainspan".to_owned())]);
-    for (key, value) in &Resource::builder_empty()
-        .with_detector(Box::new(
-            opentelemetry_sdk::resource::EnvResourceDetector::new(),
-        ))
-        .build()
-    {
-        about.insert(key.to_string(), value.to_string());
-    }
-    if let Ok(name) = std::env::var("OTEL_SERVICE_NAME") {
-        about.insert("service.name".to_owned(), name);
-    }
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    about.insert("service.version".to_owned(), version);
-    about
-}
-
+/// The agent's own resource, of [`Config::agent`](crate::config::Config), which has read the environment for it.
 fn resource(about: &BTreeMap<String, String>) -> Resource {
     let attributes = about
         .iter()

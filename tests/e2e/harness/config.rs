@@ -65,6 +65,14 @@ impl Config {
         self
     }
 
+    /// Nothing is compressed for the event store that was added last.
+    pub fn uncompressed(mut self) -> Config {
+        if let Some(store) = self.event_stores.last_mut() {
+            store["compression"] = json!("none");
+        }
+        self
+    }
+
     /// A spool for the event store that was added last.
     pub fn spool(mut self, dir: &Path, max_bytes: &str) -> Config {
         if let Some(store) = self.event_stores.last_mut() {

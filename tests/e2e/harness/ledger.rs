@@ -62,6 +62,11 @@ impl Ledger {
         [number("exported"), number("in_flight"), lost]
     }
 
+    /// Items of a signal lost, by any reason; `name`: `STORE/SIGNAL`.
+    pub fn signal_lost(&self, name: &str) -> u64 {
+        self.sum(&["signals", name, "lost"])
+    }
+
     /// Payloads lost, by any reason.
     pub fn payloads_lost(&self) -> u64 {
         self.sum(&["payloads", "lost"])

@@ -75,7 +75,23 @@ impl Client {
     /// # Panics
     /// When the client fails.
     pub fn perform(self, work: &Work, base: &str, connections: &[Vec<Call>]) -> Vec<Answer> {
-        let plan = Plan::new(work, base, connections);
+        self.carry_out(&Plan::new(work, base, connections))
+    }
+
+    /// The same with `OTEL_SERVICE_NAME` in the client's environment.
+    pub fn perform_as(
+        self,
+        service: &str,
+        work: &Work,
+        base: &str,
+        connections: &[Vec<Call>],
+    ) -> Vec<Answer> {
+        let mut plan = Plan::new(work, base, connections);
+        plan.service = Some(service);
+        self.carry_out(&plan)
+    }
+
+    fn carry_out(self, plan: &Plan<'_>) -> Vec<Answer> {
         match self {
             Client::Curl => plan.curl("http1.1"),
             Client::CurlHttp2 => plan.curl("http2"),
@@ -102,7 +118,9 @@ struct Plan<'a> {
     work: &'a Work,
     base: &'a str,
     connections: &'a [Vec<Call>],
-    /// Where bodies go and come.
+    /// What the client's environment says that it is.
+    service: Option<&'a str>,
+    /// Where bodies and outputs go and come.
     dir: PathBuf,
 }
 
@@ -122,6 +140,7 @@ impl<'a> Plan<'a> {
             work,
             base,
             connections,
+            service: None,
             dir,
         }
     }
@@ -174,12 +193,8 @@ impl<'a> Plan<'a> {
                 .expect("write curl's configuration");
             let mut command = Command::new("curl");
             command.arg("-q").arg("-K").arg(&file).env("no_proxy", "*");
-            let output = run_well(
-                &mut command,
-                self.work.dir(),
-                "curl",
-                Duration::from_secs(60),
-            );
+            command.envs(self.service.map(|name| ("OTEL_SERVICE_NAME", name)));
+            let output = run_well(&mut command, &self.dir, "curl", Duration::from_secs(60));
             for line in output.stdout.lines() {
                 let seen: Value = serde_json::from_str(line).expect("curl's own report");
                 reports.push(json!({"index": index, "status": seen["response_code"], "local_port": seen["local_port"]}));
@@ -253,12 +268,8 @@ impl<'a> Plan<'a> {
         std::fs::write(&file, plan.to_string()).expect("write the plan");
         let mut command = Command::new(interpreter);
         command.arg(program(name)).args(arguments).arg(&file);
-        let output = run_well(
-            &mut command,
-            self.work.dir(),
-            name,
-            Duration::from_secs(120),
-        );
+        command.envs(self.service.map(|name| ("OTEL_SERVICE_NAME", name)));
+        let output = run_well(&mut command, &self.dir, name, Duration::from_secs(120));
         let reports: Vec<Value> = output
             .stdout
             .lines()

@@ -5,6 +5,7 @@
 //! have it ignored, and telemetry would go elsewhere without anyone knowing.
 
 mod parts;
+mod proxy;
 mod url;
 mod variables;
 
@@ -149,7 +150,7 @@ impl Builder<'_> {
     fn endpoint(&mut self, fields: &Fields, signal: Signal) -> Option<Resolved> {
         let protocol = self.protocol(fields, signal);
         let text = self.endpoint_text(fields, signal, protocol.as_ref().map(|p| p.value))?;
-        let url = self.parse_url(&text, fields, signal)?;
+        let (url, decided) = self.parse_url(&text, fields, signal)?;
         let protocol = protocol.unwrap_or_else(|| {
             let grpc = url.port() == Some(4317);
             let value = if grpc {
@@ -161,6 +162,7 @@ impl Builder<'_> {
         });
         let shown = self.compose(&text, url.clone(), protocol.value, signal)?;
         let headers = self.headers(fields, signal);
+        let proxy = self.proxy(&url, protocol.value);
         let (tls, tls_lines) = self.tls(fields, signal, url.scheme() == "https");
         let compression = self.compression(fields, signal);
         let timeout = self.timeout(fields, signal);
@@ -183,7 +185,13 @@ impl Builder<'_> {
             )
         };
         lines.extend(headers.value.iter().map(|(name, _)| masked(name)));
+        lines.extend(decided);
         lines.extend(tls_lines);
+        let shown_proxy = proxy.as_ref().map(|proxy| {
+            let url = yaml_text(&proxy.value.url);
+            line("proxy", url, proxy.origin.clone())
+        });
+        lines.extend(shown_proxy);
         let endpoint = OtlpEndpoint {
             protocol: protocol.value,
             url: shown,
@@ -191,6 +199,7 @@ impl Builder<'_> {
             tls,
             compression: compression.value,
             timeout: timeout.value,
+            proxy: proxy.map(|proxy| proxy.value),
         };
         Some(Resolved { endpoint, lines })
     }

@@ -12,6 +12,8 @@ use crate::config::tree::Mark;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 impl Builder<'_> {
     pub(super) fn protocol(
         &mut self,
@@ -22,10 +24,9 @@ impl Builder<'_> {
             return Some(picked(value, fields.mark("protocol")));
         }
         self.read_variable(signal, "PROTOCOL", |text| {
-            let known = if text == "http" {
-                None
-            } else {
-                PROTOCOLS.get(text)
+            let known = match text.to_ascii_lowercase().as_str() {
+                "http" => None,
+                word => PROTOCOLS.get(word),
             };
             known.ok_or_else(|| format!("is {}: use grpc or http/protobuf", quote(text)))
         })
@@ -61,7 +62,7 @@ impl Builder<'_> {
         }
         let read = |text: &str| {
             COMPRESSIONS
-                .get(text)
+                .get(&text.to_ascii_lowercase())
                 .ok_or_else(|| format!("is {}: use none, gzip or zstd", quote(text)))
         };
         let found = self.read_variable(signal, "COMPRESSION", read);
@@ -73,8 +74,10 @@ impl Builder<'_> {
             return picked(value, fields.mark("timeout"));
         }
         let read = |text: &str| match text.parse::<u64>() {
-            Ok(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
-            _ => Err("must be a whole number of milliseconds, 1 to 86400000".to_owned()),
+            // No limit, by the specification: the longest there is.
+            Ok(0) => Ok(LONGEST_TIMEOUT),
+            Ok(ms) if Duration::from_millis(ms) <= LONGEST_TIMEOUT => Ok(Duration::from_millis(ms)),
+            _ => Err("must be a whole number of milliseconds, up to 86400000".to_owned()),
         };
         let found = self.read_variable(signal, "TIMEOUT", read);
         found.unwrap_or_else(|| picked(Duration::from_secs(10), Mark::default()))

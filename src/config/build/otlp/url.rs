@@ -1,7 +1,7 @@
 //! The endpoint of a signal as a URL.
 
 use super::variables::SIGNAL_WORDS;
-use super::{Picked, picked};
+use super::{Line, Picked, line, picked};
 use crate::config::build::Builder;
 use crate::config::model::OtlpProtocol;
 use crate::config::problem::quote;
@@ -39,20 +39,20 @@ impl Builder<'_> {
         Some(self.variable(signal, "ENDPOINT").unwrap_or(default))
     }
 
+    /// The endpoint, and what decided about TLS where its scheme does not.
     pub(super) fn parse_url(
         &mut self,
         text: &Picked<String>,
         fields: &Fields,
         signal: Signal,
-    ) -> Option<Url> {
+    ) -> Option<(Url, Option<Line>)> {
+        let mut decided = None;
         let whole = match text.value.contains("://") {
             true => text.value.clone(),
             false => {
-                let scheme = if self.wants_tls(text, fields, signal)? {
-                    "https"
-                } else {
-                    "http"
-                };
+                let tls = self.wants_tls(text, fields, signal)?;
+                let scheme = if tls.value { "https" } else { "http" };
+                decided = Some(line("tls.enabled", tls.value.to_string(), tls.origin));
                 format!("{scheme}://{}", text.value)
             }
         };
@@ -67,7 +67,7 @@ impl Builder<'_> {
                     );
                     self.problems.hint("write https://, or no scheme");
                 }
-                Some(url)
+                Some((url, decided))
             }
             Err(problem) => {
                 self.complain(&text.origin, text.mark, &problem);
@@ -83,16 +83,23 @@ impl Builder<'_> {
         text: &Picked<String>,
         fields: &Fields,
         signal: Signal,
-    ) -> Option<bool> {
-        if let Some(enabled) = fields.section("tls").and_then(|t| t.bool("enabled")) {
-            return Some(enabled);
+    ) -> Option<Picked<bool>> {
+        let section = fields.section("tls");
+        if let Some(enabled) = section.and_then(|t| t.bool("enabled")) {
+            let mark = section.map(|t| t.mark("enabled")).unwrap_or_default();
+            return Some(picked(enabled, mark));
         }
-        let insecure = if self.variable(signal, "INSECURE").is_some() {
-            Some(self.read_variable(signal, "INSECURE", read_bool)?.value)
-        } else {
-            None
-        };
-        Some(!insecure.unwrap_or(!matches!(text.origin, Origin::Environment(_))))
+        if self.variable(signal, "INSECURE").is_some() {
+            let insecure = self.read_variable(signal, "INSECURE", read_bool)?;
+            return Some(Picked {
+                value: !insecure.value,
+                origin: insecure.origin,
+                mark: insecure.mark,
+                of_signal: insecure.of_signal,
+            });
+        }
+        let of_environment = matches!(text.origin, Origin::Environment(_));
+        Some(picked(of_environment, Mark::default()))
     }
 
     pub(super) fn compose(

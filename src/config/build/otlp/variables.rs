@@ -25,7 +25,17 @@ const VARIABLES: [&str; 9] = [
     "CLIENT_KEY",
     "CLIENT_CERTIFICATE",
 ];
-const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+/// Variables of metrics alone, with the one value that is what happens anyway.
+const OF_METRICS: [(&str, &str); 2] = [
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "cumulative",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "explicit_bucket_histogram",
+    ),
+];
 
 impl Builder<'_> {
     /// The variable of the signal, else the general one.
@@ -95,7 +105,10 @@ impl Builder<'_> {
             .names_with(PREFIX)
             .filter(|n| !known.iter().any(|k| k == n))
         {
-            if name == TEMPORALITY && environment.get(name) == Some("cumulative") {
+            let asked = environment.get(name).map(str::to_ascii_lowercase);
+            let given =
+                |(known, value): &(&str, &str)| name == *known && asked.as_deref() == Some(*value);
+            if OF_METRICS.iter().any(given) {
                 continue;
             }
             self.problems.warn(
