@@ -170,8 +170,7 @@ fn calls_of_an_asyncio_loop_have_no_inferred_parent() {
 #[test]
 fn calls_of_nodes_loop_have_no_inferred_parent() {
     let run = run("node", "http", true);
-    // Many TLS sessions at once in memory of their own: whose connection is whose is not always certain, so that ends
-    // may not meet.
+    // Its connections are kept from before the agent came: whose hellos nobody saw does not meet.
     run.assert_none();
     run.assert_background_alone();
 }
