@@ -149,7 +149,8 @@ struct ps_exec {
 /* PS_EXEC of a process that has one of the variables: it may be gone before its environment can be read. */
 struct ps_exec_environ {
 	struct ps_exec e;
-	__u8 variables[PS_VARIABLES][PS_VARIABLE_MAX]; /* NAME=VALUE, NUL-terminated; empty: not there, or longer than 510 bytes */
+	__u8 variables[PS_VARIABLES]
+		      [PS_VARIABLE_MAX]; /* NAME=VALUE, NUL-terminated; empty: not there, or longer than 510 bytes */
 };
 
 struct ps_exit {

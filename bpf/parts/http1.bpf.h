@@ -17,11 +17,11 @@ enum ps_message {
 enum ps_field {
 	PS_L_START = 0, /* start line */
 	PS_L_NAME = 1,
-	PS_L_LENGTH = 2, /* value of content-length */
-	PS_L_CODING = 3, /* value of transfer-encoding */
-	PS_L_TYPE = 4,	 /* value of content-type */
+	PS_L_LENGTH = 2,  /* value of content-length */
+	PS_L_CODING = 3,  /* value of transfer-encoding */
+	PS_L_TYPE = 4,	  /* value of content-type */
 	PS_L_UPGRADE = 5, /* value of upgrade */
-	PS_L_REST = 6,	 /* up to the line's end nothing matters */
+	PS_L_REST = 6,	  /* up to the line's end nothing matters */
 };
 
 /* ps_walk.said */
