@@ -78,6 +78,9 @@ lint: test-deps ## Formatting and clippy, warnings are errors
 	cargo fmt --check --manifest-path benches/rules/Cargo.toml
 	$(if $(BPF_SOURCES),clang-format --dry-run -Werror $(BPF_SOURCES))
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@# What is built apart keeps its own list of versions: a dependency that changed here belongs there too.
+	cargo update --workspace --locked --quiet --manifest-path benches/rules/Cargo.toml
+	cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 	@# As users build it: without the features that the tests' own dependencies turn on.
 	$(CARGO) check --locked --bin plainspan
 
