@@ -30,7 +30,7 @@ fn what_happens_while_the_collector_is_down_arrives_when_it_comes_up() {
     // Twenty seconds of a busy host would fill the queues with what is not this test's.
     let only_nginx = json!({"include": [{"port": nginx.port}]});
     let config = Config::new("headers")
-        .grpc(&format!("http://127.0.0.1:{port}"))
+        .grpc_without_metrics(&format!("http://127.0.0.1:{port}"))
         .tap("filters", only_nginx);
     let agent = Agent::start(&work, &config.yaml());
 
