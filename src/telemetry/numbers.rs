@@ -81,11 +81,8 @@ const fn up_down(
     help: &'static str,
 ) -> Number {
     Number {
-        name,
         kind: Kind::UpDown,
-        unit,
-        labels,
-        help,
+        ..counter(name, unit, labels, help)
     }
 }
 
@@ -96,11 +93,8 @@ const fn gauge(
     help: &'static str,
 ) -> Number {
     Number {
-        name,
         kind: Kind::Gauge,
-        unit,
-        labels,
-        help,
+        ..counter(name, unit, labels, help)
     }
 }
 

@@ -181,7 +181,7 @@ impl PayloadStage {
             match layout {
                 Layout::Object => {
                     let packing: Jobs = Arc::new(AsyncMutex::new(packing));
-                    for _ in 0..ENCODERS {
+                    for _ in 0..PACKERS {
                         let packer = pack::objects(packing.clone(), parcels.clone());
                         tasks.push(handle.spawn(packer));
                     }
@@ -273,7 +273,7 @@ impl PayloadStage {
 }
 
 /// Encoding is quick beside storing; two make use of a second core.
-const ENCODERS: usize = 2;
+const PACKERS: usize = 2;
 
 impl Watched for Shared {
     fn fill(&self) -> Fill {
