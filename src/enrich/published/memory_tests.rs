@@ -9,6 +9,7 @@ use prost::Message;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 const PROC: &str = "/proc";
 
@@ -224,7 +225,11 @@ fn what_is_changed_all_the_time_is_read_whole_or_not_at_all() {
     let flip = format!("flip {} {}", hex(&context(&short)), hex(&context(&long)));
     publisher.tell(&flip);
     let mut seen = [0, 0];
-    for _ in 0..300 {
+    let mut reads = 0;
+    let begin = Instant::now();
+    // On a busy host, the publisher may stand still for long behind one of the two.
+    while reads < 300 || (seen.contains(&0) && begin.elapsed() < Duration::from_secs(60)) {
+        reads += 1;
         if let Found::New(published) = publisher.read(None) {
             // More than is kept of a text is cut.
             let name = name(&published);
@@ -232,7 +237,7 @@ fn what_is_changed_all_the_time_is_read_whole_or_not_at_all() {
             seen[usize::from(name != short)] += 1;
         }
     }
-    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    assert!(!seen.contains(&0), "{seen:?} of {reads}");
 }
 
 #[test]
