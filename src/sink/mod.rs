@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 mod claim;
 mod fanout;
-mod folder;
+pub(crate) mod folder;
 mod json;
 pub mod otlp;
 pub mod payload;

@@ -5,7 +5,7 @@
 
 use super::encode::{self, names};
 use super::queue::Encoded;
-use super::spool::Tally;
+use crate::spool::Tally;
 use crate::enrich::Process;
 use crate::telemetry::ledger::Lost;
 use bytes::{BufMut, Bytes, BytesMut};

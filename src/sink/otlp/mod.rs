@@ -20,7 +20,6 @@ mod queue;
 mod report;
 mod retry;
 mod split;
-mod spool;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -32,15 +31,15 @@ pub use courier::Courier;
 pub use encode::{EncodeOptions, KnownMethods};
 pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
-pub use spool::SpoolError;
+pub use crate::spool::SpoolError;
 
 use super::{Delivery, ProgressDelivery, Sink};
 use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
+use crate::spool::{self, SpoolLimits, Usage};
 use crate::telemetry::Ledger;
 use books::Books;
 use disk::Disk;
 use queue::{Queue, Room, Signal};
-use spool::{SpoolLimits, Usage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use task::Task;
