@@ -201,6 +201,8 @@ impl Ledger {
         *match reason {
             PayloadLost::QueueFull => &mut counts.payloads.lost.queue_full,
             PayloadLost::StoreFailed => &mut counts.payloads.lost.store_failed,
+            PayloadLost::StoreRefused => &mut counts.payloads.lost.store_refused,
+            PayloadLost::StoreFull => &mut counts.payloads.lost.store_full,
             PayloadLost::TooLarge => &mut counts.payloads.lost.too_large,
             PayloadLost::Shutdown => &mut counts.payloads.lost.shutdown,
         } += 1;

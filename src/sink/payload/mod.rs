@@ -8,6 +8,7 @@
 //! A capture goes through two pools. Packers only compute ([`pack`]), so that key and link are known soon even where the
 //! store hangs; writers wait for the store.
 
+mod client;
 pub(super) mod document;
 mod explain;
 pub(super) mod grpc;
@@ -29,7 +30,7 @@ use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use crate::telemetry::queues::{Fill, Watched};
 pub use document::{VERSION, encode};
-pub use explain::StoreError;
+pub use explain::{Failure, StoreError};
 use job::{Budget, Job, Waiting};
 pub use link::LinkTemplate;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -323,8 +324,7 @@ async fn writer(shared: Arc<Shared>, parcels: Parcels) {
             Err(error) => {
                 span.record("otel.status_code", "error");
                 shared.store.report(&error);
-                jobs.into_iter()
-                    .for_each(|job| job.lost(PayloadLost::StoreFailed));
+                jobs.into_iter().for_each(|job| job.lost(error.lost()));
             }
         }
     }

@@ -115,7 +115,8 @@ impl Bench {
     /// Every payload wanted has its end, and every transaction went on.
     fn balanced(&self) {
         let p = self.payloads();
-        let lost = p.lost.queue_full + p.lost.store_failed + p.lost.too_large + p.lost.shutdown;
+        let store = p.lost.store_failed + p.lost.store_refused + p.lost.store_full;
+        let lost = p.lost.queue_full + store + p.lost.too_large + p.lost.shutdown;
         assert_eq!((p.wanted, p.in_flight), (p.stored + lost, 0), "{p:?}");
         let t = self.ledger.snapshot().transactions;
         assert_eq!(t.seen, t.exported, "{t:?}");
@@ -322,7 +323,7 @@ async fn a_folder_gets_files_for_its_owner_alone_and_file_urls() {
     assert_eq!(bench.link().await.status, PayloadStatus::Lost);
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
     bench.drain(LONG).await;
-    assert_eq!(bench.payloads().lost.store_failed, 1);
+    assert_eq!(bench.payloads().lost.store_refused, 1);
     bench.balanced();
 }
 

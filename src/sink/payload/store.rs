@@ -1,29 +1,29 @@
 //! The store behind the stage: S3 and compatibles, a local folder, stdout.
 
 use super::StartError;
-use super::explain::{FOLDER_HINT, StoreError, explain, not_implemented};
+use super::client::{Answer, Connector, listen};
+use super::explain::{self, FOLDER_HINT, Failure, StoreError, Words, explain, not_implemented};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
 use crate::sink::folder::{self, FolderError};
 use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, ObjectStore, PutMode, PutOptions,
-    RetryConfig,
-};
+use object_store::{Attribute, Attributes, ObjectStore, PutMode, PutOptions, RetryConfig};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Retries of one put, and how long they may take. A dead store holds a writer no longer than this and one request.
-const RETRIES: usize = 3;
+/// Retries of one put, and how long they may take. A dead store holds a writer no longer than this and one attempt.
+const RETRIES: u32 = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of one request.
+/// Before the first retry; three times as long before each that follows.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// Of one attempt, and how many bytes lengthen it by a second.
 const TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const SLOWEST: u64 = 512 << 10;
 /// Between two warnings about the same store.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
@@ -59,6 +59,8 @@ enum Kind {
 
 pub(super) struct Remote {
     store: Arc<dyn ObjectStore>,
+    /// How messages call its parts.
+    words: Words,
     /// The store knows no conditional put: objects are overwritten, with the same bytes.
     overwrite: AtomicBool,
 }
@@ -78,7 +80,7 @@ impl Store {
             ObjectStoreKind::S3(s3) => {
                 let place = format!("{}, bucket {}", s3.endpoint, s3.bucket);
                 let store = Arc::new(s3_client(&settings.id, s3)?);
-                (Kind::Remote(Remote::new(store)), place)
+                (Kind::Remote(Remote::new(store, explain::S3)), place)
             }
             ObjectStoreKind::Disk { path } => {
                 let place = path.display().to_string();
@@ -102,29 +104,65 @@ impl Store {
     /// A store that is reached through `store`.
     #[cfg(test)]
     pub fn remote(store: Arc<dyn ObjectStore>) -> Store {
-        Store::new("test", "test".to_owned(), Kind::Remote(Remote::new(store)))
+        Store::new(
+            "test",
+            "test".to_owned(),
+            Kind::Remote(Remote::new(store, explain::S3)),
+        )
     }
 
-    /// Stores a document, or a segment, under its key.
+    /// Stores a document, or a segment, under its key. Tries again for a short time what may succeed then
+    /// ([`Failure::Unavailable`]), after what the store asks to wait for.
+    ///
+    /// # Errors
+    /// When it was not stored, with the kind of the last failure.
     pub async fn put(
         &self,
         key: &str,
         document: Bytes,
         content_type: &'static str,
     ) -> Result<Put, StoreError> {
-        let put = match &self.kind {
-            Kind::Remote(remote) => remote.put(key, document, content_type).await,
+        let deadline = Instant::now() + RETRY_TIMEOUT;
+        let mut retries = 0;
+        loop {
+            let error = match self.attempt(key, document.clone(), content_type).await {
+                Ok(put) => {
+                    self.works_again();
+                    return Ok(put);
+                }
+                Err(error) => error,
+            };
+            let wait = error.retry_after().unwrap_or_else(|| backoff(retries));
+            let over = retries >= RETRIES || Instant::now() + wait > deadline;
+            if over || error.failure() != Failure::Unavailable {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            retries += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        key: &str,
+        document: Bytes,
+        content_type: &'static str,
+    ) -> Result<Put, StoreError> {
+        match &self.kind {
+            Kind::Remote(remote) => {
+                let time = TIMEOUT + Duration::from_secs(document.len() as u64 / SLOWEST);
+                let put = remote.put(key, document, content_type);
+                let put = tokio::time::timeout(time, put).await;
+                put.unwrap_or_else(|_| Err(StoreError::slow(time)))
+            }
             Kind::Folder { path, files } => put_file(path, files, key, document).await,
             Kind::Stdout => print(document).await,
-            Kind::Disabled => Err(StoreError {
-                what: "the store is disabled".to_owned(),
-                hint: "this is a fault of the agent",
-            }),
-        };
-        if put.is_ok() {
-            self.works_again();
+            Kind::Disabled => Err(StoreError::new(
+                Failure::Refused,
+                "the store is disabled",
+                "this is a fault of the agent",
+            )),
         }
-        put
     }
 
     /// Writes a warning about a failed put: the first at once, then one in half a minute.
@@ -170,9 +208,10 @@ impl Store {
 }
 
 impl Remote {
-    fn new(store: Arc<dyn ObjectStore>) -> Remote {
+    fn new(store: Arc<dyn ObjectStore>, words: Words) -> Remote {
         Remote {
             store,
+            words,
             overwrite: AtomicBool::new(false),
         }
     }
@@ -187,20 +226,23 @@ impl Remote {
         let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
         if !self.overwrite.load(Ordering::Relaxed) {
             let create = (PutMode::Create, attributes.clone());
-            match self.put_as(&key, document.clone(), create).await {
+            let (result, answer) = listen(self.put_as(&key, document.clone(), create)).await;
+            match result {
                 Err(error) if not_implemented(&error) => {
                     tracing::info!(
                         "the object store has no conditional put: equal payloads are written again"
                     );
                     self.overwrite.store(true, Ordering::Relaxed);
                 }
-                result => return ended(result),
+                result => return ended(result, &answer, self.words),
             }
         }
         let overwrite = (PutMode::Overwrite, attributes);
-        ended(self.put_as(&key, document, overwrite).await)
+        let (result, answer) = listen(self.put_as(&key, document, overwrite)).await;
+        ended(result, &answer, self.words)
     }
 
+    /// One attempt.
     async fn put_as(
         &self,
         key: &Key,
@@ -217,19 +259,25 @@ impl Remote {
     }
 }
 
-fn ended(result: object_store::Result<()>) -> Result<Put, StoreError> {
+/// With a share by chance, so that writers do not come back all at once.
+fn backoff(retries: u32) -> Duration {
+    (BACKOFF * 3_u32.saturating_pow(retries)).mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn ended(
+    result: object_store::Result<()>,
+    answer: &Answer,
+    words: Words,
+) -> Result<Put, StoreError> {
     match result {
         Ok(()) => Ok(Put::Stored),
         Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Deduplicated),
-        Err(error) => Err(explain(&error)),
+        Err(error) => Err(explain(&error, answer, words)),
     }
 }
 
 fn parse_key(key: &str) -> Result<Key, StoreError> {
-    Key::parse(key).map_err(|e| StoreError {
-        what: e.to_string(),
-        hint: "correct `prefix`",
-    })
+    Key::parse(key).map_err(|e| StoreError::new(Failure::Unfit, e.to_string(), "correct `prefix`"))
 }
 
 fn s3_client(id: &str, s3: &S3Store) -> Result<impl ObjectStore + use<>, StartError> {
@@ -251,28 +299,28 @@ fn s3_client(id: &str, s3: &S3Store) -> Result<impl ObjectStore + use<>, StartEr
         }
         None => AmazonS3Builder::from_env(),
     };
-    let client = ClientOptions::new()
-        .with_allow_http(s3.insecure)
-        .with_timeout(TIMEOUT)
-        .with_connect_timeout(CONNECT_TIMEOUT);
     builder
-        .with_client_options(client)
+        .with_http_connector(Connector)
         .with_allow_http(s3.insecure)
         // Goes before all that the environment says of endpoints.
         .with_config(AmazonS3ConfigKey::S3Endpoint, endpoint(s3))
         .with_bucket_name(&s3.bucket)
         .with_region(&s3.region)
         .with_virtual_hosted_style_request(false)
-        .with_retry(RetryConfig {
-            backoff: BackoffConfig::default(),
-            max_retries: RETRIES,
-            retry_timeout: RETRY_TIMEOUT,
-        })
+        .with_retry(no_retries())
         .build()
         .map_err(|source| StartError::Client {
             id: id.to_owned(),
             source,
         })
+}
+
+/// `Store::put` tries again, for it knows what the store asks to wait for.
+fn no_retries() -> RetryConfig {
+    RetryConfig {
+        max_retries: 0,
+        ..RetryConfig::default()
+    }
 }
 
 /// Temporary keys come with a token beside them in the environment. It belongs to the key that stands there only.
@@ -316,16 +364,16 @@ async fn put_file(
     document: Bytes,
 ) -> Result<Put, StoreError> {
     // It may have been removed, or replaced by a link, since the start.
-    folder::prepare_for_payloads(path).map_err(|e| StoreError {
-        what: e.to_string(),
-        hint: FOLDER_HINT,
-    })?;
+    folder::prepare_for_payloads(path)
+        .map_err(|e| StoreError::new(Failure::Refused, e.to_string(), FOLDER_HINT))?;
     let key = parse_key(key)?;
-    let put = ended(put_new(files, &key, document).await)?;
-    let file = files.path_to_filesystem(&key).map_err(|e| explain(&e))?;
-    folder::close_file(&file).map_err(|e| StoreError {
-        what: format!("{}: cannot set its mode: {e}", file.display()),
-        hint: FOLDER_HINT,
+    let none = Answer::default();
+    let put = ended(put_new(files, &key, document).await, &none, explain::FILES)?;
+    let file = files
+        .path_to_filesystem(&key)
+        .map_err(|e| explain(&e, &none, explain::FILES))?;
+    folder::close_file(&file).map_err(|e| {
+        StoreError::file(format!("{}: cannot set its mode: {e}", file.display()), &e)
     })?;
     Ok(put)
 }
@@ -338,9 +386,9 @@ async fn put_new(files: &LocalFileSystem, key: &Key, document: Bytes) -> object_
 }
 
 async fn print(document: Bytes) -> Result<Put, StoreError> {
-    let failed = |reason: &dyn std::fmt::Display| StoreError {
-        what: format!("stdout: {reason}"),
-        hint: "check what stdout leads to",
+    let failed = |reason: &dyn std::fmt::Display| {
+        let what = format!("stdout: {reason}");
+        StoreError::new(Failure::Unavailable, what, "check what stdout leads to")
     };
     let print = move || write_line(&mut std::io::stdout().lock(), &document);
     match tokio::task::spawn_blocking(print).await {

@@ -151,7 +151,7 @@ async fn an_overloaded_store_is_tried_again_for_a_short_time() {
         error.contains("SlowDown") && error.contains("overloaded"),
         "{error}"
     );
-    assert_eq!(heads.lock().unwrap().len(), 1 + RETRIES);
+    assert_eq!(heads.lock().unwrap().len(), 1 + RETRIES as usize);
     assert!(began.elapsed() < RETRY_TIMEOUT);
 }
 

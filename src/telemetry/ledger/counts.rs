@@ -108,6 +108,8 @@ pub struct PayloadsLeftOut {
 pub struct PayloadsLost {
     pub queue_full: u64,
     pub store_failed: u64,
+    pub store_refused: u64,
+    pub store_full: u64,
     pub too_large: u64,
     pub shutdown: u64,
 }
