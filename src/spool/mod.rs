@@ -4,10 +4,11 @@
 //! Holds: all spools of a store stay within their bound of bytes, and what is too old is given up; what is damaged is
 //! told, counted, and passed over; an error is an answer, never a panic. All of it blocks, and runs outside the tasks.
 //!
-//! [`record`] is the format of all files. [`queue`] has batches that are sent in their order, several in a file; a signal
-//! of OTLP has one.
+//! [`record`] is the format of all files. [`Spool`] has batches that are sent in their order, several in a file; a signal
+//! of OTLP has one. [`journal`] has files that are written ahead, for payloads.
 
 pub mod handle;
+pub mod journal;
 mod lock;
 mod queue;
 pub mod record;
@@ -115,6 +116,16 @@ impl Usage {
             self.release(bytes);
         }
         fits
+    }
+
+    /// Bytes that are taken.
+    pub fn taken(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Which part of all is taken.
+    pub fn fill(&self) -> f64 {
+        self.taken() as f64 / self.max as f64
     }
 
     fn found(&self, bytes: u64) {
