@@ -244,9 +244,12 @@ impl Opened {
                             at: step.at,
                             content,
                         },
-                        Err(_) => Entry::Damaged {
-                            items: header.items.into(),
-                        },
+                        Err(_) => {
+                            self.front.mark(step.at);
+                            Entry::Damaged {
+                                items: header.items.into(),
+                            }
+                        }
                     });
                 }
                 Found::Damaged { header } => {

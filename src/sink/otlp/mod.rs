@@ -12,7 +12,7 @@ mod courier;
 mod disk;
 pub mod encode;
 mod grpc;
-mod health;
+pub(super) mod health;
 mod http;
 mod metrics;
 mod pending;
@@ -33,7 +33,7 @@ pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
 pub use crate::spool::SpoolError;
 
-use super::{Delivery, ProgressDelivery, Sink};
+use super::{Delivery, PayloadEvent, ProgressDelivery, Sink};
 use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
 use crate::spool::{self, SpoolLimits, Usage};
 use crate::telemetry::Ledger;
@@ -280,6 +280,12 @@ impl Sink for OtlpSink {
             Some(lane) => lane.queue.offer_progress(delivery),
             // Nobody was to take it.
             None => delivery.ticket.taken(),
+        }
+    }
+
+    fn offer_event(&self, event: &Arc<PayloadEvent>) {
+        if let Some(lane) = self.logs() {
+            lane.queue.offer_event(event.clone());
         }
     }
 }

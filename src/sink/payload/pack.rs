@@ -1,14 +1,20 @@
 //! From captures to objects: what the writers are to put.
 //!
-//! Enters: jobs. Leaves: [`Parcel`]s, and to each job its link as soon as its place is known.
+//! Enters: jobs. Leaves: [`Parcel`]s, and to each job its link as soon as its place is known; with a spool, as soon as it
+//! is on disk.
 
+use super::ahead::{Ahead, Book, Head, Place};
+use super::backlog;
 use super::document::Hex;
-use super::job::Job;
+use super::job::{About, Job, Kept};
+use super::keep::blocking;
 use super::segment::{self, Segment};
-use super::{Jobs, Shared, StoreError, document, take};
+use super::store::Put;
+use super::{Failure, Jobs, Shared, StoreError, document, take_some};
 use crate::config::Layout;
 use crate::enrich::rfc3339_millis;
-use crate::sink::{PayloadLink, PayloadStatus};
+use crate::sink::{PayloadFate, PayloadLink, PayloadStatus};
+use crate::spool::journal::Claim;
 use crate::telemetry::ledger::PayloadLost;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -17,26 +23,83 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
+/// Captures that are packed, and written ahead, at once.
+const AT_ONCE: usize = 32;
+
 /// One object on its way to the store, with the jobs that it ends.
 pub(super) struct Parcel {
     pub key: String,
     pub bytes: Bytes,
     pub content_type: &'static str,
     pub jobs: Vec<Job>,
+    /// What of it is on disk.
+    pub claim: Option<Claim>,
 }
 
 impl Parcel {
-    /// Nobody takes it any more.
-    fn lost(self) {
-        self.jobs
+    /// All of it is on disk.
+    pub fn is_kept(&self) -> bool {
+        self.claim.is_some() && self.jobs.iter().all(|job| job.kept() == Kept::Yes)
+    }
+
+    /// The store has it. What telemetry does not know yet is told.
+    pub async fn stored(self, shared: &Shared, put: Put) {
+        if let Some(claim) = self.claim {
+            blocking(|| claim.done()).await;
+        }
+        // A segment is nobody else's: what is there is what an attempt has put whose answer was lost.
+        let segment = shared.layout != Layout::Object;
+        let same = put == Put::Deduplicated && !segment;
+        let count = self.jobs.len() as u64;
+        let left: Vec<_> = self
+            .jobs
             .into_iter()
-            .for_each(|job| job.lost(PayloadLost::Shutdown));
+            .filter_map(|job| job.stored(same))
+            .collect();
+        let telemetry = &shared.telemetry;
+        let agent = || telemetry.agent.clone();
+        if segment {
+            if let Some((_, link)) = left.first() {
+                let size = self.bytes.len() as u64;
+                let url = link.url.as_deref();
+                (telemetry.tell)(backlog::stored(agent(), url, size, count));
+            }
+            return;
+        }
+        for (about, link) in left {
+            let fate = PayloadFate::Stored { transactions: 1 };
+            (telemetry.tell)(about.event(agent(), link, fate));
+        }
+    }
+
+    /// The store did not take it, or is not asked: what is on disk waits there, the rest is lost.
+    pub async fn put_off(self, shared: &Shared, error: Option<&StoreError>) {
+        let unfit = error.filter(|error| error.failure() == Failure::Unfit);
+        if let Some(claim) = self.claim {
+            let unfit = unfit.is_some();
+            blocking(move || if unfit { claim.done() } else { claim.wait() }).await;
+        }
+        for job in self.jobs {
+            match (job.kept(), unfit.or(error)) {
+                (Kept::Yes, _) if unfit.is_none() => job.spooled(),
+                (Kept::Full, _) if unfit.is_none() => job.lost(PayloadLost::SpoolFull),
+                (_, Some(error)) => job.lost(error.lost()),
+                (_, None) => job.lost(PayloadLost::StoreFailed),
+            }
+        }
+        shared.keep.wake.notify_one();
+    }
+
+    /// Nobody takes it any more.
+    fn stopped(self) {
+        drop(self.claim);
+        drop(self.jobs);
     }
 }
 
 fn send(parcels: &UnboundedSender<Parcel>, parcel: Parcel) {
     if let Err(stopped) = parcels.send(parcel) {
-        stopped.0.lost();
+        stopped.0.stopped();
     }
 }
 
@@ -50,40 +113,80 @@ fn too_large(job: Job, size: usize) {
     job.lost(PayloadLost::TooLarge);
 }
 
+/// A document that is about to be an object.
+struct Packed {
+    job: Job,
+    about: About,
+    key: String,
+    document: Bytes,
+    held: usize,
+    link: PayloadLink,
+}
+
 /// Makes each capture an object, whose name is its digest.
-pub(super) async fn objects(jobs: Jobs, parcels: UnboundedSender<Parcel>) {
-    while let Some(mut job) = take(&jobs).await {
-        let Some(capture) = job.capture() else {
-            continue;
+pub(super) async fn objects(shared: Arc<Shared>, jobs: Jobs, parcels: UnboundedSender<Parcel>) {
+    while let Some(some) = take_some(&jobs, AT_ONCE).await {
+        let packed: Vec<Packed> = some.into_iter().filter_map(pack).collect();
+        let (kept, claims) = match shared.keep.journals() {
+            Some(_) => {
+                let ahead = packed.iter().map(|packed| Ahead {
+                    process: packed.about.process.clone(),
+                    head: Head::Document(Place::new(&packed.key, &packed.link, &packed.about)),
+                    bytes: packed.document.clone(),
+                });
+                shared.keep.documents(ahead.collect()).await
+            }
+            None => (Kept::No, Vec::new()),
         };
-        let document = document::encode(&capture);
-        drop(capture);
-        if document.len() > job.shared().options.max_object_bytes {
-            too_large(job, document.len());
-            continue;
+        let mut claims = claims.into_iter();
+        for packed in packed {
+            let mut job = packed.job;
+            job.set_kept(kept);
+            job.encoded(packed.held, packed.link);
+            let parcel = Parcel {
+                key: packed.key,
+                bytes: packed.document,
+                content_type: "application/json",
+                jobs: vec![job],
+                claim: claims.next(),
+            };
+            send(&parcels, parcel);
         }
-        let digest = hex(&Sha256::digest(&document));
-        let key = job.shared().link.key(&digest);
-        let link = PayloadLink {
-            url: job.shared().link.url(&key, &digest),
-            digest: Some(digest),
-            size: Some(document.len() as u64),
-            status: PayloadStatus::Pending,
-        };
-        job.encoded(document.capacity(), link);
-        let parcel = Parcel {
-            key,
-            bytes: Bytes::from(document),
-            content_type: "application/json",
-            jobs: vec![job],
-        };
-        send(&parcels, parcel);
         tokio::task::yield_now().await;
     }
 }
 
-/// What is held of a document beside its frame, in bytes: its line of the index, its job, its bodies' places.
-const BESIDE: usize = 700;
+/// None: it is too large, or its telemetry has gone, which before encoding is at its end only.
+fn pack(job: Job) -> Option<Packed> {
+    let capture = job.capture()?;
+    let document = document::encode(&capture);
+    let about = About::of(&capture);
+    drop(capture);
+    if document.len() > job.shared().options.max_object_bytes {
+        too_large(job, document.len());
+        return None;
+    }
+    let digest = hex(&Sha256::digest(&document));
+    let key = job.shared().link.key(&digest);
+    let link = PayloadLink {
+        url: job.shared().link.url(&key, &digest),
+        digest: Some(digest),
+        size: Some(document.len() as u64),
+        status: PayloadStatus::Pending,
+    };
+    Some(Packed {
+        job,
+        about,
+        key,
+        held: document.capacity(),
+        document: Bytes::from(document),
+        link,
+    })
+}
+
+/// What is held of a document beside its frame, in bytes: its line of the index, its job, its bodies' places, whom it is
+/// about.
+const BESIDE: usize = 1000;
 
 /// A segment that still takes documents.
 struct Open {
@@ -92,6 +195,18 @@ struct Open {
     jobs: Vec<Job>,
     /// When it is closed at the latest.
     until: Instant,
+    /// What is written ahead of it.
+    book: Option<Book>,
+    /// Documents in it.
+    kept: u64,
+}
+
+/// A document that is in the open segment, and whose link nobody has yet.
+struct Fresh {
+    job: Job,
+    link: PayloadLink,
+    held: usize,
+    ahead: Option<Ahead>,
 }
 
 /// Makes segments of captures: closed at a size, at an age, or when `shared` closes.
@@ -103,6 +218,9 @@ pub(super) async fn segments(
     let Layout::Segment { bytes, time } = shared.layout else {
         return;
     };
+    // What is open takes a part of the room, and must leave some for what is under way.
+    let room = shared.options.max_queued_bytes as u64 / 4;
+    let bytes = bytes.min(room.max(1));
     let mut open: Option<Open> = None;
     loop {
         let closes = open.as_ref().map(|open| open.until);
@@ -116,7 +234,7 @@ pub(super) async fn segments(
             // Who stops waits for what is open, and nothing more comes.
             () = shared.closing.notified() => {
                 while let Ok(job) = jobs.try_recv() {
-                    add(&shared, &mut open, job, time);
+                    add(&shared, &mut open, job, &mut jobs, (bytes, time)).await;
                 }
                 close(&shared, &mut open, &parcels);
                 continue;
@@ -125,7 +243,7 @@ pub(super) async fn segments(
         let Some(job) = job else {
             return close(&shared, &mut open, &parcels);
         };
-        add(&shared, &mut open, job, time);
+        add(&shared, &mut open, job, &mut jobs, (bytes, time)).await;
         if open
             .as_ref()
             .is_some_and(|open| open.segment.len() as u64 >= bytes)
@@ -143,26 +261,61 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Adds a document, to a new segment where none is open.
-fn add(shared: &Shared, open: &mut Option<Open>, mut job: Job, time: Duration) {
-    let Some(capture) = job.capture() else {
-        return;
-    };
-    let max = shared.options.max_object_bytes;
-    let added = match ready(shared, open, time) {
-        Ok(open) => open.segment.add(&capture, max),
-        Err(error) => Err(error.into()),
-    };
-    drop(capture);
-    let (added, Some(open)) = (added, open) else {
-        return job.lost(PayloadLost::StoreFailed);
-    };
+/// Adds a document, and what else has come, to a new segment where none is open: until there are enough, or it is large
+/// enough.
+async fn add(
+    shared: &Shared,
+    open: &mut Option<Open>,
+    first: Job,
+    jobs: &mut UnboundedReceiver<Job>,
+    (bytes, time): (u64, Duration),
+) {
+    let mut next = Some(first);
+    let mut fresh = Vec::new();
+    while let Some(job) = next {
+        let open = match ready(shared, open, time).await {
+            Ok(open) => open,
+            Err(error) => {
+                shared.store.report(&StoreError::compressor(&error));
+                return job.lost(PayloadLost::StoreFailed);
+            }
+        };
+        fresh.extend(document_of(shared, open, job));
+        let enough = fresh.len() >= AT_ONCE || open.segment.len() as u64 >= bytes;
+        next = if enough { None } else { jobs.try_recv().ok() };
+    }
+    if let Some(open) = open {
+        let kept = write_ahead(shared, open, &mut fresh).await;
+        for Fresh {
+            mut job,
+            link,
+            held,
+            ..
+        } in fresh
+        {
+            job.set_kept(kept);
+            job.encoded(held, link);
+            open.jobs.push(job);
+        }
+    }
+}
+
+/// Adds one document; None: it is lost.
+fn document_of(shared: &Shared, open: &mut Open, job: Job) -> Option<Fresh> {
+    let capture = job.capture()?;
+    let added = open
+        .segment
+        .add(&capture, shared.options.max_object_bytes);
     let added = match added {
         Ok(added) => added,
-        Err(segment::AddError::TooLarge(size)) => return too_large(job, size),
+        Err(segment::AddError::TooLarge(size)) => {
+            too_large(job, size);
+            return None;
+        }
         Err(segment::AddError::Compress(error)) => {
             shared.store.report(&StoreError::compressor(&error));
-            return job.lost(PayloadLost::StoreFailed);
+            job.lost(PayloadLost::StoreFailed);
+            return None;
         }
     };
     let digest = hex(&added.digest);
@@ -175,12 +328,46 @@ fn add(shared: &Shared, open: &mut Option<Open>, mut job: Job, time: Duration) {
     };
     let frame = added.last - added.first + 1;
     let frame = usize::try_from(frame).unwrap_or(usize::MAX);
-    job.encoded(frame.saturating_add(BESIDE), link);
     shared.ledger.bodies_shared(added.shared, added.saved);
-    open.jobs.push(job);
+    let ahead = open.book.as_ref().and_then(|_| {
+        let (bytes, entry) = open.segment.last()?;
+        let about = About::of(&capture);
+        Some(Ahead {
+            head: Head::Frame {
+                place: Place::new(&open.key, &link, &about),
+                entry: entry.clone(),
+            },
+            process: about.process,
+            bytes: Bytes::copy_from_slice(bytes),
+        })
+    });
+    Some(Fresh {
+        job,
+        link,
+        held: frame.saturating_add(BESIDE),
+        ahead,
+    })
 }
 
-fn ready<'a>(
+/// Writes documents ahead, where there is a spool.
+async fn write_ahead(shared: &Shared, open: &mut Open, fresh: &mut [Fresh]) -> Kept {
+    let Some(book) = open.book.take() else {
+        return Kept::No;
+    };
+    let ahead: Vec<Ahead> = fresh.iter_mut().filter_map(|f| f.ahead.take()).collect();
+    let count = ahead.len() as u64;
+    let (book, written) = shared.keep.write(book, ahead).await;
+    open.book = book;
+    match written {
+        Ok(_) => {
+            open.kept += count;
+            Kept::Yes
+        }
+        Err(kept) => kept,
+    }
+}
+
+async fn ready<'a>(
     shared: &Shared,
     open: &'a mut Option<Open>,
     time: Duration,
@@ -193,6 +380,8 @@ fn ready<'a>(
             segment,
             jobs: Vec::new(),
             until: Instant::now() + time,
+            book: shared.keep.book().await,
+            kept: 0,
         });
     }
     open.as_mut()
@@ -210,11 +399,20 @@ fn name(now: SystemTime) -> String {
 
 fn close(shared: &Shared, open: &mut Option<Open>, parcels: &UnboundedSender<Parcel>) {
     let Some(Open {
-        key, segment, jobs, ..
+        key,
+        segment,
+        jobs,
+        book,
+        kept,
+        ..
     }) = open.take()
     else {
         return;
     };
+    // The file goes with the last of its claims.
+    let claim = book
+        .filter(|_| kept > 0)
+        .map(|book| book.journal.claim(Vec::new(), kept));
     match segment.finish() {
         Ok(bytes) if !jobs.is_empty() => send(
             parcels,
@@ -223,11 +421,15 @@ fn close(shared: &Shared, open: &mut Option<Open>, parcels: &UnboundedSender<Par
                 bytes: Bytes::from(bytes),
                 content_type: "application/zstd",
                 jobs,
+                claim,
             },
         ),
         Ok(_) => {}
         Err(error) => {
             shared.store.report(&StoreError::compressor(&error));
+            if let Some(claim) = claim {
+                claim.done();
+            }
             jobs.into_iter()
                 .for_each(|job| job.lost(PayloadLost::StoreFailed));
         }

@@ -1,6 +1,7 @@
 //! The store behind the stage: S3 and compatibles, a local folder, stdout.
 
 use super::StartError;
+use super::multipart;
 use super::client::{Answer, Connector, listen};
 use super::explain::{self, FOLDER_HINT, Failure, StoreError, Words, explain, not_implemented};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
@@ -224,6 +225,11 @@ impl Remote {
     ) -> Result<Put, StoreError> {
         let key = parse_key(key)?;
         let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
+        if document.len() >= multipart::FROM {
+            let put = multipart::put(&*self.store, &key, document, attributes);
+            let (result, answer) = listen(put).await;
+            return ended(result, &answer, self.words);
+        }
         if !self.overwrite.load(Ordering::Relaxed) {
             let create = (PutMode::Create, attributes.clone());
             let (result, answer) = listen(self.put_as(&key, document.clone(), create)).await;

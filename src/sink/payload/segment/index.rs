@@ -7,10 +7,10 @@ use crate::enrich::rfc3339;
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::sink::json::Json;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One transaction of a segment.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// First and last byte of its document's frame, as `FIRST-LAST`.
     pub bytes: String,
@@ -41,6 +41,13 @@ pub struct Index {
 }
 
 impl Entry {
+    /// First and last byte of its frame. None: it does not say so.
+    pub fn range(&self) -> Option<(u64, u64)> {
+        let (first, last) = self.bytes.split_once('-')?;
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some((first, last))
+    }
+
     pub(super) fn of(capture: &Capture, first: u64, last: u64) -> Entry {
         let transaction = &capture.transaction;
         let target = Target::of(capture);

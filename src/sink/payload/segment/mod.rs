@@ -11,7 +11,7 @@ mod write;
 
 pub use index::{Entry, Index};
 pub use read::{ReadError, Tail, document, resolve, tail, verify};
-pub use write::{AddError, Added, Segment};
+pub use write::{AddError, Added, Segment, assemble};
 
 /// Version of the format. Grows when an older reader could no longer read it.
 pub const FORMAT: u32 = 1;
