@@ -77,6 +77,7 @@ fn store(id: &str, endpoint: String, bucket: &str, keys: Option<(&str, &str)>) -
         id: id.to_owned(),
         access_url: None,
         layout: Layout::Object,
+        spool: None,
         kind: ObjectStoreKind::S3(S3Store {
             endpoint,
             bucket: bucket.to_owned(),

@@ -78,7 +78,9 @@ pub struct PayloadEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFate {
     /// The payloads of so many transactions are in the store.
-    Stored { transactions: u64 },
+    Stored {
+        transactions: u64,
+    },
     Lost(PayloadLost),
 }
 

@@ -75,9 +75,14 @@ pub struct Claim {
 /// What one record of a journal that waits is.
 #[derive(Debug)]
 pub enum Entry {
-    Content { at: usize, content: Vec<u8> },
+    Content {
+        at: usize,
+        content: Vec<u8>,
+    },
     /// It held so many items.
-    Damaged { items: u64 },
+    Damaged {
+        items: u64,
+    },
 }
 
 /// A journal that waits, as it is read.

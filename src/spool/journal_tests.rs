@@ -63,7 +63,9 @@ fn what_is_not_done_waits_and_only_that() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journals, _) = open(dir.path());
     let journal = journals.begin(7).expect("a file");
-    let places = journal.append(&contents(&["a", "b", "c"]), 7).expect("room");
+    let places = journal
+        .append(&contents(&["a", "b", "c"]), 7)
+        .expect("room");
     let mut claims = places.iter().map(|at| journal.claim(vec![*at], 1));
     let (a, b, c) = (
         claims.next().expect("a"),

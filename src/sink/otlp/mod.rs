@@ -26,12 +26,12 @@ mod tests;
 pub(crate) mod tls;
 mod worker;
 
+pub use crate::spool::SpoolError;
 pub use batch::BatchLimits;
 pub use courier::Courier;
 pub use encode::{EncodeOptions, KnownMethods};
 pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
-pub use crate::spool::SpoolError;
 
 use super::{Delivery, PayloadEvent, ProgressDelivery, Sink};
 use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};

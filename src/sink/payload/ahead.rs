@@ -179,7 +179,10 @@ impl Book {
             bytes,
         } in all
         {
-            let known = self.processes.iter().rposition(|p| Arc::ptr_eq(p, &process));
+            let known = self
+                .processes
+                .iter()
+                .rposition(|p| Arc::ptr_eq(p, &process));
             let number = match known {
                 Some(number) => number,
                 None => {

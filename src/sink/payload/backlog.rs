@@ -102,9 +102,7 @@ fn found(shared: &Shared, journals: Arc<Journals>, scanned: Scanned) {
     shared.ledger.payloads_found(all.saturating_sub(known));
     let missing = known.saturating_sub(all);
     let lost = corrupt.items + missing;
-    shared
-        .ledger
-        .payloads_lost(PayloadLost::SpoolCorrupt, lost);
+    shared.ledger.payloads_lost(PayloadLost::SpoolCorrupt, lost);
     let folder = journals.folder().display();
     if left.items > 0 {
         tracing::info!(store = shared.link.store(), folder = %folder, payloads = left.items, "spool: payloads from before are stored too");
@@ -292,7 +290,9 @@ impl Waiting<'_> {
                 let shared = self.shared.clone();
                 puts.spawn(async move {
                     let bytes = Bytes::from(std::mem::take(&mut piece.bytes));
-                    let put = shared.store.put(&piece.place.key, bytes, "application/json");
+                    let put = shared
+                        .store
+                        .put(&piece.place.key, bytes, "application/json");
                     (put.await, piece)
                 });
             }

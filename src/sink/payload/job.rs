@@ -96,7 +96,12 @@ impl About {
     }
 
     /// The event of this payload's fate.
-    pub fn event(self, process: Arc<Process>, link: PayloadLink, fate: PayloadFate) -> PayloadEvent {
+    pub fn event(
+        self,
+        process: Arc<Process>,
+        link: PayloadLink,
+        fate: PayloadFate,
+    ) -> PayloadEvent {
         PayloadEvent {
             process,
             time: SystemTime::now(),

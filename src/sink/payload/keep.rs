@@ -162,7 +162,12 @@ impl Keep {
         };
         let claims = |places: Vec<u64>| {
             let journal = &current.as_ref()?.journal;
-            Some(places.into_iter().map(|at| journal.claim(vec![at], 1)).collect())
+            Some(
+                places
+                    .into_iter()
+                    .map(|at| journal.claim(vec![at], 1))
+                    .collect(),
+            )
         };
         let result = match written {
             Ok(places) => (Kept::Yes, claims(places).unwrap_or_default()),

@@ -97,6 +97,7 @@ mod tests {
             id: "payloads".into(),
             access_url: access_url.map(str::to_owned),
             layout: Layout::Object,
+            spool: None,
             kind: ObjectStoreKind::S3(S3Store {
                 endpoint: "s3.example.com:9000".into(),
                 bucket: "traffic".into(),
@@ -137,6 +138,7 @@ mod tests {
             id: "d".into(),
             access_url: None,
             layout: Layout::Object,
+            spool: None,
             kind: ObjectStoreKind::Disk {
                 path: "/var/lib/a b#c/".into(),
             },
@@ -153,6 +155,7 @@ mod tests {
             id: "o".into(),
             access_url: None,
             layout: Layout::Object,
+            spool: None,
             kind: ObjectStoreKind::Stdout,
         });
         assert_eq!(link.url("ab", "ab"), None);

@@ -16,6 +16,8 @@ mod backlog;
 mod client;
 pub(super) mod document;
 mod explain;
+#[cfg(test)]
+mod fake;
 pub(super) mod grpc;
 mod job;
 mod keep;
@@ -39,14 +41,14 @@ use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use crate::telemetry::queues::{Fill, Watched};
 pub use document::{VERSION, encode};
 pub use explain::{Failure, StoreError};
-use job::{Budget, Job, Kept, Waiting};
+use job::{Budget, Job, Waiting};
 use keep::Keep;
 pub use link::LinkTemplate;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use store::{Put, Store};
+use store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -463,6 +465,8 @@ async fn keep_time(
     }
 }
 
+#[cfg(test)]
+mod spool_tests;
 #[cfg(test)]
 #[path = "stage_tests.rs"]
 mod tests;

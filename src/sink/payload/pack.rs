@@ -303,9 +303,7 @@ async fn add(
 /// Adds one document; None: it is lost.
 fn document_of(shared: &Shared, open: &mut Open, job: Job) -> Option<Fresh> {
     let capture = job.capture()?;
-    let added = open
-        .segment
-        .add(&capture, shared.options.max_object_bytes);
+    let added = open.segment.add(&capture, shared.options.max_object_bytes);
     let added = match added {
         Ok(added) => added,
         Err(segment::AddError::TooLarge(size)) => {

@@ -1,9 +1,9 @@
 //! The store behind the stage: S3 and compatibles, a local folder, stdout.
 
 use super::StartError;
-use super::multipart;
 use super::client::{Answer, Connector, listen};
 use super::explain::{self, FOLDER_HINT, Failure, StoreError, Words, explain, not_implemented};
+use super::multipart;
 use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
 use crate::sink::folder::{self, FolderError};
 use bytes::Bytes;

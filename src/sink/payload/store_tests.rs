@@ -40,6 +40,7 @@ fn store_at(endpoint: &str) -> Store {
         id: "s".to_owned(),
         access_url: None,
         layout: crate::config::Layout::Object,
+        spool: None,
         kind: ObjectStoreKind::S3(s3(endpoint)),
     };
     Store::open(&settings).unwrap()

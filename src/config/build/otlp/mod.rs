@@ -69,13 +69,18 @@ impl Builder<'_> {
         });
         let spool = fields.section("spool").filter(|s| s.mark.line > 0);
         OtelStore {
-            spool: spool.and_then(|spool| self.spool(spool, &format!("services.event_stores[{id}]"))),
+            spool: spool
+                .and_then(|spool| self.spool(spool, &format!("services.event_stores[{id}]"))),
             ..self.resolved(store, id)
         }
     }
 
     /// The spool of the store whose settings are at `store`. None: a problem was reported.
-    pub(in crate::config::build) fn spool(&mut self, fields: &Fields, store: &str) -> Option<SpoolSettings> {
+    pub(in crate::config::build) fn spool(
+        &mut self,
+        fields: &Fields,
+        store: &str,
+    ) -> Option<SpoolSettings> {
         let Some(dir) = fields.text("dir") else {
             if !fields.written.contains(&"dir") {
                 self.problems

@@ -1,0 +1,137 @@
+//! A server that speaks as much of S3 as a put needs, for tests: one that can be down.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    Well,
+    /// 503 SlowDown.
+    Unavailable,
+    /// 403.
+    Refused,
+    /// Not at all.
+    Never,
+}
+
+#[derive(Clone)]
+pub(super) struct FakeS3 {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    answers: Answers,
+    /// By path, in the order they came.
+    objects: BTreeMap<String, Vec<u8>>,
+    order: Vec<String>,
+    puts: u64,
+}
+
+impl FakeS3 {
+    /// Runs until the process ends.
+    pub fn start(answers: Answers) -> FakeS3 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let fake = FakeS3 {
+            port: listener.local_addr().expect("an address").port(),
+            state: Arc::new(Mutex::new(State {
+                answers,
+                objects: BTreeMap::new(),
+                order: Vec::new(),
+                puts: 0,
+            })),
+        };
+        let served = fake.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let served = served.clone();
+                std::thread::spawn(move || served.serve(stream));
+            }
+        });
+        fake
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn answer(&self, answers: Answers) {
+        self.lock().answers = answers;
+    }
+
+    /// What is stored, by path.
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.lock().objects.clone()
+    }
+
+    /// Paths in the order they were stored.
+    pub fn order(&self) -> Vec<String> {
+        self.lock().order.clone()
+    }
+
+    /// Requests so far.
+    pub fn puts(&self) -> u64 {
+        self.lock().puts
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        let mut writer = stream.try_clone().expect("a socket");
+        let mut reader = BufReader::new(stream);
+        while let Some((path, body)) = request(&mut reader) {
+            let status = self.take(path, body);
+            let Some(status) = status else {
+                std::thread::sleep(std::time::Duration::from_secs(600));
+                return;
+            };
+            let answer = format!("HTTP/1.1 {status}\r\netag: \"x\"\r\ncontent-length: 0\r\n\r\n");
+            if writer.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn take(&self, path: String, body: Vec<u8>) -> Option<&'static str> {
+        let mut state = self.lock();
+        state.puts += 1;
+        match state.answers {
+            Answers::Never => None,
+            Answers::Unavailable => Some("503 Service Unavailable"),
+            Answers::Refused => Some("403 Forbidden"),
+            Answers::Well if state.objects.contains_key(&path) => Some("412 Precondition Failed"),
+            Answers::Well => {
+                state.order.push(path.clone());
+                state.objects.insert(path, body);
+                Some("200 OK")
+            }
+        }
+    }
+}
+
+/// Path and body; None: the connection is over.
+fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let path = line.split(' ').nth(1)?.to_owned();
+    let mut length = 0;
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((path, body))
+}
