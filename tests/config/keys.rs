@@ -81,6 +81,7 @@ const CASES: &[Case] = &[
     ("object store s3", "layout", ObjectStore, "layout: segment", "layout: Segment { bytes: 8388608, time: 10s }", "layout: tree", "cannot be `tree`"),
     ("object store s3", "segment_bytes", ObjectStore, "layout: segment, segment_bytes: 64KiB", "Segment { bytes: 65536", "segment_bytes: 1KiB", "64KiB"),
     ("object store s3", "segment_time", ObjectStore, "layout: segment, segment_time: 1s", "time: 1s", "segment_time: 1ms", "100ms"),
+    ("object store s3", "spool", ObjectStore, "spool: {dir: /s}", "spool: Some(SpoolSettings { dir: \"/s\", max_bytes: 1073741824, max_age: 86400s })", "spool: {max_age: 1h}", "is missing `dir`"),
     ("object store disk", "id", Service, "object_stores: [{type: disk, path: /p, id: d1}]", "id: \"d1\"", "object_stores: [{type: disk, path: /p, id: '/'}]", "letters, digits"),
     ("object store disk", "type", Service, "object_stores: [{type: disk, path: /p}]", "Disk {", "object_stores: [{type: dsik, path: /p}]", "did you mean `disk`"),
     ("object store disk", "path", Service, "object_stores: [{type: disk, path: /p}]", "path: \"/p\"", "object_stores: [{type: disk, path: p}]", "must begin with `/`"),

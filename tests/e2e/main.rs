@@ -40,6 +40,7 @@ mod odd_connections;
 mod oteltap;
 mod own_telemetry;
 mod own_traffic;
+mod payload_failure;
 mod payload_store;
 mod plain_http;
 mod process_life;

@@ -157,11 +157,32 @@ impl Book {
         }
     }
 
-    /// Writes all of them, or none; the place of each. Blocks.
+    /// Writes them; the place of each. All go in one write where there is room for all. Blocks.
     ///
     /// # Errors
-    /// When there is no room, or they cannot be written.
-    pub fn write(&mut self, all: Vec<Ahead>, now: u64) -> Result<Vec<u64>, AppendError> {
+    /// For each why it is not there.
+    pub fn write(&mut self, mut all: Vec<Ahead>, now: u64) -> Vec<Result<u64, AppendError>> {
+        match self.write_some(&mut all, now) {
+            Ok(places) => places.into_iter().map(Ok).collect(),
+            Err(AppendError::Full) if all.len() > 1 => {
+                let alone = all.iter_mut().map(|one| {
+                    let places = self.write_some(std::slice::from_mut(one), now)?;
+                    places.first().copied().ok_or(AppendError::Full)
+                });
+                alone.collect()
+            }
+            Err(error) => {
+                let mut error = Some(error);
+                // The first has it with its cause.
+                all.iter()
+                    .map(|_| Err(error.take().unwrap_or(AppendError::Full)))
+                    .collect()
+            }
+        }
+    }
+
+    /// All or none.
+    fn write_some(&mut self, all: &mut [Ahead], now: u64) -> Result<Vec<u64>, AppendError> {
         let known = self.processes.len();
         let written = self.try_write(all, now);
         if written.is_err() {
@@ -170,39 +191,79 @@ impl Book {
         written
     }
 
-    fn try_write(&mut self, all: Vec<Ahead>, now: u64) -> Result<Vec<u64>, AppendError> {
+    fn try_write(&mut self, all: &mut [Ahead], now: u64) -> Result<Vec<u64>, AppendError> {
         let mut contents = Vec::with_capacity(all.len() + 1);
         let mut ours = Vec::with_capacity(all.len());
-        for Ahead {
-            process,
-            mut head,
-            bytes,
-        } in all
-        {
-            let known = self
-                .processes
-                .iter()
-                .rposition(|p| Arc::ptr_eq(p, &process));
+        for ahead in all {
+            let process = &ahead.process;
+            let known = self.processes.iter().rposition(|p| Arc::ptr_eq(p, process));
             let number = match known {
                 Some(number) => number,
                 None => {
                     let number = self.processes.len();
-                    contents.push((content(&resource(number, &process), &[])?, 0));
-                    self.processes.push(process);
+                    contents.push((content(&resource(number, process), &[])?, 0));
+                    self.processes.push(process.clone());
                     number
                 }
             };
-            match &mut head {
+            match &mut ahead.head {
                 Head::Document(place) | Head::Frame { place, .. } => place.resource = number,
                 Head::Resource { .. } => {}
             }
             ours.push(contents.len());
-            contents.push((content(&head, &bytes)?, 1));
+            contents.push((content(&ahead.head, &ahead.bytes)?, 1));
         }
         let places = self.journal.append(&contents, now)?;
         Ok(ours
             .into_iter()
             .filter_map(|at| places.get(at).copied())
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::testing;
+
+    #[test]
+    fn a_record_says_whose_payload_it_has_and_where_it_is_to_be() {
+        let about = About {
+            process: testing::process(7, "shop"),
+            transaction: "t".into(),
+            span: Some(([0xab; 16], [0x0d; 8])),
+        };
+        let link = PayloadLink {
+            url: Some("http://s/b/k#bytes=3-9".into()),
+            digest: Some("d".into()),
+            size: Some(7),
+            status: PayloadStatus::Pending,
+        };
+        let head = Head::Document(Place::new("k", &link, &about));
+        let bytes = b"one line\nand another";
+        let (head, rest) = read(content(&head, bytes).expect("JSON")).expect("a head");
+        assert_eq!(rest, bytes);
+        let Head::Document(place) = head else {
+            panic!("{head:?}");
+        };
+        assert_eq!(place.link(PayloadStatus::Pending), link);
+        let head = resource(0, &about.process);
+        let (head, rest) = read(content(&head, &[]).expect("JSON")).expect("a head");
+        let Head::Resource { attributes, .. } = head else {
+            panic!("{head:?}");
+        };
+        assert!(rest.is_empty());
+        let read = place.about(Arc::new(process(attributes)));
+        let sorted = |process: &Process| {
+            let mut resource = process.resource.clone();
+            resource.sort_by(|a, b| a.0.cmp(&b.0));
+            resource
+        };
+        assert_eq!(sorted(&read.process), sorted(&about.process));
+        assert_eq!(
+            (read.transaction, read.span),
+            (about.transaction, about.span)
+        );
+        assert!(super::read(b"no head".to_vec()).is_none());
     }
 }

@@ -31,7 +31,8 @@ pub(super) async fn run(shared: Arc<Shared>, place: keep::Place) {
     match open(place).await {
         Ok((journals, scanned)) => found(&shared, journals, scanned),
         Err(error) => {
-            return tracing::error!(%error, store = shared.link.store(), "payloads wait in memory alone");
+            tracing::error!(%error, store = shared.link.store(), "payloads wait in memory alone");
+            return shared.keep.without();
         }
     }
     loop {

@@ -13,8 +13,6 @@ pub(super) enum Answers {
     Unavailable,
     /// 403.
     Refused,
-    /// Not at all.
-    Never,
 }
 
 #[derive(Clone)]
@@ -25,9 +23,8 @@ pub(super) struct FakeS3 {
 
 struct State {
     answers: Answers,
-    /// By path, in the order they came.
+    /// By path.
     objects: BTreeMap<String, Vec<u8>>,
-    order: Vec<String>,
     puts: u64,
 }
 
@@ -40,7 +37,6 @@ impl FakeS3 {
             state: Arc::new(Mutex::new(State {
                 answers,
                 objects: BTreeMap::new(),
-                order: Vec::new(),
                 puts: 0,
             })),
         };
@@ -71,11 +67,6 @@ impl FakeS3 {
         self.lock().objects.clone()
     }
 
-    /// Paths in the order they were stored.
-    pub fn order(&self) -> Vec<String> {
-        self.lock().order.clone()
-    }
-
     /// Requests so far.
     pub fn puts(&self) -> u64 {
         self.lock().puts
@@ -86,10 +77,6 @@ impl FakeS3 {
         let mut reader = BufReader::new(stream);
         while let Some((path, body)) = request(&mut reader) {
             let status = self.take(path, body);
-            let Some(status) = status else {
-                std::thread::sleep(std::time::Duration::from_secs(600));
-                return;
-            };
             let answer = format!("HTTP/1.1 {status}\r\netag: \"x\"\r\ncontent-length: 0\r\n\r\n");
             if writer.write_all(answer.as_bytes()).is_err() {
                 return;
@@ -97,18 +84,16 @@ impl FakeS3 {
         }
     }
 
-    fn take(&self, path: String, body: Vec<u8>) -> Option<&'static str> {
+    fn take(&self, path: String, body: Vec<u8>) -> &'static str {
         let mut state = self.lock();
         state.puts += 1;
         match state.answers {
-            Answers::Never => None,
-            Answers::Unavailable => Some("503 Service Unavailable"),
-            Answers::Refused => Some("403 Forbidden"),
-            Answers::Well if state.objects.contains_key(&path) => Some("412 Precondition Failed"),
+            Answers::Unavailable => "503 Service Unavailable",
+            Answers::Refused => "403 Forbidden",
+            Answers::Well if state.objects.contains_key(&path) => "412 Precondition Failed",
             Answers::Well => {
-                state.order.push(path.clone());
                 state.objects.insert(path, body);
-                Some("200 OK")
+                "200 OK"
             }
         }
     }

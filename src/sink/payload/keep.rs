@@ -11,10 +11,11 @@ use crate::sink::otlp::RetryPolicy;
 use crate::sink::otlp::health::Health;
 use crate::spool::journal::{Claim, Journals};
 use crate::spool::{self, AppendError, Lock, SpoolError, SpoolLimits, Usage};
+use crate::telemetry::ledger::PayloadLost;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::time::Instant;
 
 /// Waits between attempts at a store that takes nothing.
@@ -30,6 +31,9 @@ const REFUSED: Duration = Duration::from_secs(30);
 const JOURNAL_MILLIS: u64 = 5000;
 /// After an error of the disk, until it is tried again.
 const REST: Duration = Duration::from_secs(1);
+
+/// Payloads wait so long for a spool that is being opened.
+const OPENING: Duration = Duration::from_secs(2);
 
 /// Where the spool is, and who may use it.
 pub(super) struct Place {
@@ -60,12 +64,16 @@ pub(super) struct Keep {
     pub name: String,
     journals: Mutex<Option<Arc<Journals>>>,
     health: Mutex<Health>,
+    /// What the last failure is called.
+    why: Mutex<PayloadLost>,
     /// Of layout `object`.
     documents: AsyncMutex<Option<Book>>,
     /// After an error of the disk: when it is tried again.
     rest: Mutex<Option<Instant>>,
     /// Told when something may have come to wait.
     pub wake: Notify,
+    /// It is known whether there is a spool that can be used.
+    settled: watch::Sender<bool>,
 }
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,15 +81,35 @@ fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Keep {
-    pub fn new(store: &str) -> Keep {
+    /// `spool`: there will be one, or it will be known why not ([`Keep::opened`], [`Keep::without`]).
+    pub fn new(store: &str, spool: bool) -> Keep {
         Keep {
             name: format!("{store}/payloads"),
             journals: Mutex::new(None),
             health: Mutex::new(Health::new(POLICY)),
+            why: Mutex::new(PayloadLost::StoreFailed),
             documents: AsyncMutex::new(None),
             rest: Mutex::new(None),
             wake: Notify::new(),
+            settled: watch::Sender::new(!spool),
         }
+    }
+
+    /// Waits until it is known whether there is a spool, for a short time.
+    pub async fn settled(&self) {
+        let mut settled = self.settled.subscribe();
+        let known = settled.wait_for(|settled| *settled);
+        if tokio::time::timeout(OPENING, known).await.is_err() {
+            tracing::warn!(
+                store = self.name,
+                "the spool is not open yet; until then payloads are in memory alone"
+            );
+        }
+    }
+
+    /// There is no spool.
+    pub fn without(&self) {
+        self.settled.send_replace(true);
     }
 
     /// None: there is no spool, or none yet.
@@ -91,6 +119,7 @@ impl Keep {
 
     pub fn opened(&self, journals: Arc<Journals>) {
         *locked(&self.journals) = Some(journals);
+        self.settled.send_replace(true);
         self.wake.notify_one();
     }
 
@@ -133,7 +162,13 @@ impl Keep {
         }
     }
 
+    /// What a payload is lost as that a store which takes nothing was not asked to take.
+    pub fn why(&self) -> PayloadLost {
+        *locked(&self.why)
+    }
+
     pub fn failed(&self, round: u64, error: &StoreError) {
+        *locked(&self.why) = error.lost();
         let after = match error.failure() {
             Failure::Refused | Failure::Full => Some(error.retry_after().unwrap_or(REFUSED)),
             Failure::Unavailable | Failure::Unfit => error.retry_after(),
@@ -143,9 +178,11 @@ impl Keep {
     }
 
     /// Writes documents ahead, each an object of its own; for each whether it is on disk, and who works on it there.
-    pub async fn documents(&self, all: Vec<Ahead>) -> (Kept, Vec<Claim>) {
+    pub async fn documents(&self, all: Vec<Ahead>) -> Vec<(Kept, Option<Claim>)> {
+        let none = |kept, count| (0..count).map(|_| (kept, None)).collect();
+        let count = all.len();
         let Some(journals) = self.usable() else {
-            return (Kept::No, Vec::new());
+            return none(Kept::No, count);
         };
         let mut book = self.documents.lock().await;
         let usual = journals.usual_bytes();
@@ -153,28 +190,22 @@ impl Keep {
             *book = None;
         }
         let current = match book.take() {
-            Some(current) => Ok(current),
+            Some(current) => Some(current),
             None => self.begin(journals).await,
         };
-        let (current, written) = match current {
-            Ok(current) => self.write(current, all).await,
-            Err(kept) => return (kept, Vec::new()),
+        let Some(current) = current else {
+            return none(Kept::No, count);
         };
-        let claims = |places: Vec<u64>| {
-            let journal = &current.as_ref()?.journal;
-            Some(
-                places
-                    .into_iter()
-                    .map(|at| journal.claim(vec![at], 1))
-                    .collect(),
-            )
+        let Some((current, written)) = self.write(current, all).await else {
+            return none(Kept::No, count);
         };
-        let result = match written {
-            Ok(places) => (Kept::Yes, claims(places).unwrap_or_default()),
-            Err(kept) => (kept, Vec::new()),
-        };
-        *book = current;
-        result
+        let claims = written.into_iter().map(|written| match written {
+            Ok(at) => (Kept::Yes, Some(current.journal.claim(vec![at], 1))),
+            Err(kept) => (kept, None),
+        });
+        let claims = claims.collect();
+        *book = Some(current);
+        claims
     }
 
     /// Documents that are written from now on go to another journal, where this one has been taken for long enough: what
@@ -189,44 +220,38 @@ impl Keep {
     /// A journal of its own, where there is a spool that can be written.
     pub async fn book(&self) -> Option<Book> {
         let journals = self.usable()?;
-        self.begin(journals).await.ok()
+        self.begin(journals).await
     }
 
-    /// Writes, and gives the book back unless it broke off.
+    /// Writes; for each whether it is on disk, and where. None: it broke off.
     pub async fn write(
         &self,
         mut book: Book,
         all: Vec<Ahead>,
-    ) -> (Option<Book>, Result<Vec<u64>, Kept>) {
+    ) -> Option<(Book, Vec<Result<u64, Kept>>)> {
         let write = move || {
             let written = book.write(all, spool::now());
             (book, written)
         };
-        match tokio::task::spawn_blocking(write).await {
-            Ok((book, Ok(places))) => (Some(book), Ok(places)),
-            Ok((book, Err(AppendError::Full))) => (Some(book), Err(Kept::Full)),
-            Ok((book, Err(AppendError::Io(error)))) => {
+        let (book, written) = blocking(write).await?;
+        let written = written.into_iter().map(|written| match written {
+            Ok(at) => Ok(at),
+            Err(AppendError::Full) => Err(Kept::Full),
+            Err(AppendError::Io(error)) => {
                 self.broken(&error);
-                (Some(book), Err(Kept::No))
+                Err(Kept::No)
             }
-            Err(error) => {
-                self.broken(&error);
-                (None, Err(Kept::No))
-            }
-        }
+        });
+        let written = written.collect();
+        Some((book, written))
     }
 
-    async fn begin(&self, journals: Arc<Journals>) -> Result<Book, Kept> {
-        let begin = move || journals.begin(spool::now());
-        match tokio::task::spawn_blocking(begin).await {
-            Ok(Ok(journal)) => Ok(Book::new(journal)),
-            Ok(Err(error)) => {
-                self.broken(&error);
-                Err(Kept::No)
-            }
+    async fn begin(&self, journals: Arc<Journals>) -> Option<Book> {
+        match blocking(move || journals.begin(spool::now())).await? {
+            Ok(journal) => Some(Book::new(journal)),
             Err(error) => {
                 self.broken(&error);
-                Err(Kept::No)
+                None
             }
         }
     }

@@ -221,7 +221,7 @@ impl PayloadStage {
             ..options
         };
         let shared = Arc::new(Shared {
-            keep: Keep::new(link.store()),
+            keep: Keep::new(link.store(), spool.is_some()),
             store,
             layout,
             link,
@@ -359,6 +359,8 @@ impl PayloadStage {
     }
 }
 
+/// From when it could be put, a payload that is in memory alone is given up after this time, unless the store works.
+const BUDGET: Duration = Duration::from_secs(20);
 /// Encoding is quick beside storing; two make use of a second core.
 const PACKERS: usize = 2;
 
@@ -419,8 +421,9 @@ async fn take_some<T>(queue: &Queue<T>, most: usize) -> Option<Vec<T>> {
 /// Puts objects into the store.
 async fn writer(shared: Arc<Shared>, parcels: Parcels) {
     while let Some(parcel) = take(&parcels).await {
-        // The spool has it, and one task asks the store whether it takes anything again.
-        if shared.keep.failing() && parcel.is_kept() {
+        // Where the spool has it, one task asks the store whether it takes anything again. What is in memory alone is tried
+        // for a short time.
+        if shared.keep.failing() && (parcel.is_kept() || parcel.since.elapsed() > BUDGET) {
             parcel.put_off(&shared, None).await;
             continue;
         }

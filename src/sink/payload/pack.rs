@@ -34,6 +34,8 @@ pub(super) struct Parcel {
     pub jobs: Vec<Job>,
     /// What of it is on disk.
     pub claim: Option<Claim>,
+    /// When it could be put.
+    pub since: Instant,
 }
 
 impl Parcel {
@@ -75,16 +77,16 @@ impl Parcel {
     /// The store did not take it, or is not asked: what is on disk waits there, the rest is lost.
     pub async fn put_off(self, shared: &Shared, error: Option<&StoreError>) {
         let unfit = error.filter(|error| error.failure() == Failure::Unfit);
+        let reason = error.map_or_else(|| shared.keep.why(), StoreError::lost);
         if let Some(claim) = self.claim {
             let unfit = unfit.is_some();
             blocking(move || if unfit { claim.done() } else { claim.wait() }).await;
         }
         for job in self.jobs {
-            match (job.kept(), unfit.or(error)) {
-                (Kept::Yes, _) if unfit.is_none() => job.spooled(),
-                (Kept::Full, _) if unfit.is_none() => job.lost(PayloadLost::SpoolFull),
-                (_, Some(error)) => job.lost(error.lost()),
-                (_, None) => job.lost(PayloadLost::StoreFailed),
+            match job.kept() {
+                Kept::Yes if unfit.is_none() => job.spooled(),
+                Kept::Full if unfit.is_none() => job.lost(PayloadLost::SpoolFull),
+                Kept::Yes | Kept::Full | Kept::No => job.lost(reason),
             }
         }
         shared.keep.wake.notify_one();
@@ -125,9 +127,10 @@ struct Packed {
 
 /// Makes each capture an object, whose name is its digest.
 pub(super) async fn objects(shared: Arc<Shared>, jobs: Jobs, parcels: UnboundedSender<Parcel>) {
+    shared.keep.settled().await;
     while let Some(some) = take_some(&jobs, AT_ONCE).await {
         let packed: Vec<Packed> = some.into_iter().filter_map(pack).collect();
-        let (kept, claims) = match shared.keep.journals() {
+        let claims = match shared.keep.journals() {
             Some(_) => {
                 let ahead = packed.iter().map(|packed| Ahead {
                     process: packed.about.process.clone(),
@@ -136,10 +139,11 @@ pub(super) async fn objects(shared: Arc<Shared>, jobs: Jobs, parcels: UnboundedS
                 });
                 shared.keep.documents(ahead.collect()).await
             }
-            None => (Kept::No, Vec::new()),
+            None => Vec::new(),
         };
         let mut claims = claims.into_iter();
         for packed in packed {
+            let (kept, claim) = claims.next().unwrap_or((Kept::No, None));
             let mut job = packed.job;
             job.set_kept(kept);
             job.encoded(packed.held, packed.link);
@@ -148,7 +152,8 @@ pub(super) async fn objects(shared: Arc<Shared>, jobs: Jobs, parcels: UnboundedS
                 bytes: packed.document,
                 content_type: "application/json",
                 jobs: vec![job],
-                claim: claims.next(),
+                claim,
+                since: Instant::now(),
             };
             send(&parcels, parcel);
         }
@@ -222,6 +227,7 @@ pub(super) async fn segments(
     let room = shared.options.max_queued_bytes as u64 / 4;
     let bytes = bytes.min(room.max(1));
     let mut open: Option<Open> = None;
+    shared.keep.settled().await;
     loop {
         let closes = open.as_ref().map(|open| open.until);
         let job = tokio::select! {
@@ -272,6 +278,12 @@ async fn add(
 ) {
     let mut next = Some(first);
     let mut fresh = Vec::new();
+    if let Some(open) = open
+        && open.book.is_none()
+        && open.kept == 0
+    {
+        open.book = shared.keep.book().await;
+    }
     while let Some(job) = next {
         let open = match ready(shared, open, time).await {
             Ok(open) => open,
@@ -285,7 +297,7 @@ async fn add(
         next = if enough { None } else { jobs.try_recv().ok() };
     }
     if let Some(open) = open {
-        let kept = write_ahead(shared, open, &mut fresh).await;
+        let mut kept = write_ahead(shared, open, &mut fresh).await.into_iter();
         for Fresh {
             mut job,
             link,
@@ -293,7 +305,7 @@ async fn add(
             ..
         } in fresh
         {
-            job.set_kept(kept);
+            job.set_kept(kept.next().unwrap_or(Kept::No));
             job.encoded(held, link);
             open.jobs.push(job);
         }
@@ -347,22 +359,24 @@ fn document_of(shared: &Shared, open: &mut Open, job: Job) -> Option<Fresh> {
     })
 }
 
-/// Writes documents ahead, where there is a spool.
-async fn write_ahead(shared: &Shared, open: &mut Open, fresh: &mut [Fresh]) -> Kept {
+/// Writes documents ahead, where there is a spool; for each whether it is on disk.
+async fn write_ahead(shared: &Shared, open: &mut Open, fresh: &mut [Fresh]) -> Vec<Kept> {
     let Some(book) = open.book.take() else {
-        return Kept::No;
+        return Vec::new();
     };
     let ahead: Vec<Ahead> = fresh.iter_mut().filter_map(|f| f.ahead.take()).collect();
-    let count = ahead.len() as u64;
-    let (book, written) = shared.keep.write(book, ahead).await;
-    open.book = book;
-    match written {
+    let Some((book, written)) = shared.keep.write(book, ahead).await else {
+        return Vec::new();
+    };
+    open.book = Some(book);
+    let kept = written.into_iter().map(|written| match written {
         Ok(_) => {
-            open.kept += count;
+            open.kept += 1;
             Kept::Yes
         }
         Err(kept) => kept,
-    }
+    });
+    kept.collect()
 }
 
 async fn ready<'a>(
@@ -420,6 +434,7 @@ fn close(shared: &Shared, open: &mut Option<Open>, parcels: &UnboundedSender<Par
                 content_type: "application/zstd",
                 jobs,
                 claim,
+                since: Instant::now(),
             },
         ),
         Ok(_) => {}
