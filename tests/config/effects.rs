@@ -239,7 +239,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("object store s3", &["prefix"], &[("tests/payload.rs", "an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key")]),
     ("object store s3", &["layout"], &[S3, SEGMENT]),
     ("object store s3", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
-    ("object store s3", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told_under_its_service"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
+    ("object store s3", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
     ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL, SEGMENT]),
     ("object store disk", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
     ("object store disk", &["access_url"], &[("src/sink/payload/link.rs", "a_folder_has_file_urls")]),
