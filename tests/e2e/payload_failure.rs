@@ -7,7 +7,7 @@ use crate::harness::ledger::Ledger;
 use crate::harness::servers::{self, Server};
 use crate::harness::work::Work;
 use crate::harness::{sha256, turn};
-use crate::otlp_sink::{OtlpSink, SeenLog, SeenSpan, attr};
+use crate::otlp_sink::{OtlpSink, SeenLog, SeenSpan};
 use crate::seaweedfs::SeaweedFs;
 use crate::spool::Gets;
 use serde_json::{Value, json};
@@ -195,8 +195,8 @@ impl Seen {
                 Some(event) => {
                     let id = span.text("plainspan.transaction.id");
                     assert_eq!(text(event, "plainspan.transaction.id"), id);
-                    let service = attr(&event.resource, "service.name");
-                    assert_eq!(service.as_ref().and_then(Value::as_str), span.service());
+                    let service = event.resource.get("service.name").and_then(Value::as_str);
+                    assert_eq!(service, span.service());
                     gone.push(span);
                 }
                 None => assert!(objects.contains(object), "nothing tells of {url}"),
