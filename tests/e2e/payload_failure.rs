@@ -231,7 +231,7 @@ fn with_a_spool(layout: &str) {
     let mut gets = rig.get();
     let all = away(&mut rig, &mut gets);
     let ledger = agent.wait_ledger("all stored", LIMIT, |l| {
-        l.seen() == 2 * all && nothing_waits(l)
+        payloads(l, "wanted") == 2 * all && nothing_waits(l)
     });
     assert_eq!(
         (payloads(&ledger, "stored"), ledger.payloads_lost()),
@@ -275,7 +275,7 @@ fn without_a_spool(layout: &str) {
     rig.store.kill();
     let all = gets.paced(some, PER_SECOND, down_time());
     let ledger = agent.wait_ledger("all decided", LIMIT, |l| {
-        l.seen() == 2 * all && nothing_waits(l)
+        payloads(l, "wanted") == 2 * all && nothing_waits(l)
     });
     let [wanted, stored, lost] = [
         payloads(&ledger, "wanted"),
