@@ -59,6 +59,16 @@ impl LinkTemplate {
         &self.store
     }
 
+    /// The template with `{{KEY}}` and `{{DIGEST}}` alone left in it; None: the store's objects have no URL.
+    pub fn template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
+    /// What every key begins with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Key of the object with this name: a digest, or the name of a segment.
     pub fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
