@@ -96,7 +96,9 @@ fn what_is_no_document_is_an_error_and_long_lists_are_too() {
     assert!(said("[1]").contains("no payload document"));
     assert!(said(r#"{"request": {"body": "%"}}"#).contains("no payload document"));
     assert!(said(r#"{"version": 2}"#).contains("version 2"));
-    assert!(said(&format!("{{\"a\": {}", "[".repeat(100_000))).contains("recursion"));
+    assert!(said(&format!("{{\"a\": {}", "[".repeat(100_000))).contains("no payload document"));
+    let deep = "[".repeat(100_000);
+    assert!(said(&format!("{{\"request\": {{\"header_list\": {deep}")).contains("no payload document"));
     let many = r#"["",""],"#.repeat(MAX_ELEMENTS);
     let list = said(&format!(
         r#"{{"request": {{"header_list": [{many}["",""]]}}}}"#

@@ -13,6 +13,20 @@ pub fn escaped_text(bytes: &[u8]) -> String {
     escape(bytes, |c| matches!(c, '\n' | '\t'))
 }
 
+/// JSON that means the same, with nothing in it that a terminal obeys.
+pub fn escaped_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Line feeds stand between values alone.
+        match odd(c) && c != '\n' {
+            // All of them are below U+10000: one escape each.
+            true => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 fn escape(bytes: &[u8], stays: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(bytes.len());
     // Writing to a `String` cannot fail.
@@ -51,5 +65,17 @@ mod tests {
             escaped_text(odd),
             "a\\u{1b}]0;x\\u{7}\\r\nb\tc\\xff\\u{9b} \\u{202e}é"
         );
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let json = "{\"a\u{9b}\u{202e}\": \"\u{7f}\u{feff}é\"}\n";
+        let escaped = escaped_json(json);
+        assert_eq!(
+            escaped,
+            "{\"a\\u009b\\u202e\": \"\\u007f\\ufeffé\"}\n"
+        );
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&escaped), read(json));
     }
 }

@@ -19,7 +19,7 @@ mod select;
 pub use document::{
     Body, Bytes, Connection, Document, DocumentError, Message, Metadata, WebSocketMessage,
 };
-pub use escape::{escaped, escaped_text};
+pub use escape::{escaped, escaped_json, escaped_text};
 pub use link::{Link, LinkError, digest_of};
 pub use place::key_of;
 pub use select::{Select, SelectError, Status, Summary};

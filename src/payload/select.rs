@@ -45,8 +45,8 @@ pub struct Select {
     /// One of these; empty: any.
     pub status: Vec<Status>,
     pub method: Option<String>,
-    host: Option<GlobMatcher>,
-    path: Option<GlobMatcher>,
+    pub host: Option<GlobMatcher>,
+    pub path: Option<GlobMatcher>,
     pub role: Option<String>,
     pub level: Option<String>,
     pub trace: Option<String>,

@@ -232,7 +232,7 @@ fn parse_key(key: &str) -> Result<Key, StoreError> {
     })
 }
 
-fn s3_client(id: &str, s3: &S3Store) -> Result<impl ObjectStore + use<>, StartError> {
+pub(super) fn s3_client(id: &str, s3: &S3Store) -> Result<impl ObjectStore + use<>, StartError> {
     let probe = format!("{}0", s3.prefix);
     Key::parse(&probe).map_err(|source| StartError::Prefix {
         id: id.to_owned(),
