@@ -132,8 +132,9 @@ fn headers(line: &mut Words, request: &Message) {
         let sent = is_token(name) && !value.iter().any(breaks) && line.option("--header", &field);
         let shown = escaped(name);
         if !sent {
-            line.notes
-                .push(format!("the header `{shown}` is left out: curl cannot send it"));
+            line.notes.push(format!(
+                "the header `{shown}` is left out: curl cannot send it"
+            ));
         } else if is_redacted(value) {
             line.notes.push(format!(
                 "the header `{shown}` was redacted: put its value in"
@@ -142,7 +143,10 @@ fn headers(line: &mut Words, request: &Message) {
     }
     let missing = |name: &&str| request.values(name).next().is_none();
     let added = ADDED.into_iter().filter(missing);
-    added.for_each(|name| line.words.extend(["--header".to_owned(), format!("{name}:")]));
+    added.for_each(|name| {
+        line.words
+            .extend(["--header".to_owned(), format!("{name}:")])
+    });
     if request.headers().next().is_none() && request.protocol_version != "1.0" {
         line.notes
             .push("the document has no headers: its level keeps none".to_owned());

@@ -53,10 +53,14 @@ fn methods_and_versions_are_those_of_the_request() {
     assert!(text(json!({"body": "aGk="})).starts_with("curl --request GET "));
     assert!(text(json!({"protocol_version": "1.0"})).starts_with("curl --http1.0 "));
     assert!(text(json!({"protocol_version": "2"})).starts_with("curl --http2-prior-knowledge "));
-    let https = json!({"protocol_version": "2", "scheme": "https", "url": "https://shop.example/a"});
+    let https =
+        json!({"protocol_version": "2", "scheme": "https", "url": "https://shop.example/a"});
     assert!(text(https).starts_with("curl --http2 "));
     let star = text(json!({"method": "OPTIONS", "path": "*", "url": "http://shop.example/*"}));
-    assert!(star.ends_with("--request-target '*' --url http://shop.example/"), "{star}");
+    assert!(
+        star.ends_with("--request-target '*' --url http://shop.example/"),
+        "{star}"
+    );
 }
 
 #[test]
@@ -78,7 +82,11 @@ fn curl_reads_no_file_whatever_a_request_says() {
         "header_list": [["@/etc/passwd", "x"], ["a", "b\r\nc: d"], ["n", "\u{0}"]],
     }))
     .expect("a line");
-    assert!(line.text.contains("--data-raw @/etc/passwd"), "{}", line.text);
+    assert!(
+        line.text.contains("--data-raw @/etc/passwd"),
+        "{}",
+        line.text
+    );
     assert!(!line.text.contains("--header @") && !line.text.contains("c: d"));
     assert_eq!(line.notes.len(), 3, "{:?}", line.notes);
     let file = of(json!({"url": "file:///etc/passwd", "scheme": "file"}));
@@ -90,7 +98,10 @@ fn curl_reads_no_file_whatever_a_request_says() {
 #[test]
 fn binary_and_long_bodies_go_through_a_pipe() {
     let binary = text(json!({"method": "PUT", "body": STANDARD.encode([0, 255, 10])}));
-    assert!(binary.starts_with("printf %s AP8K | base64 -d | curl --request PUT "), "{binary}");
+    assert!(
+        binary.starts_with("printf %s AP8K | base64 -d | curl --request PUT "),
+        "{binary}"
+    );
     assert!(binary.contains(" --data-binary @- "), "{binary}");
     let long = text(json!({"method": "PUT", "body": STANDARD.encode(vec![b'a'; MAX_WORD + 1])}));
     assert!(long.starts_with("printf %s YWFh") && !long.contains("Expect"));
@@ -122,11 +133,19 @@ fn what_is_not_as_it_was_is_said() {
 #[test]
 fn a_coded_body_is_sent_with_its_coding_where_that_is_kept_and_else_without_its_header() {
     let headers = json!([["Content-Encoding", "gzip"]]);
-    let line = text(json!({"method": "PUT", "header_list": headers, "body": "aGk=", "body_encoding": "gzip"}));
-    assert!(line.contains("--data-raw hi ") && !line.contains("gzip"), "{line}");
+    let line = text(
+        json!({"method": "PUT", "header_list": headers, "body": "aGk=", "body_encoding": "gzip"}),
+    );
+    assert!(
+        line.contains("--data-raw hi ") && !line.contains("gzip"),
+        "{line}"
+    );
     let sent = json!({"method": "PUT", "header_list": headers, "body": "aGk=", "body_encoding": "gzip", "body_as_sent": "AAE="});
     let line = text(sent.clone());
-    assert!(line.starts_with("printf %s AAE= |") && line.contains("Content-Encoding: gzip"), "{line}");
+    assert!(
+        line.starts_with("printf %s AAE= |") && line.contains("Content-Encoding: gzip"),
+        "{line}"
+    );
     assert_eq!(of(sent).expect("a line").notes, [""; 0]);
 }
 

@@ -58,9 +58,10 @@ fn a_document_of_qtap_has_the_headers_of_its_map_in_their_order() {
 
 #[test]
 fn a_header_that_is_not_utf_8_comes_as_its_bytes() {
-    let document =
-        read(r#"{"request": {"header_list": [["x", {"base64": "/w=="}], [{"base64": "/g=="}, ""]]}}"#)
-            .expect("a document");
+    let document = read(
+        r#"{"request": {"header_list": [["x", {"base64": "/w=="}], [{"base64": "/g=="}, ""]]}}"#,
+    )
+    .expect("a document");
     let request = document.request.expect("a request");
     let lines: Vec<_> = request.headers().collect();
     assert_eq!(lines, [(&b"x"[..], &b"\xff"[..]), (b"\xfe", b"")]);
@@ -77,10 +78,7 @@ fn what_is_cut_says_so() {
     let said = cut(r#""body": "aGk=", "body_size": 9, "body_truncated": true"#);
     assert_eq!(said.as_deref(), Some("cut: 2 bytes are here; it had 9"));
     let said = cut(r#""body": "aGk=", "body_size": 9, "body_missing": 4"#);
-    assert_eq!(
-        said.as_deref(),
-        Some("cut: 4 of its 9 bytes were not seen")
-    );
+    assert_eq!(said.as_deref(), Some("cut: 4 of its 9 bytes were not seen"));
     let said = cut(r#""body_size": 9"#);
     assert_eq!(
         said.as_deref(),
@@ -98,13 +96,19 @@ fn what_is_no_document_is_an_error_and_long_lists_are_too() {
     assert!(said(r#"{"version": 2}"#).contains("version 2"));
     assert!(said(&format!("{{\"a\": {}", "[".repeat(100_000))).contains("no payload document"));
     let deep = "[".repeat(100_000);
-    assert!(said(&format!("{{\"request\": {{\"header_list\": {deep}")).contains("no payload document"));
+    assert!(
+        said(&format!("{{\"request\": {{\"header_list\": {deep}")).contains("no payload document")
+    );
     let many = r#"["",""],"#.repeat(MAX_ELEMENTS);
     let list = said(&format!(
         r#"{{"request": {{"header_list": [{many}["",""]]}}}}"#
     ));
     assert!(list.contains("at most"), "{list}");
-    let many: String = (0..=MAX_ELEMENTS).map(|n| format!("\"{n}\":\"\",")).collect();
-    let map = said(&format!(r#"{{"request": {{"headers": {{{many}"x":""}}}}}}"#));
+    let many: String = (0..=MAX_ELEMENTS)
+        .map(|n| format!("\"{n}\":\"\","))
+        .collect();
+    let map = said(&format!(
+        r#"{{"request": {{"headers": {{{many}"x":""}}}}}}"#
+    ));
     assert!(map.contains("at most"), "{map}");
 }

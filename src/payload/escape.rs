@@ -71,10 +71,7 @@ mod tests {
     fn json_keeps_its_meaning() {
         let json = "{\"a\u{9b}\u{202e}\": \"\u{7f}\u{feff}é\"}\n";
         let escaped = escaped_json(json);
-        assert_eq!(
-            escaped,
-            "{\"a\\u009b\\u202e\": \"\\u007f\\ufeffé\"}\n"
-        );
+        assert_eq!(escaped, "{\"a\\u009b\\u202e\": \"\\u007f\\ufeffé\"}\n");
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
         assert_eq!(read(&escaped), read(json));
     }

@@ -67,22 +67,25 @@ fn next(text: &str) -> Option<(usize, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Layout, ObjectStoreKind, S3Store};
+    use crate::config::{Environment, load};
+
+    fn store(keys: &str) -> ObjectStore {
+        let yaml = format!("version: 2\nservices: {{object_stores: [{{id: payloads, {keys}}}]}}\n");
+        let loaded = load(&yaml, "test", &Environment::default()).expect("a good configuration");
+        loaded
+            .config
+            .object_stores
+            .into_iter()
+            .next()
+            .expect("a store")
+    }
 
     fn s3(access_url: Option<&str>, prefix: &str) -> ObjectStore {
-        ObjectStore {
-            id: "payloads".into(),
-            access_url: access_url.map(str::to_owned),
-            layout: Layout::Object,
-            kind: ObjectStoreKind::S3(S3Store {
-                endpoint: "s3.example.com:9000".into(),
-                bucket: "traffic".into(),
-                region: "us-east-1".into(),
-                insecure: false,
-                credentials: None,
-                prefix: prefix.into(),
-            }),
-        }
+        let access_url = access_url.map(|url| format!("access_url: '{url}', "));
+        let access_url = access_url.unwrap_or_default();
+        store(&format!(
+            "{access_url}type: s3, endpoint: 's3.example.com:9000', bucket: traffic, prefix: '{prefix}'"
+        ))
     }
 
     const DIGEST: &str = "aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899";
@@ -127,17 +130,11 @@ mod tests {
 
     #[test]
     fn a_folder_has_file_urls_and_stdout_has_none() {
-        let with = |kind| ObjectStore {
-            kind,
-            ..s3(None, "")
-        };
-        let disk = with(ObjectStoreKind::Disk {
-            path: "/var/lib/a b".into(),
-        });
+        let disk = store("type: disk, path: '/var/lib/a b'");
         let key = key_of(&disk, "file:///var/lib/a%20b/k.ndjson.zst");
         assert_eq!(key.as_deref(), Some("k.ndjson.zst"));
         assert_eq!(
-            key_of(&with(ObjectStoreKind::Stdout), "https://s3.example.com"),
+            key_of(&store("type: stdout"), "https://s3.example.com"),
             None
         );
     }

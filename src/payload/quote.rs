@@ -14,7 +14,10 @@ pub(super) fn word(bytes: &[u8]) -> Option<String> {
         return Some(quoted(text));
     }
     // A command substitution takes line feeds from the end: they stand behind it.
-    let end = bytes.iter().rposition(|b| *b != b'\n').map_or(0, |at| at + 1);
+    let end = bytes
+        .iter()
+        .rposition(|b| *b != b'\n')
+        .map_or(0, |at| at + 1);
     let (front, feeds) = bytes.split_at_checked(end)?;
     let feeds = match feeds.len() {
         0 => String::new(),
@@ -64,7 +67,10 @@ mod tests {
 
     fn back(bytes: &[u8]) -> Vec<u8> {
         let word = word(bytes).expect("a word");
-        assert!(word.bytes().all(|b| b >= b' ' && b != 0x7f || b == b'\n' || b == b'\t'));
+        assert!(
+            word.bytes()
+                .all(|b| b >= b' ' && b != 0x7f || b == b'\n' || b == b'\t')
+        );
         let out = Command::new("sh")
             .args(["-c", &format!("printf %s {word}")])
             .output()

@@ -13,7 +13,12 @@ const SHOWN: usize = 64 << 10;
 pub fn whole(document: &Document) -> String {
     let mut out = facts(document);
     if let Some(request) = &document.request {
-        _ = write!(out, "\n{}{}", request_head(request), body("request", request));
+        _ = write!(
+            out,
+            "\n{}{}",
+            request_head(request),
+            body("request", request)
+        );
     }
     match &document.response {
         Some(response) => {
@@ -48,11 +53,17 @@ fn facts(document: &Document) -> String {
     let status = grpc.and_then(|call| call.status.clone());
     for (name, value) in [
         ("time", document.transaction_time.clone()),
-        ("duration", format!("{:.3} ms", document.duration_ns() as f64 / 1e6)),
+        (
+            "duration",
+            format!("{:.3} ms", document.duration_ns() as f64 / 1e6),
+        ),
         ("service", metadata.service_name.clone()),
         ("process", metadata.process_exe.clone()),
         ("container", metadata.container_name.clone()),
-        ("pod", [&*metadata.pod_namespace, &*metadata.pod_name].join("/")),
+        (
+            "pod",
+            [&*metadata.pod_namespace, &*metadata.pod_name].join("/"),
+        ),
         ("connection", format!("{} {ends}", connection.role)),
         ("trace, span", ids),
         ("level", document.level.clone()),
@@ -113,7 +124,10 @@ fn body(side: &str, message: &Message) -> String {
             }
             None => {
                 let len = content.len();
-                _ = writeln!(out, "\n[{len} bytes that are no text: --body {side} writes them]");
+                _ = writeln!(
+                    out,
+                    "\n[{len} bytes that are no text: --body {side} writes them]"
+                );
             }
         }
     }
@@ -157,7 +171,11 @@ mod tests {
             let json = format!(r#"{{"response": {{"body": "{body}", "body_is_text": {text}}}}}"#);
             whole(&Document::read(json.as_bytes()).expect("a document"))
         };
-        assert!(of(&[0, 1], false).contains("[2 bytes that are no text: --body response writes them]"));
-        assert!(of(&vec![b'a'; SHOWN + 3], true).contains("[3 bytes more: --body response writes all]"));
+        assert!(
+            of(&[0, 1], false).contains("[2 bytes that are no text: --body response writes them]")
+        );
+        assert!(
+            of(&vec![b'a'; SHOWN + 3], true).contains("[3 bytes more: --body response writes all]")
+        );
     }
 }

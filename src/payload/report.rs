@@ -66,7 +66,10 @@ impl By {
         let response = document.and_then(|d| d.response.as_ref());
         match self {
             By::Service => text(service(summary)),
-            By::Endpoint => text(format!("{} {}{}", summary.method, summary.authority, summary.path)),
+            By::Endpoint => text(format!(
+                "{} {}{}",
+                summary.method, summary.authority, summary.path
+            )),
             By::Host => text(summary.authority.clone()),
             By::Method => text(summary.method.clone()),
             By::Status => summary.status.map(|status| status.to_string().into_bytes()),
@@ -205,9 +208,20 @@ mod tests {
         let names: Vec<_> = rows.iter().map(|row| row.value.as_deref()).collect();
         assert_eq!((names, others), (vec![Some("b"), None, Some("a")], 0));
         let row = &rows[0];
-        assert_eq!((row.transactions, row.client_errors, row.server_errors, row.unanswered), (3, 0, 1, 1));
+        assert_eq!(
+            (
+                row.transactions,
+                row.client_errors,
+                row.server_errors,
+                row.unanswered
+            ),
+            (3, 0, 1, 1)
+        );
         assert_eq!((row.mean_ms, row.max_ms), (3.0, 4.0));
-        assert_eq!((&*row.first, &*row.last), ("2026-11-23T10:00:02Z", "2026-11-23T10:00:04Z"));
+        assert_eq!(
+            (&*row.first, &*row.last),
+            ("2026-11-23T10:00:02Z", "2026-11-23T10:00:04Z")
+        );
         assert_eq!(rows[2].client_errors, 1);
     }
 
@@ -244,7 +258,10 @@ mod tests {
         known.path = "/0".into();
         report.count(&known, None);
         let (rows, others) = report.finish();
-        assert_eq!((rows.len(), others, rows[0].transactions), (MAX_ROWS, 10, 2));
+        assert_eq!(
+            (rows.len(), others, rows[0].transactions),
+            (MAX_ROWS, 10, 2)
+        );
     }
 
     #[test]

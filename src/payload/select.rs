@@ -74,7 +74,8 @@ impl Select {
 
     pub fn takes(&self, summary: &Summary) -> bool {
         let same = |want: &Option<String>, is: &str| {
-            want.as_ref().is_none_or(|want| want.eq_ignore_ascii_case(is))
+            want.as_ref()
+                .is_none_or(|want| want.eq_ignore_ascii_case(is))
         };
         let fits = |want: &Option<GlobMatcher>, is: &str| {
             want.as_ref().is_none_or(|pattern| pattern.is_match(is))
@@ -82,7 +83,10 @@ impl Select {
         let slow = |least: Duration| u128::from(summary.duration_ns) >= least.as_nanos();
         let status = self.status.is_empty() || self.status.iter().any(|s| s.takes(summary.status));
         status
-            && self.service.as_ref().is_none_or(|want| *want == summary.service_name || *want == service(summary))
+            && self
+                .service
+                .as_ref()
+                .is_none_or(|want| *want == summary.service_name || *want == service(summary))
             && same(&self.method, &summary.method)
             && same(&self.role, &summary.role)
             && same(&self.level, &summary.level)
@@ -191,31 +195,79 @@ mod tests {
     #[test]
     fn each_condition_alone_takes_or_leaves() {
         assert!(takes(Select::default()));
-        let service = |name: &str| takes(Select { service: Some(name.into()), ..Select::default() });
+        let service = |name: &str| {
+            takes(Select {
+                service: Some(name.into()),
+                ..Select::default()
+            })
+        };
         assert!(service("shop") && service("prod/shop") && !service("prod"));
         let status = |text: &str| {
-            takes(Select { status: vec![text.parse().expect("a status")], ..Select::default() })
+            takes(Select {
+                status: vec![text.parse().expect("a status")],
+                ..Select::default()
+            })
         };
         assert!(status("503") && status("5xx") && status("500-599"));
         assert!(!status("404") && !status("none") && !status("4xx"));
-        let since = |text| takes(Select { since: time(text), ..Select::default() });
+        let since = |text| {
+            takes(Select {
+                since: time(text),
+                ..Select::default()
+            })
+        };
         assert!(since("2026-11-23T10:00:00Z") && !since("2026-11-23T10:00:01Z"));
-        let until = |text| takes(Select { until: time(text), ..Select::default() });
+        let until = |text| {
+            takes(Select {
+                until: time(text),
+                ..Select::default()
+            })
+        };
         assert!(!until("2026-11-23T10:00:00Z") && until("2026-11-23T11:00:01+01:00"));
-        let path = |text| takes(Select::default().patterns(None, Some(text)).expect("a pattern"));
+        let path = |text| {
+            takes(
+                Select::default()
+                    .patterns(None, Some(text))
+                    .expect("a pattern"),
+            )
+        };
         assert!(path("/users/*") && path("*/orders") && !path("/users") && !path("/items/*"));
-        let host = |text| takes(Select::default().patterns(Some(text), None).expect("a pattern"));
+        let host = |text| {
+            takes(
+                Select::default()
+                    .patterns(Some(text), None)
+                    .expect("a pattern"),
+            )
+        };
         assert!(host("SHOP.example:*") && !host("shop.example"));
-        let least = |ns| takes(Select { min_duration: Some(Duration::from_nanos(ns)), ..Select::default() });
+        let least = |ns| {
+            takes(Select {
+                min_duration: Some(Duration::from_nanos(ns)),
+                ..Select::default()
+            })
+        };
         assert!(least(2_000_000) && !least(2_000_001));
-        assert!(takes(Select { method: Some("get".into()), role: Some("server".into()), level: Some("full".into()), trace: Some("AB".into()), ..Select::default() }));
-        assert!(!takes(Select { role: Some("client".into()), ..Select::default() }));
-        Select::default().patterns(Some("["), None).expect_err("no pattern");
+        assert!(takes(Select {
+            method: Some("get".into()),
+            role: Some("server".into()),
+            level: Some("full".into()),
+            trace: Some("AB".into()),
+            ..Select::default()
+        }));
+        assert!(!takes(Select {
+            role: Some("client".into()),
+            ..Select::default()
+        }));
+        Select::default()
+            .patterns(Some("["), None)
+            .expect_err("no pattern");
     }
 
     #[test]
     fn what_is_no_status_is_an_error_and_no_response_has_a_word() {
-        for text in ["", "xx", "99", "1000", "-1", "5xxx", "499-400", "abc", "0xx"] {
+        for text in [
+            "", "xx", "99", "1000", "-1", "5xxx", "499-400", "abc", "0xx",
+        ] {
             text.parse::<Status>().expect_err(text);
         }
         let none: Status = "none".parse().expect("a status");

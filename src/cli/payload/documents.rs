@@ -107,12 +107,7 @@ impl<'a> Documents<'a> {
         bytes.get(at(first)?..=at(last)?)
     }
 
-    fn one(
-        &mut self,
-        found: &Found,
-        json: Vec<u8>,
-        done: Done<'_>,
-    ) -> Result<bool, PayloadError> {
+    fn one(&mut self, found: &Found, json: Vec<u8>, done: Done<'_>) -> Result<bool, PayloadError> {
         let read = self
             .opener
             .resolved(&found.object, json)
@@ -128,7 +123,10 @@ impl<'a> Documents<'a> {
 
     fn fail(&mut self, place: &str, error: &PayloadError) {
         self.failed += 1;
-        eprintln!("warning: {}", escaped(format!("{place}: {error}").as_bytes()));
+        eprintln!(
+            "warning: {}",
+            escaped(format!("{place}: {error}").as_bytes())
+        );
     }
 }
 

@@ -15,7 +15,9 @@ pub enum PayloadError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Select(#[from] SelectError),
-    #[error("{url} is in no store that is known: give the agent's configuration with -c, which has its credentials")]
+    #[error(
+        "{url} is in no store that is known: give the agent's configuration with -c, which has its credentials"
+    )]
     NoConfig { url: String },
     #[error(
         "{url} belongs to no object store of the configuration, so nothing was sent there; its stores: {stores}"
@@ -80,6 +82,10 @@ impl PayloadError {
 
 /// Problems of a configuration have many lines.
 fn escaped_lines(text: &str) -> String {
-    let lines: Vec<String> = text.trim_end().lines().map(|l| escaped(l.as_bytes())).collect();
+    let lines: Vec<String> = text
+        .trim_end()
+        .lines()
+        .map(|l| escaped(l.as_bytes()))
+        .collect();
     lines.join("\n")
 }

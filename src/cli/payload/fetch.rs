@@ -106,7 +106,9 @@ impl Fetch {
                     Object::File(path) => Err(file(path, object, *part)),
                     Object::Remote { .. } => {
                         let (object, part) = (object.clone(), *part);
-                        Ok(self.runtime.spawn(async move { remote(&object, part).await }))
+                        Ok(self
+                            .runtime
+                            .spawn(async move { remote(&object, part).await }))
                     }
                 })
                 .collect();
@@ -170,7 +172,9 @@ fn file(path: &std::path::Path, object: &Object, part: Part) -> Result<Vec<u8>, 
         }
         let mut bytes = Vec::new();
         // It may grow while it is read.
-        file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(MAX_DOCUMENT)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         return Ok(bytes);
     };
     let length = length(object, first, last)?;
@@ -188,7 +192,9 @@ const ENDS: &str = "it ends before the last of these bytes";
 fn length(object: &Object, first: u64, last: u64) -> Result<usize, PayloadError> {
     let length = last.checked_sub(first).filter(|rest| *rest < MAX_PART);
     let length = length.and_then(|rest| usize::try_from(rest + 1).ok());
-    length.ok_or_else(|| object.unfit("its link, or index, names more bytes than a document can have"))
+    length.ok_or_else(|| {
+        object.unfit("its link, or index, names more bytes than a document can have")
+    })
 }
 
 async fn remote(object: &Object, part: Part) -> Result<Vec<u8>, PayloadError> {
@@ -222,7 +228,10 @@ async fn once(object: &Object, part: Part) -> Result<Vec<u8>, Failed> {
     let (range, most) = match part {
         Some((first, last)) => {
             let length = length(object, first, last).map_err(Failed::Other)?;
-            (Some(GetRange::Bounded(first..last.saturating_add(1))), length)
+            (
+                Some(GetRange::Bounded(first..last.saturating_add(1))),
+                length,
+            )
         }
         None => (None, usize::try_from(MAX_DOCUMENT).unwrap_or(usize::MAX)),
     };
@@ -230,7 +239,11 @@ async fn once(object: &Object, part: Part) -> Result<Vec<u8>, Failed> {
         range,
         ..GetOptions::default()
     };
-    let got = store.client.get_opts(key, options).await.map_err(Failed::Store)?;
+    let got = store
+        .client
+        .get_opts(key, options)
+        .await
+        .map_err(Failed::Store)?;
     let bytes = collect(object, got.payload, most).await?;
     match part {
         Some(_) if bytes.len() < most => Err(Failed::Other(object.unfit(ENDS))),
@@ -265,7 +278,10 @@ pub fn explain(object: &Object, error: &Error) -> PayloadError {
             "it is not there: not stored yet (`pending`), lost, or removed since".to_owned()
         }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            format!("the credentials of the configuration may not read it: {}", line(error))
+            format!(
+                "the credentials of the configuration may not read it: {}",
+                line(error)
+            )
         }
         _ => line(error),
     };

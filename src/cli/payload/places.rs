@@ -128,7 +128,8 @@ impl Stores {
             Some(id) => stores.find(|store| store.id == id),
             None => stores.next(),
         };
-        let store = found.ok_or_else(|| PayloadError::NoStore(id.unwrap_or_default().to_owned()))?;
+        let store =
+            found.ok_or_else(|| PayloadError::NoStore(id.unwrap_or_default().to_owned()))?;
         let link = LinkTemplate::new(store);
         let fixed = link.prefix().split('{').next().unwrap_or_default();
         let folder = fixed.rfind('/').map_or(0, |at| at + 1);

@@ -237,7 +237,8 @@ impl<'a> Walk<'a> {
             return name.ends_with(SUFFIX) || digest_of(name).is_some();
         };
         let late = |time: DateTime<FixedOffset>, slack| {
-            time.checked_add_signed(slack).is_none_or(|time| time >= since)
+            time.checked_add_signed(slack)
+                .is_none_or(|time| time >= since)
         };
         match opened(name) {
             Some(time) => late(time, OPEN),
@@ -409,7 +410,11 @@ mod tests {
             time("p/20261123T034512123Z-9f3c52d1a07be446.ndjson.zst").as_deref(),
             Some("2026-11-23T03:45:12+00:00")
         );
-        for other in ["x.ndjson.zst", "20261123T034512.ndjson.zst", "20261123T0345é2123Z-a.ndjson.zst"] {
+        for other in [
+            "x.ndjson.zst",
+            "20261123T034512.ndjson.zst",
+            "20261123T0345é2123Z-a.ndjson.zst",
+        ] {
             assert_eq!(time(other), None, "{other}");
         }
     }

@@ -100,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_cookie_that_is_set_has_its_attributes() {
-        for date in ["Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21-Oct-2015 07:28:00 GMT"] {
+        for date in [
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Wed, 21-Oct-2015 07:28:00 GMT",
+        ] {
             let line = format!(
                 "sid=REDACTED; Path=/a; domain=x.example; Expires={date}; HttpOnly; SECURE; SameSite=Lax; Priority=High"
             );

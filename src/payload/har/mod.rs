@@ -160,7 +160,11 @@ fn web_socket_messages(document: &Document) -> Vec<WebSocketMessage> {
     let start = chrono::DateTime::parse_from_rfc3339(&document.transaction_time);
     let start = start.map_or(0.0, |start| start.timestamp_micros() as f64 / 1e6);
     let message = |m: &super::WebSocketMessage| WebSocketMessage {
-        kind: if m.from == "client" { "send" } else { "receive" },
+        kind: if m.from == "client" {
+            "send"
+        } else {
+            "receive"
+        },
         time: start + m.time_ns as f64 / 1e9,
         opcode: if m.kind == "text" { 1 } else { 2 },
         data: m.text.clone().or(m.base64.clone()).unwrap_or_default(),

@@ -34,7 +34,12 @@ fn an_entry_says_what_the_document_says() {
     let request = &entry["request"];
     assert_eq!(request["url"], "https://shop.example/a%20b?x=1&x=%C3%A9+2");
     assert_eq!(request["httpVersion"], "HTTP/1.1");
-    let names: Vec<_> = request["headers"].as_array().expect("a list").iter().map(|h| &h["name"]).collect();
+    let names: Vec<_> = request["headers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|h| &h["name"])
+        .collect();
     assert_eq!(names, ["Host", "X", "x", "Cookie", "Odd"]);
     assert_eq!(request["headers"][4]["value"], "ÿ");
     assert_eq!(
@@ -43,10 +48,19 @@ fn an_entry_says_what_the_document_says() {
     );
     assert_eq!(request["cookies"], json!([{"name": "a", "value": "1"}]));
     assert_eq!(request["postData"]["text"], "n=1&m=%20");
-    assert_eq!(request["postData"]["params"][1], json!({"name": "m", "value": " "}));
-    assert_eq!((&request["headersSize"], &request["bodySize"]), (&json!(-1), &json!(9)));
+    assert_eq!(
+        request["postData"]["params"][1],
+        json!({"name": "m", "value": " "})
+    );
+    assert_eq!(
+        (&request["headersSize"], &request["bodySize"]),
+        (&json!(-1), &json!(9))
+    );
     let response = &entry["response"];
-    assert_eq!((&response["status"], &response["statusText"]), (&json!(302), &json!("Found")));
+    assert_eq!(
+        (&response["status"], &response["statusText"]),
+        (&json!(302), &json!("Found"))
+    );
     assert_eq!(response["redirectURL"], "/b");
     assert_eq!(response["cookies"][0]["value"], "REDACTED");
     let content = json!({"size": 5, "compression": 2, "mimeType": "text/plain", "text": "hello"});
@@ -90,9 +104,15 @@ fn content_that_is_no_text_is_base64_both_ways() {
     }
     let entry = entry(&document);
     let post = &entry["request"]["postData"];
-    assert_eq!((&post["text"], &post["encoding"]), (&json!("bj0xJm09JTIw"), &json!("base64")));
+    assert_eq!(
+        (&post["text"], &post["encoding"]),
+        (&json!("bj0xJm09JTIw"), &json!("base64"))
+    );
     let content = &entry["response"]["content"];
-    assert_eq!((&content["text"], &content["encoding"]), (&json!("aGVsbG8="), &json!("base64")));
+    assert_eq!(
+        (&content["text"], &content["encoding"]),
+        (&json!("aGVsbG8="), &json!("base64"))
+    );
 }
 
 #[test]
@@ -111,7 +131,10 @@ fn what_is_cut_or_not_kept_is_said() {
     }
     let entry = entry(&headers);
     assert!(entry["request"].get("postData").is_none());
-    assert_eq!(entry["request"]["comment"], "not kept at this level; it had 9 bytes");
+    assert_eq!(
+        entry["request"]["comment"],
+        "not kept at this level; it had 9 bytes"
+    );
     let content = &entry["response"]["content"];
     assert_eq!((&content["size"], content.get("text")), (&json!(-1), None));
     assert_eq!(entry["response"]["bodySize"], 3);
@@ -123,7 +146,13 @@ fn halves_are_entries_too() {
     half["response"] = Value::Null;
     half["marks"] = json!(["no_response"]);
     let shown = entry(&half);
-    assert_eq!((&shown["response"]["status"], &shown["response"]["httpVersion"]), (&json!(0), &json!("")));
+    assert_eq!(
+        (
+            &shown["response"]["status"],
+            &shown["response"]["httpVersion"]
+        ),
+        (&json!(0), &json!(""))
+    );
     assert_eq!(shown["response"]["bodySize"], -1);
     assert_eq!(shown["comment"], "no response was seen; marks: no_response");
     half = document();
@@ -146,13 +175,24 @@ fn messages_of_a_websocket_stand_as_chrome_writes_them() {
     assert_eq!(messages[0]["data"], "hi");
     let time = messages[0]["time"].as_f64().expect("a number");
     assert!((time - 1_795_405_512.623_456).abs() < 1e-3, "{time}");
-    assert_eq!((&messages[1]["opcode"], &messages[1]["data"]), (&json!(2), &json!("AA==")));
+    assert_eq!(
+        (&messages[1]["opcode"], &messages[1]["data"]),
+        (&json!(2), &json!("AA=="))
+    );
 }
 
 #[test]
 fn head_entries_and_tail_are_one_archive() {
-    let text = format!("{}{},{}{TAIL}", head(), entry(&document()), entry(&document()));
+    let text = format!(
+        "{}{},{}{TAIL}",
+        head(),
+        entry(&document()),
+        entry(&document())
+    );
     let archive: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(archive["log"]["version"], "1.2");
-    assert_eq!(archive["log"]["entries"].as_array().expect("a list").len(), 2);
+    assert_eq!(
+        archive["log"]["entries"].as_array().expect("a list").len(),
+        2
+    );
 }

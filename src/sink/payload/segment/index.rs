@@ -157,7 +157,9 @@ impl<'de> Visitor<'de> for Reading<'_> {
                     read = true;
                 }
                 "transactions" => {
-                    return Err(A::Error::custom("`transactions` without `format` before it"));
+                    return Err(A::Error::custom(
+                        "`transactions` without `format` before it",
+                    ));
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
