@@ -88,7 +88,7 @@ pub enum Command {
         plainspan payload export --har -c plainspan.yaml --service shop > shop.har\n  \
         plainspan payload report --by x-user -c plainspan.yaml"
     )]
-    Payload(PayloadCommand),
+    Payload(Box<PayloadCommand>),
 }
 
 #[derive(Debug, Clone, Subcommand)]

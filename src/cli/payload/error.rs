@@ -33,7 +33,7 @@ pub enum PayloadError {
     Many { url: String },
     // What a store says, and what was there.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Box<StartError>),
     #[error("{place}: {what}")]
     Store { place: String, what: String },
     #[error("{place}: {source}")]
@@ -54,6 +54,12 @@ pub enum PayloadError {
     Runtime(io::Error),
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
+}
+
+impl From<StartError> for PayloadError {
+    fn from(error: StartError) -> Self {
+        PayloadError::Start(Box::new(error))
+    }
 }
 
 impl PayloadError {

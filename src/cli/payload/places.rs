@@ -2,7 +2,7 @@
 
 use super::args::Places;
 use super::error::PayloadError;
-use super::fetch::{Object, Remote};
+use super::fetch::{Object, Part, Remote};
 use crate::cli::check;
 use crate::config::{ObjectStore, ObjectStoreKind};
 use crate::payload::{Link, digest_of, key_of};
@@ -80,7 +80,7 @@ impl Stores {
     ///
     /// # Errors
     /// When one belongs to no store that is known.
-    pub fn places(&self, asked: &Places) -> Result<Vec<(Place, Option<(u64, u64)>)>, PayloadError> {
+    pub fn places(&self, asked: &Places) -> Result<Vec<(Place, Part)>, PayloadError> {
         if asked.urls.is_empty() {
             return Ok(vec![(self.store(asked.store.as_deref())?, None)]);
         }
