@@ -41,6 +41,7 @@ mod oteltap;
 mod own_telemetry;
 mod own_traffic;
 mod payload_store;
+mod payload_volume;
 mod plain_http;
 mod process_life;
 mod programs;
