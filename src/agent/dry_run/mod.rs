@@ -248,8 +248,9 @@ impl Measure {
         let size = payload::encode(capture).len();
         row.payloads.add(size);
         let digest = "0".repeat(64);
+        let service = payload::service_name(capture);
         Some(PayloadLink {
-            url: template.url(&template.key(&digest), &digest),
+            url: template.url(&template.key(&digest, capture.start, service), &digest),
             digest: Some(digest),
             size: Some(size as u64),
             status: PayloadStatus::Stored,

@@ -130,10 +130,7 @@ impl Stores {
         };
         let store =
             found.ok_or_else(|| PayloadError::NoStore(id.unwrap_or_default().to_owned()))?;
-        let link = LinkTemplate::new(store);
-        let fixed = link.prefix().split('{').next().unwrap_or_default();
-        let folder = fixed.rfind('/').map_or(0, |at| at + 1);
-        within(store, fixed.get(..folder).unwrap_or_default())
+        within(store, LinkTemplate::new(store).fixed())
     }
 }
 
@@ -144,7 +141,7 @@ fn within(store: &ObjectStore, key: &str) -> Result<Place, PayloadError> {
         what: e.to_string(),
     })?;
     let object = match (&store.kind, reader(store)?) {
-        (ObjectStoreKind::Disk { path }, _) => Object::File(path.join(parsed.as_ref())),
+        (ObjectStoreKind::Disk(disk), _) => Object::File(disk.path.join(parsed.as_ref())),
         (_, Some(client)) => {
             let id = store.id.clone();
             let store = Arc::new(Remote { id, client });

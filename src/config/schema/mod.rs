@@ -12,7 +12,7 @@ mod stores;
 mod tap;
 
 pub(super) use stacks::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES};
-pub(super) use stores::{COMPRESSIONS, PROTOCOLS, SIGNALS, Signal};
+pub(super) use stores::{COMPRESSIONS, ENCRYPTIONS, PROTOCOLS, SIGNALS, Signal};
 pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 
 use super::model::{MessageSide, TagSource, Temporality};

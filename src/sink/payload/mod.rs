@@ -8,13 +8,20 @@
 //! A capture goes through two pools. Packers only compute ([`pack`]), so that key and link are known soon even where the
 //! store hangs; writers wait for the store.
 
+mod client;
+mod disk;
 pub(super) mod document;
 mod explain;
+#[cfg(test)]
+mod fake;
 pub(super) mod grpc;
 mod job;
 mod link;
 mod pack;
+mod prefix;
 mod read;
+mod remote;
+mod room;
 pub mod segment;
 mod store;
 mod target;
@@ -29,10 +36,11 @@ use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use crate::telemetry::queues::{Fill, Watched};
-pub use document::{VERSION, encode};
-pub use explain::StoreError;
+pub use document::{VERSION, encode, service_name};
+pub use explain::{Failure, StoreError};
 use job::{Budget, Job, Waiting};
 pub use link::LinkTemplate;
+pub use prefix::{Prefix, check as check_prefix};
 pub use read::reader;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,12 +91,8 @@ pub enum StartError {
         id: String,
         source: object_store::Error,
     },
-    #[error("object store `{id}`: prefix `{prefix}` cannot begin a key: {source}")]
-    Prefix {
-        id: String,
-        prefix: String,
-        source: object_store::path::Error,
-    },
+    #[error("object store `{id}`: `prefix` {problem}")]
+    Prefix { id: String, problem: String },
     #[error("object store `{id}`: {source}")]
     Folder { id: String, source: FolderError },
 }
@@ -126,7 +130,7 @@ type Jobs = Queue<Job>;
 type Parcels = Queue<pack::Parcel>;
 
 impl PayloadStage {
-    /// Opens the store and starts the tasks on `handle`. Nothing is written yet.
+    /// Opens the store and starts the tasks on `handle`, which try whether it takes anything.
     ///
     /// # Errors
     /// When the store's settings cannot be used, or its folder is not safe. A store that cannot be reached is no error.
@@ -137,11 +141,13 @@ impl PayloadStage {
         handle: &Handle,
         next: Next,
     ) -> Result<PayloadStage, StartError> {
-        let opened = Store::open(store)?;
+        let opened = Store::open(store, &ledger)?;
         let link = LinkTemplate::new(store);
         let enabled = store.kind != ObjectStoreKind::Disabled;
         let opened = (opened, link, store.layout);
         let stage = Self::run(opened, enabled, options, ledger, handle, next);
+        let shared = stage.shared.clone();
+        stage.spawn(handle, async move { shared.store.look_after().await });
         let name = format!("{}/payloads", store.id);
         stage.shared.ledger.queues().watch(&name, &stage.shared);
         Ok(stage)
@@ -204,6 +210,11 @@ impl PayloadStage {
             entrance,
             tasks: Mutex::new(tasks),
         }
+    }
+
+    fn spawn(&self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(handle.spawn(task));
     }
 
     /// Takes a capture: it goes on to telemetry with its link, at once where no payload is wanted or none can be
@@ -285,6 +296,7 @@ impl Watched for Shared {
             bytes: budget.bytes() as u64,
             max_items: self.options.max_queued as u64,
             max_bytes: self.options.max_queued_bytes as u64,
+            store: Some(self.store.state()),
             ..Fill::default()
         }
     }
@@ -325,8 +337,7 @@ async fn writer(shared: Arc<Shared>, parcels: Parcels) {
             Err(error) => {
                 span.record("otel.status_code", "error");
                 shared.store.report(&error);
-                jobs.into_iter()
-                    .for_each(|job| job.lost(PayloadLost::StoreFailed));
+                jobs.into_iter().for_each(|job| job.lost(error.lost()));
             }
         }
     }

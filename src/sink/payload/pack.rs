@@ -12,6 +12,7 @@ use crate::sink::{PayloadLink, PayloadStatus};
 use crate::telemetry::ledger::PayloadLost;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -57,13 +58,15 @@ pub(super) async fn objects(jobs: Jobs, parcels: UnboundedSender<Parcel>) {
             continue;
         };
         let document = document::encode(&capture);
+        let start = capture.start;
+        let service = document::service_name(&capture).to_owned();
         drop(capture);
         if document.len() > job.shared().options.max_object_bytes {
             too_large(job, document.len());
             continue;
         }
         let digest = hex(&Sha256::digest(&document));
-        let key = job.shared().link.key(&digest);
+        let key = job.shared().link.key(&digest, start, &service);
         let link = PayloadLink {
             url: job.shared().link.url(&key, &digest),
             digest: Some(digest),
@@ -85,8 +88,13 @@ pub(super) async fn objects(jobs: Jobs, parcels: UnboundedSender<Parcel>) {
 /// What is held of a document beside its frame, in bytes: its line of the index, its job, its bodies' places.
 const BESIDE: usize = 700;
 
+/// Segments that are open at once where each service has its own. The oldest is closed for one more.
+const MAX_OPEN: usize = 32;
+
 /// A segment that still takes documents.
 struct Open {
+    /// Whose documents it takes; empty where it takes all.
+    service: String,
     key: String,
     segment: Segment,
     jobs: Vec<Job>,
@@ -103,34 +111,36 @@ pub(super) async fn segments(
     let Layout::Segment { bytes, time } = shared.layout else {
         return;
     };
-    let mut open: Option<Open> = None;
+    // In the order in which they were opened.
+    let mut open: VecDeque<Open> = VecDeque::new();
     loop {
-        let closes = open.as_ref().map(|open| open.until);
+        let closes = open.front().map(|open| open.until);
         let job = tokio::select! {
             biased;
             job = jobs.recv() => job,
             () = until(closes) => {
-                close(&shared, &mut open, &parcels);
+                close_first(&shared, &mut open, &parcels);
                 continue;
             }
             // Who stops waits for what is open, and nothing more comes.
             () = shared.closing.notified() => {
                 while let Ok(job) = jobs.try_recv() {
-                    add(&shared, &mut open, job, time);
+                    add(&shared, &mut open, job, time, &parcels);
                 }
-                close(&shared, &mut open, &parcels);
+                close_all(&shared, &mut open, &parcels);
                 continue;
             }
         };
         let Some(job) = job else {
-            return close(&shared, &mut open, &parcels);
+            return close_all(&shared, &mut open, &parcels);
         };
-        add(&shared, &mut open, job, time);
-        if open
-            .as_ref()
-            .is_some_and(|open| open.segment.len() as u64 >= bytes)
+        let place = add(&shared, &mut open, job, time, &parcels);
+        let full = |open: &Open| open.segment.len() as u64 >= bytes;
+        if let Some(place) = place
+            && open.get(place).is_some_and(full)
+            && let Some(full) = open.remove(place)
         {
-            close(&shared, &mut open, &parcels);
+            close(&shared, full, &parcels);
         }
         tokio::task::yield_now().await;
     }
@@ -143,30 +153,41 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Adds a document, to a new segment where none is open.
-fn add(shared: &Shared, open: &mut Option<Open>, mut job: Job, time: Duration) {
-    let Some(capture) = job.capture() else {
-        return;
+/// Adds a document, to a new segment where none is open for it; says to which.
+fn add(
+    shared: &Shared,
+    open: &mut VecDeque<Open>,
+    mut job: Job,
+    time: Duration,
+    parcels: &UnboundedSender<Parcel>,
+) -> Option<usize> {
+    let capture = job.capture()?;
+    let service = match shared.link.by_service() {
+        true => document::service_name(&capture),
+        false => "",
     };
     let max = shared.options.max_object_bytes;
-    let added = match ready(shared, open, time) {
-        Ok(open) => open.segment.add(&capture, max),
-        Err(error) => Err(error.into()),
+    let place = match ready(shared, open, service, time, parcels) {
+        Ok(place) => place,
+        Err(error) => {
+            unpackable(shared, job, &error);
+            return None;
+        }
     };
-    drop(capture);
-    let (added, Some(open)) = (added, open) else {
-        return job.lost(PayloadLost::StoreFailed);
-    };
-    let added = match added {
+    let into = open.get_mut(place)?;
+    let added = match into.segment.add(&capture, max) {
         Ok(added) => added,
-        Err(segment::AddError::TooLarge(size)) => return too_large(job, size),
+        Err(segment::AddError::TooLarge(size)) => {
+            too_large(job, size);
+            return None;
+        }
         Err(segment::AddError::Compress(error)) => {
-            shared.store.report(&StoreError::compressor(&error));
-            return job.lost(PayloadLost::StoreFailed);
+            unpackable(shared, job, &error);
+            return None;
         }
     };
     let digest = hex(&added.digest);
-    let url = shared.link.url(&open.key, &digest);
+    let url = shared.link.url(&into.key, &digest);
     let link = PayloadLink {
         url: url.map(|url| format!("{url}#bytes={}-{}", added.first, added.last)),
         digest: Some(digest),
@@ -175,28 +196,42 @@ fn add(shared: &Shared, open: &mut Option<Open>, mut job: Job, time: Duration) {
     };
     let frame = added.last - added.first + 1;
     let frame = usize::try_from(frame).unwrap_or(usize::MAX);
+    drop(capture);
     job.encoded(frame.saturating_add(BESIDE), link);
     shared.ledger.bodies_shared(added.shared, added.saved);
-    open.jobs.push(job);
+    into.jobs.push(job);
+    Some(place)
 }
 
-fn ready<'a>(
+fn unpackable(shared: &Shared, job: Job, error: &std::io::Error) {
+    shared.store.report(&StoreError::compressor(error));
+    job.lost(PayloadLost::StoreFailed);
+}
+
+/// The place of the segment for `service`, which is made where none is open.
+fn ready(
     shared: &Shared,
-    open: &'a mut Option<Open>,
+    open: &mut VecDeque<Open>,
+    service: &str,
     time: Duration,
-) -> std::io::Result<&'a mut Open> {
-    if open.is_none() {
-        let segment = Segment::new()?;
-        let name = name(SystemTime::now());
-        *open = Some(Open {
-            key: shared.link.key(&name),
-            segment,
-            jobs: Vec::new(),
-            until: Instant::now() + time,
-        });
+    parcels: &UnboundedSender<Parcel>,
+) -> std::io::Result<usize> {
+    if let Some(place) = open.iter().position(|open| open.service == service) {
+        return Ok(place);
     }
-    open.as_mut()
-        .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    let segment = Segment::new()?;
+    if open.len() >= MAX_OPEN {
+        close_first(shared, open, parcels);
+    }
+    let now = SystemTime::now();
+    open.push_back(Open {
+        service: service.to_owned(),
+        key: shared.link.key(&name(now), now, service),
+        segment,
+        jobs: Vec::new(),
+        until: Instant::now() + time,
+    });
+    Ok(open.len() - 1)
 }
 
 /// Names sort by time; no two are alike.
@@ -208,13 +243,20 @@ fn name(now: SystemTime) -> String {
     format!("{time}-{:016x}{}", fastrand::u64(..), segment::SUFFIX)
 }
 
-fn close(shared: &Shared, open: &mut Option<Open>, parcels: &UnboundedSender<Parcel>) {
-    let Some(Open {
+fn close_first(shared: &Shared, open: &mut VecDeque<Open>, parcels: &UnboundedSender<Parcel>) {
+    if let Some(first) = open.pop_front() {
+        close(shared, first, parcels);
+    }
+}
+
+fn close_all(shared: &Shared, open: &mut VecDeque<Open>, parcels: &UnboundedSender<Parcel>) {
+    open.drain(..).for_each(|open| close(shared, open, parcels));
+}
+
+fn close(shared: &Shared, open: Open, parcels: &UnboundedSender<Parcel>) {
+    let Open {
         key, segment, jobs, ..
-    }) = open.take()
-    else {
-        return;
-    };
+    } = open;
     match segment.finish() {
         Ok(bytes) if !jobs.is_empty() => send(
             parcels,

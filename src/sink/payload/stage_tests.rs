@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::S3Store;
+use crate::config::{DiskStore, S3Store};
 use crate::redact::sample::{body, policy, redact, transaction};
 use crate::telemetry::ledger::Payloads;
 use object_store::memory::InMemory;
@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tokio::sync::mpsc::UnboundedReceiver;
+
+#[path = "stage_store_tests.rs"]
+mod stores;
 
 type Gone = (Arc<Redacted>, Option<PayloadLink>, Instant);
 
@@ -32,6 +35,7 @@ fn bucket(kind: ObjectStoreKind) -> ObjectStore {
     ObjectStore {
         id: "payloads".to_owned(),
         access_url: None,
+        prefix: String::new(),
         layout: Layout::Object,
         kind,
     }
@@ -47,7 +51,7 @@ fn s3(endpoint: &str) -> ObjectStore {
             crate::config::Secret::new("key"),
             crate::config::Secret::new("secret"),
         )),
-        prefix: String::new(),
+        ..S3Store::default()
     }))
 }
 
@@ -115,7 +119,8 @@ impl Bench {
     /// Every payload wanted has its end, and every transaction went on.
     fn balanced(&self) {
         let p = self.payloads();
-        let lost = p.lost.queue_full + p.lost.store_failed + p.lost.too_large + p.lost.shutdown;
+        let store = p.lost.store_failed + p.lost.store_refused + p.lost.store_full;
+        let lost = p.lost.queue_full + store + p.lost.too_large + p.lost.shutdown;
         assert_eq!((p.wanted, p.in_flight), (p.stored + lost, 0), "{p:?}");
         let t = self.ledger.snapshot().transactions;
         assert_eq!(t.seen, t.exported, "{t:?}");
@@ -291,7 +296,7 @@ fn local(link: &PayloadLink) -> std::path::PathBuf {
 async fn a_folder_gets_files_for_its_owner_alone_and_file_urls() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pay loads");
-    let store = bucket(ObjectStoreKind::Disk { path: path.clone() });
+    let store = bucket(ObjectStoreKind::Disk(DiskStore::at(&path)));
     let mut bench = Bench::of(&store, PayloadOptions::default());
     bench.offer(1);
     let link = bench.link().await;
@@ -322,7 +327,7 @@ async fn a_folder_gets_files_for_its_owner_alone_and_file_urls() {
     assert_eq!(bench.link().await.status, PayloadStatus::Lost);
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
     bench.drain(LONG).await;
-    assert_eq!(bench.payloads().lost.store_failed, 1);
+    assert_eq!(bench.payloads().lost.store_refused, 1);
     bench.balanced();
 }
 
@@ -350,9 +355,7 @@ async fn a_store_that_is_down_loses_payloads_and_nothing_else() {
 #[tokio::test]
 async fn a_stage_with_a_folder_that_cannot_be_used_does_not_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let store = bucket(ObjectStoreKind::Disk {
-        path: file.path().to_owned(),
-    });
+    let store = bucket(ObjectStoreKind::Disk(DiskStore::at(file.path())));
     let (next, _gone) = sink();
     let options = PayloadOptions::default();
     let started = PayloadStage::start(&store, options, Ledger::new(), &Handle::current(), next);

@@ -67,12 +67,25 @@ pub enum SpoolLost {
 pub enum PayloadLost {
     /// The store is too slow, or down for too long.
     QueueFull,
-    /// The store refused it or could not be reached.
+    /// The store was down, could not be reached, was too slow or had too much to do.
     StoreFailed,
+    /// The store takes nothing from this agent as it is configured.
+    StoreRefused,
+    /// There was no room in the store.
+    StoreFull,
     /// Larger than one object may be.
     TooLarge,
     /// The agent stopped first.
     Shutdown,
+}
+
+/// Why payloads that were stored were removed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Removed {
+    /// The local store had no more room: its oldest go.
+    MaxBytes,
+    /// They were older than the local store keeps them.
+    MaxAge,
 }
 
 /// Why a connection gave no transactions.
