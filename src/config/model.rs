@@ -1,6 +1,7 @@
 //! The configuration that runs: validated, with every default filled in.
 
 use super::private::PrivateRanges;
+use crate::metrics::Aggregation;
 use crate::routes::Pattern;
 use crate::rules::Level;
 use crate::rules::expr::Net;
@@ -71,6 +72,9 @@ pub struct MetricsSettings {
     pub max_series: usize,
     /// Histograms of durations show a transaction.
     pub exemplars: bool,
+    pub temporality: Temporality,
+    /// Of what is exported over OTLP.
+    pub aggregation: Aggregation,
     /// Headers that are attributes.
     pub headers: Vec<MetricHeader>,
 }
@@ -81,9 +85,23 @@ impl Default for MetricsSettings {
             interval: crate::metrics::INTERVAL,
             max_series: crate::metrics::Limits::default().of_process,
             exemplars: true,
+            temporality: Temporality::default(),
+            aggregation: Aggregation::default(),
             headers: Vec::new(),
         }
     }
+}
+
+/// From when on numbers count that are exported over OTLP (OTLP metrics exporter specification).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// Since the start of what is counted.
+    #[default]
+    Cumulative,
+    /// Since those before arrived; what can go down is always as it is now.
+    Delta,
+    /// As `Delta`, but what the agent reads of itself when it is asked counts since its start.
+    LowMemory,
 }
 
 /// A header whose value is an attribute of metrics.

@@ -208,6 +208,14 @@ const MEASURES: Test = (
     "src/pipeline/measures_tests.rs",
     "an_exchange_changes_headers_exemplars_and_the_number_of_series",
 );
+const DELTA: Test = (
+    "src/sink/otlp/tests/metrics.rs",
+    "a_delta_is_what_came_since_the_last_that_arrived_over_failures_and_reloads",
+);
+const EXPONENTIAL: Test = (
+    "src/sink/otlp/tests/metrics.rs",
+    "exponential_buckets_arrive_and_what_was_counted_otherwise_comes_a_last_time",
+);
 const LABELS: Test = (
     "src/metrics/labels.rs",
     "chosen_headers_of_both_sides_are_attributes_and_values_beyond_the_bound_are_one",
@@ -226,8 +234,10 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
     ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource_tests.rs", "each_attribute_comes_from_who_knows_it_best")]),
     ("the configuration", &["metrics"], &[MEASURES]),
-    ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_makes_another_exporter")]),
+    ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_or_temporality_makes_another_exporter")]),
     ("metrics", &["max_series", "exemplars"], &[MEASURES]),
+    ("metrics", &["temporality_preference"], &[DELTA, ("src/agent/sinks.rs", "another_interval_or_temporality_makes_another_exporter")]),
+    ("metrics", &["default_histogram_aggregation"], &[EXPONENTIAL]),
     ("metrics", &["headers"], &[MEASURES, CONFORMANCE]),
     ("metrics.headers", &["header", "from", "attribute", "max_values"], &[LABELS]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),

@@ -229,6 +229,8 @@ const CASES: &[Case] = &[
     ("metrics", "interval", Root, "metrics: {interval: 1m}", "interval: 60s", "metrics: {interval: 100ms}", "from 1s to 1d"),
     ("metrics", "max_series", Root, "metrics: {max_series: 5}", "max_series: 5", "metrics: {max_series: 0}", "from 1 to 16384"),
     ("metrics", "exemplars", Root, "metrics: {exemplars: false}", "exemplars: false", "metrics: {exemplars: some}", "must be true or false"),
+    ("metrics", "temporality_preference", Root, "metrics: {temporality_preference: delta}", "temporality: Delta", "metrics: {temporality_preference: lowmemory}", "did you mean `low_memory`"),
+    ("metrics", "default_histogram_aggregation", Root, "metrics: {default_histogram_aggregation: base2_exponential_bucket_histogram}", "aggregation: Exponential", "metrics: {default_histogram_aggregation: base2}", "one of explicit_bucket_histogram"),
     ("metrics", "headers", Root, "metrics: {headers: [{header: X-Tenant, attribute: tenant}]}", "headers: [MetricHeader {", "metrics: {headers: [{header: a, attribute: a.b}, {header: b, attribute: a_b}]}", "is an attribute already"),
     ("metrics.headers", "header", Root, "metrics: {headers: [{header: X-Tenant, attribute: tenant}]}", "header: \"x-tenant\"", "metrics: {headers: [{header: 'x tenant', attribute: tenant}]}", "the name of a header"),
     ("metrics.headers", "from", Root, "metrics: {headers: [{header: a, from: response, attribute: a}]}", "from: Response", "metrics: {headers: [{header: a, from: answer, attribute: a}]}", "one of request, response"),

@@ -5,6 +5,8 @@
 //! One test runs at a time, whatever `--test-threads` says: an agent sees the whole host.
 //! `tests/setup.sh` installs the programs.
 
+#[path = "../support/har.rs"]
+mod har;
 mod harness;
 #[path = "../support/otlp_sink.rs"]
 mod otlp_sink;
@@ -40,6 +42,7 @@ mod odd_connections;
 mod oteltap;
 mod own_telemetry;
 mod own_traffic;
+mod payload_links;
 mod payload_store;
 mod payload_volume;
 mod plain_http;

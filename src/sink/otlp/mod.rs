@@ -35,6 +35,7 @@ pub use retry::RetryPolicy;
 pub use spool::SpoolError;
 
 use super::{Delivery, ProgressDelivery, Sink};
+use crate::config::Temporality;
 use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
 use crate::telemetry::Ledger;
 use books::Books;
@@ -63,6 +64,7 @@ pub struct OtlpOptions {
     pub logs_delay: Duration,
     /// Between two exports of metrics.
     pub metrics_interval: Duration,
+    pub temporality: Temporality,
     pub retry: RetryPolicy,
 }
 
@@ -80,6 +82,7 @@ impl Default for OtlpOptions {
             traces_delay: Duration::from_secs(1),
             logs_delay: Duration::from_millis(500),
             metrics_interval: crate::metrics::INTERVAL,
+            temporality: Temporality::default(),
             retry: RetryPolicy::default(),
         }
     }

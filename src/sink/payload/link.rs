@@ -67,6 +67,16 @@ impl LinkTemplate {
         &self.store
     }
 
+    /// The template with `{{KEY}}` and `{{DIGEST}}` alone left in it; None: the store's objects have no URL.
+    pub fn template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
+    /// What every key begins with: empty, or ends with `/`.
+    pub fn prefix(&self) -> &str {
+        self.prefix.fixed()
+    }
+
     /// Key of the object with this name, a digest or the name of a segment, of this time and service.
     pub fn key(&self, name: &str, time: SystemTime, service: &str) -> String {
         self.prefix.fill(time, service) + name

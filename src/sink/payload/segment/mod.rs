@@ -9,8 +9,8 @@ mod index;
 mod read;
 mod write;
 
-pub use index::{Entry, Index};
-pub use read::{ReadError, Tail, document, resolve, tail, verify};
+pub use index::Entry;
+pub use read::{MAX_DOCUMENT, ReadError, Tail, document, entries, resolve, tail, verify};
 pub use write::{AddError, Added, Segment};
 
 /// Version of the format. Grows when an older reader could no longer read it.
