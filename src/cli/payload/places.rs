@@ -130,7 +130,8 @@ impl Stores {
         };
         let store =
             found.ok_or_else(|| PayloadError::NoStore(id.unwrap_or_default().to_owned()))?;
-        within(store, LinkTemplate::new(store).fixed())
+        let link = LinkTemplate::new(store);
+        within(store, link.prefix())
     }
 }
 

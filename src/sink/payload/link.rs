@@ -72,8 +72,8 @@ impl LinkTemplate {
         self.template.as_deref()
     }
 
-    /// What every key begins with: empty, or folders.
-    pub fn fixed(&self) -> &str {
+    /// What every key begins with: empty, or ends with `/`.
+    pub fn prefix(&self) -> &str {
         self.prefix.fixed()
     }
 

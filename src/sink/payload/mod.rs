@@ -8,12 +8,12 @@
 //! A capture goes through two pools. Packers only compute ([`pack`]), so that key and link are known soon even where the
 //! store hangs; writers wait for the store.
 
+#[cfg(test)]
+mod answering;
 mod client;
 mod disk;
 pub(super) mod document;
 mod explain;
-#[cfg(test)]
-mod fake;
 pub(super) mod grpc;
 mod job;
 mod link;

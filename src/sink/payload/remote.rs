@@ -1,7 +1,6 @@
 //! Clients of S3 and compatibles, Google Cloud Storage and Azure.
 //!
-//! Enters: a store of the configuration. Leaves: a client that makes one attempt a call and follows no redirect
-//! ([`super::client`]). Holds: what the configuration says goes before what the environment says.
+//! Enters: a store of the configuration. Leaves: a client that follows no redirect ([`super::client`]). Holds: what the configuration says goes before what the environment says.
 
 use super::StartError;
 use super::client::Connector;
@@ -14,6 +13,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{ObjectStore, RetryConfig, TagSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Name of a setting of `object_store`.
 const ENCRYPTION: &str = "aws_server_side_encryption";
@@ -39,17 +39,54 @@ pub(super) fn place(kind: &ObjectStoreKind) -> Option<String> {
     })
 }
 
+/// What a call of a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tries {
+    /// One attempt, without an end: `Store::put` ends it and tries again, for it knows what the store asks to wait for.
+    One,
+    /// Up to four, of a minute each.
+    Several,
+}
+
+impl Tries {
+    fn config(self) -> RetryConfig {
+        RetryConfig {
+            max_retries: match self {
+                Tries::One => 0,
+                Tries::Several => 3,
+            },
+            retry_timeout: Duration::from_secs(10),
+            ..RetryConfig::default()
+        }
+    }
+
+    fn connector(self) -> Connector {
+        Connector {
+            timeout: match self {
+                Tries::One => None,
+                Tries::Several => Some(Duration::from_secs(60)),
+            },
+        }
+    }
+}
+
 /// A client of the store; None: it is no store of the network.
 ///
 /// # Errors
 /// When its settings, or those of the environment, cannot be used. Nothing is asked yet.
-pub(super) fn connect(id: &str, kind: &ObjectStoreKind) -> Result<Option<Client>, StartError> {
+pub(super) fn connect(
+    id: &str,
+    kind: &ObjectStoreKind,
+    tries: Tries,
+) -> Result<Option<Client>, StartError> {
     let built = match kind {
-        ObjectStoreKind::S3(s3) => built(s3_client(s3), explain::S3, &s3.object_tags),
-        ObjectStoreKind::Gcs(gcs) => built(gcs_client(gcs), explain::GCS, &BTreeMap::new()),
-        ObjectStoreKind::Azure(azure) => {
-            built(azure_client(azure), explain::AZURE, &azure.object_tags)
-        }
+        ObjectStoreKind::S3(s3) => built(s3_client(s3, tries), explain::S3, &s3.object_tags),
+        ObjectStoreKind::Gcs(gcs) => built(gcs_client(gcs, tries), explain::GCS, &BTreeMap::new()),
+        ObjectStoreKind::Azure(azure) => built(
+            azure_client(azure, tries),
+            explain::AZURE,
+            &azure.object_tags,
+        ),
         _ => return Ok(None),
     };
     built.map(Some).map_err(|source| StartError::Client {
@@ -74,19 +111,11 @@ fn built(
     })
 }
 
-/// `Store::put` tries again, for it knows what the store asks to wait for.
-fn no_retries() -> RetryConfig {
-    RetryConfig {
-        max_retries: 0,
-        ..RetryConfig::default()
-    }
-}
-
 fn scheme(insecure: bool) -> &'static str {
     if insecure { "http" } else { "https" }
 }
 
-fn s3_client(s3: &S3Store) -> object_store::Result<impl ObjectStore + use<>> {
+fn s3_client(s3: &S3Store, tries: Tries) -> object_store::Result<impl ObjectStore + use<>> {
     let builder = match &s3.credentials {
         Some((access, secret)) => {
             let builder = AmazonS3Builder::new()
@@ -106,14 +135,14 @@ fn s3_client(s3: &S3Store) -> object_store::Result<impl ObjectStore + use<>> {
         Some(Encryption::Kms(Some(key))) => builder.with_sse_kms_encryption(key),
     };
     builder
-        .with_http_connector(Connector)
+        .with_http_connector(tries.connector())
         .with_allow_http(s3.insecure)
         // Goes before all that the environment says of endpoints.
         .with_config(AmazonS3ConfigKey::S3Endpoint, s3_endpoint(s3))
         .with_bucket_name(&s3.bucket)
         .with_region(&s3.region)
         .with_virtual_hosted_style_request(false)
-        .with_retry(no_retries())
+        .with_retry(tries.config())
         .build()
 }
 
@@ -133,34 +162,37 @@ fn s3_endpoint(s3: &S3Store) -> String {
     }
 }
 
-fn gcs_client(gcs: &GcsStore) -> object_store::Result<impl ObjectStore + use<>> {
+fn gcs_client(gcs: &GcsStore, tries: Tries) -> object_store::Result<impl ObjectStore + use<>> {
     let builder = match &gcs.credentials_file {
         Some(path) => GoogleCloudStorageBuilder::new()
             .with_service_account_path(path.to_string_lossy().into_owned()),
         None => GoogleCloudStorageBuilder::from_env(),
     };
     builder
-        .with_http_connector(Connector)
+        .with_http_connector(tries.connector())
         .with_base_url(&format!("{}://{}", scheme(gcs.insecure), gcs.endpoint))
         .with_bucket_name(&gcs.bucket)
-        .with_retry(no_retries())
+        .with_retry(tries.config())
         .build()
 }
 
-fn azure_client(azure: &AzureStore) -> object_store::Result<impl ObjectStore + use<>> {
+fn azure_client(
+    azure: &AzureStore,
+    tries: Tries,
+) -> object_store::Result<impl ObjectStore + use<>> {
     let builder = match &azure.access_key {
         Some(key) => MicrosoftAzureBuilder::new().with_access_key(key.expose()),
         None => MicrosoftAzureBuilder::from_env(),
     };
     let service = format!("{}://{}", scheme(azure.insecure), azure_service(azure));
     builder
-        .with_http_connector(Connector)
+        .with_http_connector(tries.connector())
         .with_allow_http(azure.insecure)
         .with_use_emulator(false)
         .with_account(&azure.account)
         .with_container_name(&azure.container)
         .with_endpoint(service)
-        .with_retry(no_retries())
+        .with_retry(tries.config())
         .build()
 }
 

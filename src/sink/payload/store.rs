@@ -10,7 +10,7 @@ use super::client::{Answer, listen};
 use super::disk::Folder;
 use super::explain::{Failure, StoreError, Words, explain, not_implemented, was_there};
 use super::prefix::Prefix;
-use super::remote::{self, Client};
+use super::remote::{self, Client, Tries};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind};
 use crate::telemetry::Ledger;
 use crate::telemetry::queues::{StoreHealth, StoreState};
@@ -90,7 +90,7 @@ impl Store {
             problem,
         })?;
         let kind = match (
-            remote::connect(&settings.id, &settings.kind)?,
+            remote::connect(&settings.id, &settings.kind, Tries::One)?,
             &settings.kind,
         ) {
             (Some(client), _) => Kind::Remote(Remote::new(client)),

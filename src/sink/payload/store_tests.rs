@@ -1,4 +1,4 @@
-use super::super::fake::{FakeStore, Reply};
+use super::super::answering::{FakeStore, Reply};
 use super::*;
 use crate::config::{AzureStore, DiskStore, Encryption, GcsStore, Layout, S3Store, Secret};
 use crate::telemetry::ledger::PayloadLost;
