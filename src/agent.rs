@@ -139,6 +139,7 @@ impl Agent {
             SystemTime::now(),
         );
         metrics.set_max_series(config.metrics.max_series);
+        metrics.set_aggregation(config.metrics.aggregation);
         let (sinks, payloads) = match &dry_run {
             Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
             None => {
@@ -189,7 +190,13 @@ impl Agent {
             gauges,
             started: Instant::now(),
         });
-        own.start_metrics(store, &config.agent, &source, runtime)?;
+        own.start_metrics(
+            store,
+            config.metrics.temporality,
+            &config.agent,
+            &source,
+            runtime,
+        )?;
         if let Some(address) = options.status_listen {
             let listener = runtime
                 .block_on(status::bind(address))
@@ -436,6 +443,7 @@ fn otlp_options(config: &Config) -> OtlpOptions {
     OtlpOptions {
         known_methods: config.known_methods.clone(),
         metrics_interval: config.metrics.interval,
+        temporality: config.metrics.temporality,
         // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
         queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),
         ..OtlpOptions::default()

@@ -3,6 +3,7 @@
 //!
 //! The modules stand in the order that bytes take (`docs/architecture.md`):
 //! [`probe`] → [`event`] → [`conn`] → [`proto`] → [`transaction`] → [`enrich`] → [`rules`] → [`routes`] → [`sampling`] → [`redact`] → [`sink`].
+//! [`payload`] reads back what a sink stored.
 //! `agent` puts them together; `capture` is the thread that reads the rings, `pipeline` the line that it drives.
 
 pub mod agent;
@@ -14,6 +15,7 @@ pub mod enrich;
 pub mod event;
 pub mod join;
 pub mod metrics;
+pub mod payload;
 pub mod pipeline;
 pub mod probe;
 pub mod proto;

@@ -635,6 +635,7 @@ fn before_a_silent_store(
     let store = crate::config::ObjectStore {
         id: "payloads".into(),
         access_url: None,
+        prefix: String::new(),
         layout: crate::config::Layout::Object,
         spool: None,
         kind: crate::config::ObjectStoreKind::S3(crate::config::S3Store {
@@ -643,7 +644,7 @@ fn before_a_silent_store(
             region: "r".into(),
             insecure: true,
             credentials: Some((Secret::new("a"), Secret::new("b"))),
-            prefix: String::new(),
+            ..crate::config::S3Store::default()
         }),
     };
     let options = PayloadOptions {

@@ -7,7 +7,7 @@
 mod conformance;
 
 use conformance::{METRIC_HEADER, ROUTES, ROWS, Seen, faults};
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, metric::Data};
 use plainspan::config::{HttpCapture, MessageSide, MetricHeader, Tap, TraceContextPolicy};
 use plainspan::conn::{Limits, Table};
 use plainspan::enrich::{Clock, Ids, Processes};
@@ -130,7 +130,9 @@ fn replay() -> Seen {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let mut all: BTreeMap<String, Metric> = BTreeMap::new();
     for collected in metrics.collect(now, |_| true) {
-        let resource = encode::resource_metrics(&collected, now).expect("something was counted");
+        let resource =
+            encode::resource_metrics(&collected, AggregationTemporality::Cumulative, now)
+                .expect("something was counted");
         for metric in resource.scope_metrics.into_iter().flat_map(|s| s.metrics) {
             let known = all.entry(metric.name.clone()).or_insert_with(|| Metric {
                 data: Some(Data::Histogram(Default::default())),

@@ -52,7 +52,11 @@ impl Out {
             }
             if exchange.marks.is_empty() {
                 let is = |m: &Option<Message>| m.as_ref().is_some_and(|m| m.content.is_some());
-                assert!(is(request) && is(response), "half, and not marked");
+                assert!(
+                    is(request) && is(response),
+                    "half, and not marked:\n{}",
+                    self.text()
+                );
             }
         }
     }

@@ -128,6 +128,7 @@ impl Agent {
         let settings = settings(&config, Some(&self.config), &parts, runtime)?;
         drop(self.capture.exchange(settings)?);
         self.metrics.set_max_series(config.metrics.max_series);
+        self.metrics.set_aggregation(config.metrics.aggregation);
 
         say_what_needs_a_restart(&self.config, &config);
         let before = Retiring {

@@ -1,7 +1,7 @@
 //! Everything that captures go to, as started.
 
 use super::{otlp_options, telemetry_stores};
-use crate::config::{Config, EventStore, EventStoreKind};
+use crate::config::{Config, EventStore, EventStoreKind, Temporality};
 use crate::metrics::Metrics;
 use crate::rules::Level;
 use crate::sink::otlp::{OtlpMetrics, OtlpSink};
@@ -31,8 +31,8 @@ pub(super) struct Sinks {
     pub access: BTreeMap<String, Fanout>,
     /// With `limits.memory`.
     pub otlp: Vec<Running<(EventStore, u64), OtlpSink>>,
-    /// With `metrics.interval`.
-    pub metrics: Vec<Running<(EventStore, Duration), OtlpMetrics>>,
+    /// With `metrics.interval` and `metrics.temporality_preference`.
+    pub metrics: Vec<Running<(EventStore, Duration, Temporality), OtlpMetrics>>,
     pub stdout: Vec<Running<(String, Form), StdoutSink>>,
 }
 
@@ -111,15 +111,23 @@ impl Sinks {
         let Some(endpoint) = &otel.metrics else {
             return Ok(());
         };
-        let made_of = (store.clone(), config.metrics.interval);
-        let part = match same(before.map(|b| &*b.metrics), &made_of) {
+        let settings = &config.metrics;
+        let made_of = (store.clone(), settings.interval, settings.temporality);
+        let before = before.map(|sinks| &*sinks.metrics);
+        let part = match same(before, &made_of) {
             Some(part) => part,
             None => {
                 let options = otlp_options(config);
                 let (metrics, ledger) = (metrics.clone(), ledger.clone());
-                OtlpMetrics::start(&store.id, endpoint, &options, metrics, ledger, runtime)
-                    .map(Arc::new)
-                    .with_context(|| format!("event store `{}`", store.id))?
+                let of_store =
+                    |running: &&Running<(EventStore, _, _), _>| running.made_of.0.id == store.id;
+                let before = before.and_then(|all| all.iter().find(of_store));
+                let before = before.map(|running| &*running.part);
+                OtlpMetrics::start(
+                    &store.id, endpoint, &options, metrics, ledger, runtime, before,
+                )
+                .map(Arc::new)
+                .with_context(|| format!("event store `{}`", store.id))?
             }
         };
         self.metrics.push(Running { made_of, part });
@@ -163,27 +171,28 @@ mod tests {
     use std::time::SystemTime;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn another_interval_makes_another_exporter() {
+    async fn another_interval_or_temporality_makes_another_exporter() {
         let ledger = Ledger::new();
         let metrics = Metrics::new(KnownMethods::default(), ledger.clone(), SystemTime::now());
-        let start = |interval: &str, before: Option<&Sinks>| {
+        let start = |settings: &str, before: Option<&Sinks>| {
             let text = format!(
                 "version: 2\nservices: {{event_stores: [{{type: otel, endpoint: 'http://127.0.0.1:9'}}]}}\n\
-                 metrics: {{interval: {interval}}}\n"
+                 metrics: {{{settings}}}\n"
             );
             let loaded = load(&text, "test", &Environment::default()).expect("a configuration");
             let runtime = Handle::current();
             Sinks::start(&loaded.config, &metrics, &ledger, &runtime, before).expect("sinks")
         };
         let part = |sinks: &Sinks| sinks.metrics.first().map(|running| running.part.clone());
-        let first = start("20s", None);
-        let same = start("20s", Some(&first));
-        let other = start("30s", Some(&first));
-        let (first, same, other) = (part(&first), part(&same), part(&other));
-        let (Some(first), Some(same), Some(other)) = (first, same, other) else {
-            panic!("no exporter");
-        };
-        assert!(Arc::ptr_eq(&first, &same));
-        assert!(!Arc::ptr_eq(&first, &other));
+        let first = start("interval: 20s", None);
+        let running = part(&first).expect("an exporter");
+        for (settings, same) in [
+            ("interval: 20s", true),
+            ("interval: 30s", false),
+            ("interval: 20s, temporality_preference: delta", false),
+        ] {
+            let now = part(&start(settings, Some(&first))).expect("an exporter");
+            assert_eq!(Arc::ptr_eq(&running, &now), same, "{settings}");
+        }
     }
 }

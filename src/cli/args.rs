@@ -1,5 +1,6 @@
 //! The whole command line, defined once: help and errors come from it.
 
+use super::payload::args::PayloadCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -78,6 +79,16 @@ pub enum Command {
         plainspan rules test plainspan.yaml\n  plainspan rules fields"
     )]
     Rules(RulesCommand),
+    /// Reads payloads back: what a link names, lists, reports, archives
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  plainspan payload get file:///var/lib/plainspan/payloads/…#bytes=0-1893\n  \
+        plainspan payload list -c plainspan.yaml --since 1h --status 5xx\n  \
+        plainspan payload export --har -c plainspan.yaml --service shop > shop.har\n  \
+        plainspan payload report --by x-user -c plainspan.yaml"
+    )]
+    Payload(Box<PayloadCommand>),
 }
 
 #[derive(Debug, Clone, Subcommand)]

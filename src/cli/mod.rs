@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod check;
+pub mod payload;
 pub mod reload;
 pub mod rules;
 pub mod run;
@@ -19,5 +20,6 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Reload(args) => reload::reload(args),
         Command::Rules(command) => rules::rules(command),
+        Command::Payload(command) => payload::payload(command),
     }
 }

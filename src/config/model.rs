@@ -1,6 +1,7 @@
 //! The configuration that runs: validated, with every default filled in.
 
 use super::private::PrivateRanges;
+use crate::metrics::Aggregation;
 use crate::routes::Pattern;
 use crate::rules::Level;
 use crate::rules::expr::Net;
@@ -71,6 +72,9 @@ pub struct MetricsSettings {
     pub max_series: usize,
     /// Histograms of durations show a transaction.
     pub exemplars: bool,
+    pub temporality: Temporality,
+    /// Of what is exported over OTLP.
+    pub aggregation: Aggregation,
     /// Headers that are attributes.
     pub headers: Vec<MetricHeader>,
 }
@@ -81,9 +85,23 @@ impl Default for MetricsSettings {
             interval: crate::metrics::INTERVAL,
             max_series: crate::metrics::Limits::default().of_process,
             exemplars: true,
+            temporality: Temporality::default(),
+            aggregation: Aggregation::default(),
             headers: Vec::new(),
         }
     }
+}
+
+/// From when on numbers count that are exported over OTLP (OTLP metrics exporter specification).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// Since the start of what is counted.
+    #[default]
+    Cumulative,
+    /// Since those before arrived; what can go down is always as it is now.
+    Delta,
+    /// As `Delta`, but what the agent reads of itself when it is asked counts since its start.
+    LowMemory,
 }
 
 /// A header whose value is an attribute of metrics.
@@ -207,6 +225,8 @@ pub struct ObjectStore {
     pub id: String,
     /// Template of the link: `{{SCHEME}} {{ENDPOINT}} {{BUCKET}} {{DIGEST}} {{KEY}}`. None: the store's own URL of the object.
     pub access_url: Option<String>,
+    /// Put before the name of each object, with variables in it (`sink::payload::Prefix`); empty or ends with `/`.
+    pub prefix: String,
     pub layout: Layout,
     /// Where payloads wait while the store does not take them; None: in memory alone.
     pub spool: Option<SpoolSettings>,
@@ -229,15 +249,15 @@ pub enum Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectStoreKind {
     S3(S3Store),
+    Gcs(GcsStore),
+    Azure(AzureStore),
     /// A local folder; links are `file://` URLs.
-    Disk {
-        path: PathBuf,
-    },
+    Disk(DiskStore),
     Stdout,
     Disabled,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct S3Store {
     /// Host and optional port, without scheme.
     pub endpoint: String,
@@ -247,8 +267,64 @@ pub struct S3Store {
     pub insecure: bool,
     /// Both or neither; neither: the usual AWS chain.
     pub credentials: Option<(Secret, Secret)>,
-    /// Put before the key; empty or ends with `/`.
-    pub prefix: String,
+    /// What the store encrypts objects with; None: what the bucket says.
+    pub encryption: Option<Encryption>,
+    /// At most ten.
+    pub object_tags: BTreeMap<String, String>,
+}
+
+/// Server-side encryption of S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys of the store.
+    Aes256,
+    /// With a key of the key management service; None: its default key.
+    Kms(Option<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GcsStore {
+    /// Host and optional port, without scheme.
+    pub endpoint: String,
+    pub bucket: String,
+    /// True: plain http.
+    pub insecure: bool,
+    /// Of a service account; None: the usual Google chain.
+    pub credentials_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AzureStore {
+    /// Host and optional port, without scheme; with the account as its path where the host does not begin with it.
+    pub endpoint: String,
+    pub account: String,
+    pub container: String,
+    /// True: plain http.
+    pub insecure: bool,
+    /// None: the usual Azure chain.
+    pub access_key: Option<Secret>,
+    /// At most ten.
+    pub object_tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskStore {
+    pub path: PathBuf,
+    /// Room that payloads take on the disk at the most, in bytes.
+    pub max_bytes: u64,
+    /// Payloads are removed that are older.
+    pub max_age: Duration,
+}
+
+impl DiskStore {
+    /// With the default bounds.
+    pub fn at(path: impl Into<PathBuf>) -> DiskStore {
+        DiskStore {
+            path: path.into(),
+            max_bytes: 1 << 30,
+            max_age: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
 }
 
 /// A named list of processing steps.

@@ -4,6 +4,7 @@
 //! arrived. A service goes on when its processes change: one that lives shorter than the interval of a scrape shows too.
 
 use super::attributes::{Attributes, Measured};
+use super::histogram::Aggregation;
 use super::series::{Series, Slot};
 use crate::enrich::{Process, ResourceValue};
 use std::collections::HashMap;
@@ -54,6 +55,8 @@ pub(super) type Services = Series<(Service, Attributes)>;
 #[derive(Debug)]
 pub struct Aggregator {
     limits: Limits,
+    /// Of processes. Services are shown to Prometheus, whose text has no other buckets than those of fixed bounds.
+    aggregation: Aggregation,
     pub(super) services: Services,
     /// While nobody collects, they only tell where their services are counted.
     processes: HashMap<u32, Resource>,
@@ -61,6 +64,8 @@ pub struct Aggregator {
     retired: Vec<Resource>,
     /// Attribute sets of all processes.
     held: usize,
+    /// Resources so far.
+    made: u64,
     /// Who collects.
     subscribers: usize,
     /// When was collected last: what is counted after it starts there.
@@ -69,6 +74,7 @@ pub struct Aggregator {
 
 #[derive(Debug, Clone)]
 struct Resource {
+    number: u64,
     process: Arc<Process>,
     start: SystemTime,
     series: Series<Attributes>,
@@ -81,6 +87,8 @@ struct Resource {
 /// What was counted of one process.
 #[derive(Debug, Clone)]
 pub struct Collected {
+    /// The same each time, and no other's.
+    pub number: u64,
     pub process: Arc<Process>,
     /// Nothing before it is counted.
     pub start: SystemTime,
@@ -91,10 +99,12 @@ impl Aggregator {
     pub fn new(limits: Limits, now: SystemTime) -> Aggregator {
         Aggregator {
             limits,
-            services: Series::default(),
+            aggregation: Aggregation::default(),
+            services: Series::new(Aggregation::Explicit),
             processes: HashMap::new(),
             retired: Vec::new(),
             held: 0,
+            made: 0,
             subscribers: 0,
             last: now,
         }
@@ -103,6 +113,15 @@ impl Aggregator {
     /// From now on. What is held stays.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// From now on. What was counted of processes otherwise is collected a last time.
+    pub fn set_aggregation(&mut self, aggregation: Aggregation) {
+        if self.aggregation != aggregation {
+            self.aggregation = aggregation;
+            self.retired
+                .extend(self.processes.drain().map(|(_, resource)| resource));
+        }
     }
 
     /// Counts one transaction.
@@ -177,10 +196,12 @@ impl Aggregator {
             self.forget_processes();
             full = false;
         }
+        let number = self.made;
         let new = || Resource {
+            number,
             process: process.clone(),
             start: self.last,
-            series: Series::default(),
+            series: Series::new(self.aggregation),
             of_service: Vec::new(),
             collected: false,
         };
@@ -194,13 +215,17 @@ impl Aggregator {
                             return None;
                         }
                         self.retired.push(std::mem::replace(known, new()));
+                        self.made += 1;
                     }
                     known.process = process.clone();
                 }
                 known
             }
             Entry::Vacant(_) if full => return None,
-            Entry::Vacant(entry) => entry.insert(new()),
+            Entry::Vacant(entry) => {
+                self.made += 1;
+                entry.insert(new())
+            }
         };
         Some((resource, &mut self.services))
     }
@@ -248,6 +273,7 @@ impl Aggregator {
         }
         let all = self.retired.iter().chain(self.processes.values());
         all.map(|resource| Collected {
+            number: resource.number,
             process: resource.process.clone(),
             // A wall clock may be set back: a start must not be after its end.
             start: resource.start.min(now),

@@ -10,6 +10,7 @@
 
 mod aggregate;
 mod attributes;
+mod exponential;
 mod histogram;
 mod labels;
 mod prometheus;
@@ -19,9 +20,10 @@ mod tests;
 
 pub use aggregate::{Aggregator, Collected, Limits, Overflow};
 pub use attributes::{Attributes, Beside, Measured, Value};
-pub use histogram::{Histogram, Scale};
+pub use exponential::Exponential;
+pub use histogram::{Aggregation, Buckets, Histogram, Scale};
 pub use labels::{Label, Labels, label_name};
-pub use series::{Exemplar, Instrument, Point};
+pub use series::{Exemplar, Instrument, Point, Series};
 
 use crate::enrich::Process;
 use crate::sink::otlp::KnownMethods;
@@ -60,6 +62,11 @@ impl Metrics {
             of_services: max,
             ..default
         });
+    }
+
+    /// Of processes, from now on. What was counted otherwise is collected a last time.
+    pub fn set_aggregation(&self, aggregation: Aggregation) {
+        self.lock().set_aggregation(aggregation);
     }
 
     /// Counts a transaction.

@@ -93,7 +93,7 @@ fn histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram) 
         .map(|bound| bound.to_string());
     let bounds = bounds.chain(["+Inf".to_owned()]);
     let mut below = 0;
-    for (bound, count) in bounds.zip(histogram.buckets()) {
+    for (bound, count) in bounds.zip(histogram.explicit().unwrap_or_default()) {
         below += count;
         writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {below}")
             .expect("a String takes any text");

@@ -1,7 +1,7 @@
 //! Histograms by attribute set, bounded in their number.
 
 use super::attributes::Measured;
-use super::histogram::{Histogram, Scale};
+use super::histogram::{Aggregation, Histogram, Scale};
 use crate::event::Role;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ pub struct Exemplar {
 }
 
 /// All that is counted under one attribute set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     pub duration: Histogram,
     pub request_body: Histogram,
@@ -77,18 +77,27 @@ impl Instrument {
     }
 }
 
-impl Default for Point {
-    fn default() -> Point {
+impl Point {
+    pub fn new(aggregation: Aggregation) -> Point {
         Point {
-            duration: Histogram::new(Scale::Durations),
-            request_body: Histogram::new(Scale::Sizes),
-            response_body: Histogram::new(Scale::Sizes),
+            duration: Histogram::new(Scale::Durations, aggregation),
+            request_body: Histogram::new(Scale::Sizes, aggregation),
+            response_body: Histogram::new(Scale::Sizes, aggregation),
             exemplar: None,
         }
     }
-}
 
-impl Point {
+    /// What came since it was `before`.
+    fn since(&self, before: &Point) -> Point {
+        let exemplar = self.exemplar.clone();
+        Point {
+            duration: self.duration.since(&before.duration),
+            request_body: self.request_body.since(&before.request_body),
+            response_body: self.response_body.since(&before.response_body),
+            exemplar: exemplar.filter(|_| self.exemplar != before.exemplar),
+        }
+    }
+
     fn add(&mut self, measured: &Measured) {
         self.duration.add(measured.duration_ns);
         if let Some(size) = measured.request_body {
@@ -104,8 +113,9 @@ impl Point {
 }
 
 /// Points by attribute set; what finds no room is counted under none, by side.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Series<K: Eq + Hash> {
+    aggregation: Aggregation,
     slots: HashMap<K, Slot>,
     /// By slot.
     points: Vec<Point>,
@@ -123,17 +133,16 @@ impl Slot {
     }
 }
 
-impl<K: Eq + Hash> Default for Series<K> {
-    fn default() -> Self {
+impl<K: Eq + Hash> Series<K> {
+    pub fn new(aggregation: Aggregation) -> Self {
         Series {
+            aggregation,
             slots: HashMap::new(),
             points: Vec::new(),
             overflow: Vec::new(),
         }
     }
-}
 
-impl<K: Eq + Hash> Series<K> {
     pub fn find(&self, key: &K) -> Option<Slot> {
         self.slots.get(key).copied()
     }
@@ -145,7 +154,7 @@ impl<K: Eq + Hash> Series<K> {
             return found;
         }
         let slot = Slot(self.points.len());
-        self.points.push(Point::default());
+        self.points.push(Point::new(self.aggregation));
         self.slots.insert(key, slot);
         Some(slot)
     }
@@ -162,7 +171,7 @@ impl<K: Eq + Hash> Series<K> {
     fn overflow_of(&mut self, role: Role) -> &mut Point {
         let found = self.overflow.iter().position(|(side, _)| *side == role);
         let at = found.unwrap_or_else(|| {
-            self.overflow.push((role, Point::default()));
+            self.overflow.push((role, Point::new(self.aggregation)));
             self.overflow.len() - 1
         });
         &mut self.overflow[at].1
@@ -183,5 +192,28 @@ impl<K: Eq + Hash> Series<K> {
     /// What found no room.
     pub fn overflow(&self) -> impl Iterator<Item = (Role, &Point)> {
         self.overflow.iter().map(|(role, point)| (*role, point))
+    }
+}
+
+impl<K: Eq + Hash + Clone> Series<K> {
+    /// What came since it was `before`, which is this one at an earlier time: slots stay where they are.
+    pub fn since(&self, before: &Series<K>) -> Series<K> {
+        let point = |(at, now): (usize, &Point)| match before.points.get(at) {
+            Some(then) => now.since(then),
+            None => now.clone(),
+        };
+        let overflow = |(role, now): &(Role, Point)| {
+            let then = before.overflow.iter().find(|(side, _)| side == role);
+            (
+                *role,
+                then.map_or_else(|| now.clone(), |(_, then)| now.since(then)),
+            )
+        };
+        Series {
+            aggregation: self.aggregation,
+            slots: self.slots.clone(),
+            points: self.points.iter().enumerate().map(point).collect(),
+            overflow: self.overflow.iter().map(overflow).collect(),
+        }
     }
 }

@@ -194,6 +194,18 @@ impl Ledger {
         }
     }
 
+    /// A local store removed so many objects, which had so many bytes on the disk.
+    pub fn payloads_removed(&self, reason: Removed, objects: u64, bytes: u64) {
+        if objects > 0 {
+            let payloads = &mut self.lock().payloads;
+            *match reason {
+                Removed::MaxBytes => &mut payloads.removed.max_bytes,
+                Removed::MaxAge => &mut payloads.removed.max_age,
+            } += objects;
+            payloads.removed_bytes += bytes;
+        }
+    }
+
     /// A payload in flight is lost.
     pub fn payload_lost(&self, reason: PayloadLost) {
         self.payloads_lost(reason, 1);

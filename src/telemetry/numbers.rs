@@ -163,6 +163,8 @@ pub static NUMBERS: &[Number] = &[
     up_down("plainspan.payloads.in_flight", PAYLOAD, NONE, "Payloads on their way to the store."),
     counter("plainspan.payloads.left_out", PAYLOAD, REASON, "Payloads left out on purpose, by why."),
     counter("plainspan.payloads.lost", PAYLOAD, REASON, "Payloads lost, by why."),
+    counter("plainspan.payloads.removed", "{object}", REASON, "Objects that a local store removed again, by why."),
+    counter("plainspan.payloads.removed_bytes", "By", NONE, "Room on the disk that a local store made by it."),
     counter("plainspan.payloads.stored", PAYLOAD, NONE, "Payloads that are in the store."),
     counter("plainspan.payloads.wanted", PAYLOAD, NONE, "Payloads that were to be stored."),
     counter("plainspan.program.run_time", "s", &["program"], "Time in a kernel program; 0 unless the kernel counts (telemetry.program_stats)."),

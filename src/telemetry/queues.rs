@@ -3,9 +3,10 @@
 //! Enters: queues, when they are made. Leaves: their fill. Holds: a queue that is gone is not shown; those of the same
 //! name, as while a store is exchanged for another, are shown as one.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
 
 /// How full a queue is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +20,33 @@ pub struct Fill {
     /// `otel.component.type` of what empties it, where it is an exporter of OTLP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exporter: Option<&'static str>,
+    /// How the object store behind it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreHealth>,
+}
+
+/// How an object store is, by the write probe and by what became of payloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreHealth {
+    pub state: StoreState,
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
+    /// What it failed with last, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreState {
+    /// It has not answered yet.
+    Unknown,
+    Works,
+    Fails,
+}
+
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&crate::enrich::rfc3339_millis(*time))
 }
 
 /// A queue that can be looked at.
@@ -57,6 +85,7 @@ impl Queues {
             sum.max_items += now.max_items;
             sum.max_bytes += now.max_bytes;
             sum.exporter = now.exporter;
+            sum.store = now.store;
         }
         fills
     }

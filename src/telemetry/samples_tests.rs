@@ -32,6 +32,7 @@ pub(in crate::telemetry) fn full() -> Status {
         max_items: 10,
         max_bytes: 1000,
         exporter,
+        store: None,
     };
     let ring = Ring {
         size_bytes: 4096,

@@ -106,6 +106,27 @@ const SEGMENT_SIZE: Test = (
     "src/sink/payload/stage_tests.rs",
     "a_segment_is_closed_when_it_is_large_enough",
 );
+const PREFIX: Test = (
+    "tests/payload.rs",
+    "an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key",
+);
+const GCS: Test = (
+    "src/sink/payload/store_tests.rs",
+    "gcs_gets_a_token_for_a_key_and_writes_what_is_not_there",
+);
+const AZURE: Test = (
+    "src/sink/payload/store_tests.rs",
+    "azure_is_asked_with_the_account_and_says_what_is_wrong",
+);
+const CLOUD_LINKS: Test = ("src/sink/payload/link.rs", "the_other_clouds_have_urls_too");
+const MOTO: Test = (
+    "tests/payload_stores.rs",
+    "a_second_s3_keeps_objects_with_their_tags_and_encryption",
+);
+const AZURITE: Test = (
+    "tests/payload_stores.rs",
+    "azurite_keeps_blobs_with_their_tags_and_says_what_is_wrong",
+);
 const FOLDER: Test = (
     "src/sink/payload/stage_tests.rs",
     "a_folder_gets_files_for_its_owner_alone_and_file_urls",
@@ -187,6 +208,14 @@ const MEASURES: Test = (
     "src/pipeline/measures_tests.rs",
     "an_exchange_changes_headers_exemplars_and_the_number_of_series",
 );
+const DELTA: Test = (
+    "src/sink/otlp/tests/metrics.rs",
+    "a_delta_is_what_came_since_the_last_that_arrived_over_failures_and_reloads",
+);
+const EXPONENTIAL: Test = (
+    "src/sink/otlp/tests/metrics.rs",
+    "exponential_buckets_arrive_and_what_was_counted_otherwise_comes_a_last_time",
+);
 const LABELS: Test = (
     "src/metrics/labels.rs",
     "chosen_headers_of_both_sides_are_attributes_and_values_beyond_the_bound_are_one",
@@ -205,8 +234,10 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tags", &["key", "source", "location"], &[TAGS, VARIABLES]),
     ("resource", &["attributes"], &[RELOAD, ("src/enrich/process/resource_tests.rs", "each_attribute_comes_from_who_knows_it_best")]),
     ("the configuration", &["metrics"], &[MEASURES]),
-    ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_makes_another_exporter")]),
+    ("metrics", &["interval"], &[CONFORMANCE, ("src/agent/sinks.rs", "another_interval_or_temporality_makes_another_exporter")]),
     ("metrics", &["max_series", "exemplars"], &[MEASURES]),
+    ("metrics", &["temporality_preference"], &[DELTA, ("src/agent/sinks.rs", "another_interval_or_temporality_makes_another_exporter")]),
+    ("metrics", &["default_histogram_aggregation"], &[EXPONENTIAL]),
     ("metrics", &["headers"], &[MEASURES, CONFORMANCE]),
     ("metrics.headers", &["header", "from", "attribute", "max_values"], &[LABELS]),
     ("limits", &["memory"], &[("tests/e2e/collector.rs", "with_little_memory_and_no_collector_the_rest_is_lost_by_name_and_the_books_balance")]),
@@ -236,10 +267,24 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("object store s3", &["id", "type", "endpoint", "bucket", "region", "insecure"], &[S3, S3_LINK]),
     ("object store s3", &["access_url"], &[S3_LINK, ("src/sink/payload/link.rs", "a_template_is_filled_and_unknown_names_stay")]),
     ("object store s3", &["access_key", "secret_key"], &[S3_SECRET, S3]),
-    ("object store s3", &["prefix"], &[("tests/payload.rs", "an_equal_document_is_a_dedupe_and_a_prefix_is_part_of_the_key")]),
+    ("object store s3", &["prefix"], &[PREFIX]),
+    ("object store s3", &["encryption", "kms_key_id", "object_tags"], &[("src/sink/payload/store_tests.rs", "encryption_and_tags_go_with_each_object"), MOTO]),
     ("object store s3", &["layout"], &[S3, SEGMENT]),
     ("object store s3", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
     ("object store s3", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
+    ("object store gcs", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
+    ("object store azure", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
+    ("object store gcs", &["id", "type", "endpoint", "bucket", "insecure", "credentials_file"], &[GCS]),
+    ("object store gcs", &["access_url"], &[CLOUD_LINKS]),
+    ("object store gcs", &["prefix"], &[PREFIX]),
+    ("object store gcs", &["layout", "segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
+    ("object store azure", &["id", "type", "endpoint", "account", "container", "insecure", "access_key", "object_tags"], &[AZURE, AZURITE]),
+    ("object store azure", &["access_url"], &[CLOUD_LINKS]),
+    ("object store azure", &["prefix"], &[PREFIX]),
+    ("object store azure", &["layout", "segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
+    ("object store disk", &["prefix"], &[("src/sink/payload/store_tests.rs", "a_folder_below_a_prefix_is_for_its_owner_alone_too")]),
+    ("object store disk", &["max_bytes"], &[("src/sink/payload/stage_store_tests.rs", "a_folder_stays_within_its_bytes_and_age_in_both_layouts")]),
+    ("object store disk", &["max_age"], &[("src/sink/payload/room_tests.rs", "what_is_too_old_goes_by_itself")]),
     ("object store disk", &["id", "type", "path", "layout"], &[FOLDER, CURL, SEGMENT]),
     ("object store disk", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
     ("object store disk", &["access_url"], &[("src/sink/payload/link.rs", "a_folder_has_file_urls")]),

@@ -34,7 +34,7 @@ fn the_guides_file_runs_unchanged_when_its_variables_are_set() {
         region: "us-east-1".into(),
         insecure: false,
         credentials: Some((Secret::new("AKIA-canary"), Secret::new("hunter2-canary"))),
-        prefix: String::new(),
+        ..S3Store::default()
     };
     assert_eq!(store.kind, ObjectStoreKind::S3(s3));
     let capture = config

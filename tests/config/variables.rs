@@ -255,27 +255,64 @@ fn http_json_is_refused_with_what_to_use() {
 }
 
 #[test]
-fn what_metrics_do_anyway_may_be_asked_for_and_the_rest_is_named() {
-    let name = |rest: &str| format!("OTEL_EXPORTER_OTLP_METRICS_{rest}");
-    for (rest, value, warned) in [
-        ("TEMPORALITY_PREFERENCE", "cumulative", false),
-        ("TEMPORALITY_PREFERENCE", "Cumulative", false),
-        ("TEMPORALITY_PREFERENCE", "delta", true),
+fn temporality_and_buckets_of_metrics_come_from_the_file_else_from_the_variable() {
+    type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let rows: [Row; 2] = [
         (
-            "DEFAULT_HISTOGRAM_AGGREGATION",
-            "explicit_bucket_histogram",
-            false,
+            "TEMPORALITY_PREFERENCE",
+            "temporality_preference",
+            &[
+                ("cumulative", "cumulative"),
+                ("Delta", "delta"),
+                ("LOWMEMORY", "low_memory"),
+            ],
         ),
         (
             "DEFAULT_HISTOGRAM_AGGREGATION",
-            "base2_exponential_bucket_histogram",
-            true,
+            "default_histogram_aggregation",
+            &[
+                ("explicit_bucket_histogram", "explicit_bucket_histogram"),
+                (
+                    "base2_exponential_bucket_histogram",
+                    "base2_exponential_bucket_histogram",
+                ),
+            ],
         ),
-    ] {
-        let name = name(rest);
-        let warnings = loaded(&file(""), &[(&name, value)]).warnings;
-        let named = warnings.iter().any(|w| w.message.contains(&name));
-        assert_eq!(named, warned, "{name}={value}");
+    ];
+    for (rest, key, words) in rows {
+        let name = format!("OTEL_EXPORTER_OTLP_METRICS_{rest}");
+        let path = format!("metrics.{key}");
+        let value = |loaded: &Loaded| {
+            let found = loaded.sources.iter().find(|s| s.path == path);
+            found.map(|s| (s.value.clone(), s.origin.clone()))
+        };
+        let none = loaded(&file(""), &[]);
+        let first = words[0].1.to_owned();
+        assert_eq!(value(&none), Some((first.clone(), Origin::Default)));
+        let empty = loaded(&file(""), &[(&name, "")]);
+        assert_eq!(empty.config.metrics, none.config.metrics);
+        for (said, meant) in words {
+            let set = loaded(&file(""), &[(&name, said)]);
+            let origin = Origin::Environment(name.clone());
+            assert_eq!(value(&set), Some(((*meant).to_owned(), origin)));
+            assert!(set.warnings.is_empty(), "{:?}", set.warnings);
+            let text = format!("{}metrics: {{{key}: {meant}}}\n", file(""));
+            let written = loaded(&text, &[]);
+            assert_eq!(written.config.metrics, set.config.metrics, "{said}");
+            // The file goes before.
+            let text = format!("{}metrics: {{{key}: {first}}}\n", file(""));
+            let written = loaded(&text, &[(&name, said)]);
+            assert_eq!(written.config.metrics, none.config.metrics, "{said}");
+        }
+        let differing = words
+            .iter()
+            .map(|(said, _)| loaded(&file(""), &[(&name, said)]));
+        let mut seen: Vec<_> = differing.map(|loaded| loaded.config.metrics).collect();
+        seen.dedup();
+        assert_eq!(seen.len(), words.len());
+        let shown = read(&file(""), &[(&name, "sometimes")]).expect_err("refused");
+        let wanted = format!("environment variable {name} is `sometimes`, which is none of");
+        assert!(shown.contains(&wanted), "{shown}");
     }
 }
 

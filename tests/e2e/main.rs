@@ -5,6 +5,8 @@
 //! One test runs at a time, whatever `--test-threads` says: an agent sees the whole host.
 //! `tests/setup.sh` installs the programs.
 
+#[path = "../support/har.rs"]
+mod har;
 mod harness;
 #[path = "../support/otlp_sink.rs"]
 mod otlp_sink;
@@ -41,7 +43,9 @@ mod oteltap;
 mod own_telemetry;
 mod own_traffic;
 mod payload_failure;
+mod payload_links;
 mod payload_store;
+mod payload_volume;
 mod plain_http;
 mod process_life;
 mod programs;

@@ -84,7 +84,7 @@ fn with_wrong_credentials_the_agent_says_so_spans_go_on_and_the_payloads_are_los
         .collect();
     scene.perform(Client::Curl, &calls);
     scene.wait_for(&calls, 2);
-    let lost = |ledger: &Ledger| ledger.get(&["payloads", "lost", "store_failed"]) >= 6;
+    let lost = |ledger: &Ledger| ledger.get(&["payloads", "lost", "store_refused"]) >= 6;
     let ledger = scene
         .agent
         .wait_ledger("lost payloads", Duration::from_secs(30), lost);

@@ -237,7 +237,7 @@ fn it_stops_promptly_and_detaches() {
     let began = Instant::now();
     finder.stop();
     assert!(
-        began.elapsed() < Duration::from_millis(500),
+        began.elapsed() < Duration::from_secs(5),
         "{:?}",
         began.elapsed()
     );

@@ -5,10 +5,11 @@
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
-use object_store::{ObjectStoreExt, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 const BUCKET: &str = "traffic-capture";
 const AGENT: (&str, &str) = ("agent-key", "agent-secret-of-tests");
 const ADMIN: (&str, &str) = ("admin-key", "admin-secret-of-tests");
+/// Clients that read at the same time.
+const READERS: usize = 8;
 /// Of the server until its first object is stored.
 const START: Duration = Duration::from_secs(90);
 
@@ -27,7 +30,7 @@ pub struct SeaweedFs {
     server: Child,
     port: u16,
     /// All ports, S3's included.
-    ports: [u16; 4],
+    ports: [u16; 5],
     dir: TempDir,
 }
 
@@ -88,6 +91,58 @@ impl SeaweedFs {
             let bytes = object.bytes().await.map_err(|e| e.to_string())?;
             Ok(bytes.to_vec())
         })
+    }
+
+    /// The objects under these keys, or these bytes of them, in their order.
+    ///
+    /// # Panics
+    /// When one is not there, or has not all of these bytes.
+    pub fn get_all(&self, wanted: &[(String, Option<Range<u64>>)]) -> Vec<Vec<u8>> {
+        let client = &self.client(AGENT);
+        let part = wanted.len().div_ceil(READERS).max(1);
+        std::thread::scope(|scope| {
+            let read = |part: &'_ [(String, Option<Range<u64>>)]| {
+                let part = part.to_vec();
+                scope.spawn(move || on_a_thread(get_part(client, part)))
+            };
+            let reading: Vec<_> = wanted.chunks(part).map(read).collect();
+            let parts = reading.into_iter().map(|part| part.join().expect("read"));
+            parts.flatten().collect()
+        })
+    }
+
+    /// Sizes of all objects, by key.
+    pub fn sizes(&self) -> BTreeMap<String, u64> {
+        let client = self.client(AGENT);
+        on_a_thread(async move {
+            let mut folders = vec![None];
+            let mut sizes = BTreeMap::new();
+            while let Some(folder) = folders.pop() {
+                let listed = client.list_with_delimiter(Option::as_ref(&folder)).await;
+                let listed = listed.expect("a list of the bucket");
+                folders.extend(listed.common_prefixes.into_iter().map(Some));
+                sizes.extend(
+                    listed
+                        .objects
+                        .into_iter()
+                        .map(|o| (o.location.to_string(), o.size)),
+                );
+            }
+            sizes
+        })
+    }
+
+    /// Requests of this kind (`PUT`, `GET`) that S3 itself has counted.
+    pub fn requests(&self, method: &str) -> u64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports[4]);
+        let text = on_a_thread(async move { reqwest::get(url).await?.text().await });
+        let method = format!("type=\"{method}\"");
+        text.expect("metrics of SeaweedFS")
+            .lines()
+            .filter(|line| line.starts_with("SeaweedFS_s3_request_total{"))
+            .filter(|line| line.contains(&method))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum()
     }
 
     /// Ends the server at once; what is stored stays until this is dropped.
@@ -219,6 +274,26 @@ impl Drop for SeaweedFs {
     }
 }
 
+async fn get_part(client: &AmazonS3, wanted: Vec<(String, Option<Range<u64>>)>) -> Vec<Vec<u8>> {
+    let mut read = Vec::new();
+    for (key, range) in wanted {
+        let path = Key::parse(&key).expect("a key");
+        let bytes = match &range {
+            Some(range) => client.get_range(&path, range.clone()).await,
+            None => match client.get(&path).await {
+                Ok(object) => object.bytes().await,
+                Err(error) => Err(error),
+            },
+        };
+        let bytes = bytes.unwrap_or_else(|error| panic!("{key} {range:?}: {error}"));
+        if let Some(range) = range {
+            assert_eq!(bytes.len() as u64, range.end - range.start, "{key}");
+        }
+        read.push(bytes.to_vec());
+    }
+    read
+}
+
 /// Runs a future on a thread of its own, so that tests with a runtime can call this too.
 fn on_a_thread<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
@@ -234,10 +309,10 @@ fn on_a_thread<T: Send>(future: impl Future<Output = T> + Send) -> T {
 }
 
 /// The server on these ports, with what is in the folder.
-fn spawn(dir: &Path, ports: [u16; 4]) -> Child {
+fn spawn(dir: &Path, ports: [u16; 5]) -> Child {
     let weed = weed();
     let keys = dir.join("s3.json");
-    let [master, volume, filer, port] = ports;
+    let [master, volume, filer, port, metrics] = ports;
     let log = File::options()
         .create(true)
         .append(true)
@@ -260,6 +335,7 @@ fn spawn(dir: &Path, ports: [u16; 4]) -> Child {
         .args(["-filer".to_owned(), format!("-filer.port={filer}")])
         .args(["-s3".to_owned(), format!("-s3.port={port}")])
         .arg(format!("-s3.config={}", keys.display()))
+        .arg(format!("-metricsPort={metrics}"))
         // A new bucket takes several volumes; the default number of 8 is soon used up.
         .args(["-volume.max=100", "-master.volumeSizeLimitMB=64"])
         // Servers at fixed ports that S3 brings along, and sockets in /tmp; it reports to its makers unless told.
@@ -313,7 +389,7 @@ fn identities() -> String {
 
 /// Ports that are free now, as are those 10,000 above, which SeaweedFS takes for gRPC. All of them are below the range
 /// that the kernel gives to clients, so that none is taken in between. No two servers of a process get the same.
-fn free_ports() -> [u16; 4] {
+fn free_ports() -> [u16; 5] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 10_240;
     const COUNT: u16 = 12_000;

@@ -288,7 +288,8 @@ impl Measure {
                 (added.size, name, format!("#bytes={first}-{last}"))
             }
         };
-        let key = template.key(&name);
+        let service = payload::service_name(capture);
+        let key = template.key(&name, capture.start, service);
         Some(PayloadLink {
             url: template.url(&key, &digest).map(|url| url + &range),
             digest: Some(digest),

@@ -2,13 +2,16 @@
 
 use super::Builder;
 use crate::config::model::{
-    EventStore, EventStoreKind, Layout, ObjectStore, ObjectStoreKind, S3Store,
+    AzureStore, DiskStore, Encryption, EventStore, EventStoreKind, GcsStore, Layout, ObjectStore,
+    ObjectStoreKind, S3Store,
 };
 use crate::config::near::nearest;
 use crate::config::problem::quote;
+use crate::config::schema::ENCRYPTIONS;
 use crate::config::settings::Fields;
 use crate::config::sources::Origin;
 use crate::config::template;
+use crate::sink::payload::Prefix;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,14 +100,17 @@ impl Builder<'_> {
         }
         let kind = match fields.kind {
             "s3" => ObjectStoreKind::S3(self.s3(fields)?),
-            "disk" => ObjectStoreKind::Disk {
-                path: self.folder(fields)?,
-            },
+            "gcs" => ObjectStoreKind::Gcs(self.gcs(fields)?),
+            "azure" => ObjectStoreKind::Azure(self.azure(fields)?),
+            "disk" => ObjectStoreKind::Disk(self.disk(fields)?),
             "stdout" => ObjectStoreKind::Stdout,
             _ => ObjectStoreKind::Disabled,
         };
         let layout = layout(fields);
-        if layout != Layout::Object || prefixed(&kind) {
+        // One that is wrong has had its error.
+        let prefix = fields.text("prefix").unwrap_or_default();
+        let prefix = Prefix::parse(prefix).map_or(String::new(), |p| p.to_string());
+        if layout != Layout::Object || !prefix.is_empty() {
             self.key_in_link(fields, access_url.as_deref());
         }
         let spool = fields.section("spool").filter(|s| s.mark.line > 0);
@@ -113,6 +119,7 @@ impl Builder<'_> {
         Some(ObjectStore {
             id,
             access_url,
+            prefix,
             layout,
             spool,
             kind,
@@ -149,21 +156,92 @@ impl Builder<'_> {
         }
         let endpoint = fields.text("endpoint")?;
         self.host_and_port(fields, endpoint);
-        let prefix = fields
-            .text("prefix")
-            .unwrap_or_default()
-            .trim_start_matches('/');
         Some(S3Store {
             endpoint: endpoint.to_owned(),
             bucket: fields.text("bucket")?.to_owned(),
             region: fields.text("region")?.to_owned(),
             insecure: fields.bool("insecure")?,
             credentials,
-            prefix: if prefix.is_empty() || prefix.ends_with('/') {
-                prefix.to_owned()
-            } else {
-                format!("{prefix}/")
-            },
+            encryption: self.encryption(fields),
+            object_tags: self.object_tags(fields),
+        })
+    }
+
+    fn encryption(&mut self, fields: &Fields) -> Option<Encryption> {
+        let key = fields.text("kms_key_id").map(str::to_owned);
+        let managed = fields.choice("encryption", &ENCRYPTIONS);
+        if key.is_some() && managed != Some(true) {
+            self.problems.error(
+                fields.mark("kms_key_id"),
+                "`kms_key_id` needs `encryption: aws:kms`",
+            );
+        }
+        match managed? {
+            true => Some(Encryption::Kms(key)),
+            false => Some(Encryption::Aes256),
+        }
+    }
+
+    /// Tags within what S3 and Azure take.
+    fn object_tags(&mut self, fields: &Fields) -> BTreeMap<String, String> {
+        let given = fields.map("object_tags");
+        if given.len() > 10 {
+            self.problems
+                .error(fields.mark("object_tags"), "more than 10 `object_tags`");
+            self.problems.hint("stores take 10");
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || " +-=._:/".contains(c);
+        let mut tags = BTreeMap::new();
+        for (name, setting) in given {
+            let value = setting.value.text().unwrap_or_default();
+            let lengths = (1..=128).contains(&name.len()) && value.len() <= 256;
+            if !lengths || !name.chars().chain(value.chars()).all(fits) {
+                let message = format!("no store takes the tag {}", quote(name));
+                self.problems.error(setting.mark, message);
+                self.problems.hint(
+                    "1 to 128 characters for the name, up to 256 for the value: letters, digits, space and `+-=._:/`",
+                );
+            }
+            tags.insert(name.clone(), value.to_owned());
+        }
+        tags
+    }
+
+    fn gcs(&mut self, fields: &Fields) -> Option<GcsStore> {
+        let endpoint = fields.text("endpoint")?;
+        self.host_and_port(fields, endpoint);
+        Some(GcsStore {
+            endpoint: endpoint.to_owned(),
+            bucket: fields.text("bucket")?.to_owned(),
+            insecure: fields.bool("insecure")?,
+            credentials_file: fields.text("credentials_file").map(PathBuf::from),
+        })
+    }
+
+    fn azure(&mut self, fields: &Fields) -> Option<AzureStore> {
+        let account = fields.text("account")?;
+        let endpoint = match fields.text("endpoint") {
+            Some(endpoint) => {
+                self.host_and_port(fields, endpoint);
+                endpoint.to_owned()
+            }
+            None => format!("{account}.blob.core.windows.net"),
+        };
+        Some(AzureStore {
+            endpoint,
+            account: account.to_owned(),
+            container: fields.text("container")?.to_owned(),
+            insecure: fields.bool("insecure")?,
+            access_key: fields.secret("access_key").cloned(),
+            object_tags: self.object_tags(fields),
+        })
+    }
+
+    fn disk(&mut self, fields: &Fields) -> Option<DiskStore> {
+        Some(DiskStore {
+            path: self.folder(fields)?,
+            max_bytes: fields.size("max_bytes")?,
+            max_age: fields.duration("max_age")?,
         })
     }
 
@@ -178,7 +256,7 @@ impl Builder<'_> {
             self.problems.error(
                 mark,
                 format!(
-                    "the endpoint of an s3 store has no scheme: {}",
+                    "the endpoint of an object store has no scheme: {}",
                     quote(endpoint)
                 ),
             );
@@ -198,7 +276,7 @@ impl Builder<'_> {
             self.problems
                 .error(
                     mark,
-                    "the endpoint of an s3 store must be host or host:port",
+                    "the endpoint of an object store must be host or host:port",
                 )
                 .hint("ports: 1 to 65535");
         }
@@ -305,8 +383,4 @@ fn layout(fields: &Fields) -> Layout {
         },
         _ => Layout::Object,
     }
-}
-
-fn prefixed(kind: &ObjectStoreKind) -> bool {
-    matches!(kind, ObjectStoreKind::S3(s3) if !s3.prefix.is_empty())
 }

@@ -80,8 +80,11 @@ impl Builder<'_> {
                 .into_iter()
                 .find(|m| m.line > 0)
                 .unwrap_or(root.mark);
-            self.problems
-                .warn(mark, "tap.http.stack names no stack: no HTTP is captured");
+            // Hosts may have stacks of their own.
+            if tap.sections("endpoints").next().is_none() {
+                self.problems
+                    .warn(mark, "tap.http.stack names no stack: no HTTP is captured");
+            }
             return None;
         };
         self.known_stack(http.mark("stack"), name, stacks);

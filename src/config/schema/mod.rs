@@ -12,12 +12,13 @@ mod stores;
 mod tap;
 
 pub(super) use stacks::{LEVELS, LINE_FORMATS, MATCHES, MODES, MatchWord, PLACES};
-pub(super) use stores::{COMPRESSIONS, PROTOCOLS, SIGNALS, Signal};
+pub(super) use stores::{COMPRESSIONS, ENCRYPTIONS, PROTOCOLS, SIGNALS, Signal};
 pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 
-use super::model::{MessageSide, TagSource};
+use super::model::{MessageSide, TagSource, Temporality};
 use super::table::{Choices, Kind, Section, key};
 use super::text::{header_name, metric_attribute, not_empty};
+use crate::metrics::Aggregation;
 use Kind::{Any, Bool, Checked, Choice, Duration, List, Map, Number, Ratio, Size, Text};
 
 const KIB: u64 = 1 << 10;
@@ -50,9 +51,27 @@ static METRICS: Section = Section {
         key("interval", Duration(1000, DAY)).default("10s"),
         key("max_series", Number(1, 16_384)).default("2000"),
         key("exemplars", Bool).default("true"),
+        key("temporality_preference", Choice(&TEMPORALITIES)),
+        key("default_histogram_aggregation", Choice(&AGGREGATIONS)),
         key("headers", List(&Kind::Section(&METRIC_HEADER))),
     ],
 };
+
+/// Words of OpenTelemetry's declarative configuration.
+pub(in crate::config) static TEMPORALITIES: Choices<Temporality> = Choices::new(&[
+    ("cumulative", Temporality::Cumulative),
+    ("delta", Temporality::Delta),
+    ("low_memory", Temporality::LowMemory),
+]);
+
+/// Words of OpenTelemetry's declarative configuration.
+pub(in crate::config) static AGGREGATIONS: Choices<Aggregation> = Choices::new(&[
+    ("explicit_bucket_histogram", Aggregation::Explicit),
+    (
+        "base2_exponential_bucket_histogram",
+        Aggregation::Exponential,
+    ),
+]);
 
 static METRIC_HEADER: Section = Section {
     name: "metrics.headers",

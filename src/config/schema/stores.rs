@@ -2,8 +2,9 @@
 
 use super::{DAY, HOUR, KIB, MIB};
 use crate::config::model::{Compression, OtlpProtocol};
-use crate::config::table::{Choices, Kind, LATER, Section, State, Tagged, key, variant};
+use crate::config::table::{Choices, Kind, Section, State, Tagged, key, variant};
 use crate::config::text::{absolute, identifier, not_empty};
+use crate::sink::payload::check_prefix;
 use Kind::{
     Any, Bool, Checked, Choice, Credential, Duration, List, Map, Size, Tagged as Typed, Text,
 };
@@ -120,20 +121,20 @@ static OBJECT_STORE: Tagged = Tagged {
     what: "object store",
     variants: &[
         variant("s3", &S3),
+        variant("gcs", &GCS),
+        variant("azure", &AZURE),
         variant("disk", &DISK),
         variant("stdout", &PLAIN_OBJECT_STORE),
         variant("disabled", &PLAIN_OBJECT_STORE),
-        variant("gcs", &UNREAD).state(State::Refused(LATER)),
-        variant("azure", &UNREAD).state(State::Refused(LATER)),
         variant("qpoint", &UNREAD).state(WAREHOUSE),
         variant("otel", &UNREAD).state(OTEL_OBJECTS),
     ],
 };
 
 const WAREHOUSE: State =
-    State::Refused("payloads go to `s3` or `disk`; there is no Warehouse client");
+    State::Refused("payloads go to `s3`, `gcs`, `azure` or `disk`; there is no Warehouse client");
 const OTEL_OBJECTS: State = State::Refused(
-    "payloads go to `s3` or `disk`; an event store of type otel sends the link to a collector",
+    "payloads go to `s3`, `gcs`, `azure` or `disk`; an event store of type otel sends the link to a collector",
 );
 const RECORDS: &str = "the payload link goes to every event store that takes spans or log records";
 
@@ -145,11 +146,14 @@ static S3: Section = Section {
         key("endpoint", Checked(not_empty)).default("s3.amazonaws.com"),
         key("bucket", Checked(not_empty)).required(),
         key("region", Checked(not_empty)).default("us-east-1"),
-        key("access_url", Checked(not_empty)),
         key("insecure", Bool).default("false"),
         key("access_key", Credential),
         key("secret_key", Credential),
-        key("prefix", Text).default("''"),
+        key("encryption", Choice(&ENCRYPTIONS)),
+        key("kms_key_id", Checked(not_empty)),
+        key("object_tags", Map(&Text)),
+        key("access_url", Checked(not_empty)),
+        key("prefix", Checked(check_prefix)).default("''"),
         key("layout", Choice(&LAYOUTS)).default("object"),
         key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
         key("segment_time", Duration(100, HOUR)).default("10s"),
@@ -158,18 +162,70 @@ static S3: Section = Section {
     ],
 };
 
+static GCS: Section = Section {
+    name: "object store gcs",
+    keys: &[
+        key("id", Checked(identifier)),
+        key("type", Text),
+        key("endpoint", Checked(not_empty)).default("storage.googleapis.com"),
+        key("bucket", Checked(not_empty)).required(),
+        key("insecure", Bool).default("false"),
+        key("credentials_file", Checked(absolute)),
+        key("encryption", Any).refused(ENCRYPTED_BY_BUCKET),
+        key("kms_key_id", Any).refused(ENCRYPTED_BY_BUCKET),
+        key("object_tags", Any).refused(
+            "is not possible: Google Cloud Storage has no tags of objects; label the bucket",
+        ),
+        key("access_url", Checked(not_empty)),
+        key("prefix", Checked(check_prefix)).default("''"),
+        key("layout", Choice(&LAYOUTS)).default("object"),
+        key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
+        key("segment_time", Duration(100, HOUR)).default("10s"),
+        key("spool", Kind::Section(&SPOOL)),
+        key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
+    ],
+};
+
+static AZURE: Section = Section {
+    name: "object store azure",
+    keys: &[
+        key("id", Checked(identifier)),
+        key("type", Text),
+        // Its default is of the account: see `build::stores`.
+        key("endpoint", Checked(not_empty)),
+        key("account", Checked(not_empty)).required(),
+        key("container", Checked(not_empty)).required(),
+        key("insecure", Bool).default("false"),
+        key("access_key", Credential),
+        key("encryption", Any).refused(ENCRYPTED_BY_BUCKET),
+        key("kms_key_id", Any).refused(ENCRYPTED_BY_BUCKET),
+        key("object_tags", Map(&Text)),
+        key("access_url", Checked(not_empty)),
+        key("prefix", Checked(check_prefix)).default("''"),
+        key("layout", Choice(&LAYOUTS)).default("object"),
+        key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
+        key("segment_time", Duration(100, HOUR)).default("10s"),
+        key("spool", Kind::Section(&SPOOL)),
+        key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
+    ],
+};
+
+const ENCRYPTED_BY_BUCKET: &str = "is not possible: this store encrypts everything, with the key that the bucket or the container is configured for; set it there";
+
 static DISK: Section = Section {
     name: "object store disk",
     keys: &[
         key("id", Checked(identifier)),
         key("type", Text),
         key("path", Checked(not_empty)).required(),
+        key("max_bytes", Size(MIB, 1 << 50)).default("1GiB"),
+        key("max_age", Duration(1000, 3650 * DAY)).default("7d"),
+        key("object_tags", Any).refused("is not possible: files have no tags"),
         key("access_url", Checked(not_empty)),
+        key("prefix", Checked(check_prefix)).default("''"),
         key("layout", Choice(&LAYOUTS)).default("object"),
         key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
         key("segment_time", Duration(100, HOUR)).default("10s"),
-        key("max_bytes", Size(1, u64::MAX)).later(),
-        key("max_age", Duration(1, u64::MAX)).later(),
         key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
     ],
 };
@@ -187,6 +243,9 @@ static RECORD_STORE: Section = Section {
     name: "event_store",
     keys: &[key("id", Text), key("disabled", Bool)],
 };
+
+pub(in crate::config) static ENCRYPTIONS: Choices<bool> =
+    Choices::new(&[("AES256", false), ("aws:kms", true)]);
 
 static LAYOUTS: Choices<()> = Choices {
     words: &[("object", ()), ("segment", ())],

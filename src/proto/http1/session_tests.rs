@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::ledger::Lost;
-use crate::transaction::Content;
+use crate::transaction::{Content, Mark};
 
 #[derive(Default)]
 struct Seen(Vec<Exchange>);
@@ -104,6 +104,26 @@ fn a_tunnel_whose_server_sends_the_requests_ends_too() {
     session.end(Ending::Closed, &mut seen);
     assert_eq!(session.in_progress(), 0);
     assert!(seen.0.iter().filter_map(target).eq(["/", "/2"]));
+}
+
+#[test]
+fn a_switch_that_nobody_asked_for_leaves_no_request_unsaid() {
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let part = b"POST /1 HTTP/1.1\r\nContent-Length: 10\r\n\r\npart";
+    let kept = b"PUT /2 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
+    let rows: [(&[u8], &str, bool); 2] = [(part, "/1", true), (kept, "/2", false)];
+    for (request, wanted, cut) in rows {
+        let (mut session, mut seen) = (Session::new(LIMITS, false), Seen::default());
+        session.bytes(Dir::Write, piece(request, 0, true), &mut seen);
+        session.bytes(Dir::Read, piece(switch, 1, true), &mut seen);
+        session.end(Ending::Closed, &mut seen);
+        let [exchange] = &seen.0[..] else {
+            panic!("{} exchanges", seen.0.len());
+        };
+        assert_eq!(target(exchange).as_deref(), Some(wanted));
+        assert_eq!(exchange.status(), Some(101));
+        assert_eq!(exchange.marks.has(Mark::RequestCut), cut, "{wanted}");
+    }
 }
 
 fn target(exchange: &Exchange) -> Option<String> {

@@ -34,6 +34,7 @@ pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
 
 use super::{Delivery, PayloadEvent, ProgressDelivery, Sink};
+use crate::config::Temporality;
 use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
 use crate::spool::{self, SpoolLimits, Usage};
 use crate::telemetry::Ledger;
@@ -62,6 +63,7 @@ pub struct OtlpOptions {
     pub logs_delay: Duration,
     /// Between two exports of metrics.
     pub metrics_interval: Duration,
+    pub temporality: Temporality,
     pub retry: RetryPolicy,
 }
 
@@ -79,6 +81,7 @@ impl Default for OtlpOptions {
             traces_delay: Duration::from_secs(1),
             logs_delay: Duration::from_millis(500),
             metrics_interval: crate::metrics::INTERVAL,
+            temporality: Temporality::default(),
             retry: RetryPolicy::default(),
         }
     }

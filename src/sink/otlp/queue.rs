@@ -126,6 +126,7 @@ impl Watched for Room {
             max_items: self.max_items as u64,
             max_bytes: self.max_bytes as u64,
             exporter: self.exporter,
+            store: None,
         }
     }
 }

@@ -74,12 +74,20 @@ pub(super) async fn listen<T>(future: impl Future<Output = T>) -> (T, Answer) {
 
 /// Makes the clients of a store.
 #[derive(Debug)]
-pub(super) struct Connector;
+pub(super) struct Connector {
+    /// Of one request, its answer's body included.
+    pub timeout: Option<Duration>,
+}
 
 impl HttpConnector for Connector {
     /// The options are those of `object_store`'s own client, and not looked at.
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let builder = match self.timeout {
+            Some(timeout) => builder.timeout(timeout),
+            None => builder,
+        };
+        let client = builder
             .user_agent(concat!("plainspan/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)

@@ -118,6 +118,14 @@ pub(super) fn size_hint(capture: &Capture) -> usize {
     2048 + request + response + websocket + call
 }
 
+/// `service.name` of the process; empty where it has none.
+pub fn service_name(capture: &Capture) -> &str {
+    resource(&capture.process, "service.name")
+}
+
+/// The first bytes of every document.
+pub(super) const BEGIN: &[u8] = br#"{"metadata":"#;
+
 /// How often longer coded content is taken to be when decoded.
 const EXPANSION: usize = 5;
 

@@ -126,6 +126,17 @@ pub(super) fn not_implemented(error: &object_store::Error) -> bool {
         || code(&chain(error)).is_some_and(|c| c == "NotImplemented")
 }
 
+/// The object was there already. A conflict (409) is also what a store says of a bucket that is being removed.
+pub(super) fn was_there(error: &object_store::Error) -> bool {
+    let there = matches!(
+        code(&chain(error)),
+        None | Some(
+            "PreconditionFailed" | "BlobAlreadyExists" | "ConditionNotMet" | "UnmodifiedSince"
+        )
+    );
+    matches!(error, object_store::Error::AlreadyExists { .. }) && there
+}
+
 /// How the kinds of stores call their parts, in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Words {
@@ -144,6 +155,20 @@ pub(super) const S3: Words = Words {
     bucket: "bucket",
     right: "s3:PutObject on the bucket (and s3:PutObjectTagging with `object_tags`)",
     usual: "set `access_key` and `secret_key`, or give this host a role",
+};
+
+pub(super) const GCS: Words = Words {
+    keys: "`credentials_file`, or what the environment names",
+    bucket: "bucket",
+    right: "storage.objects.create on the bucket",
+    usual: "set `credentials_file`, or give this host a service account",
+};
+
+pub(super) const AZURE: Words = Words {
+    keys: "`account` and `access_key`",
+    bucket: "container",
+    right: "writing of blobs in the container (and of their tags with `object_tags`)",
+    usual: "set `access_key`, or give this host an identity",
 };
 
 pub(super) const FILES: Words = Words {
@@ -240,7 +265,8 @@ fn of_code(code: &str, answer: &Answer, text: &str, words: Words) -> Option<(Fai
         | "RequestLimitExceeded"
         | "Throttling"
         | "TooManyRequests"
-        | "OperationAborted" => Some((Failure::Unavailable, OVERLOADED.into())),
+        | "OperationAborted"
+        | "ConditionalRequestConflict" => Some((Failure::Unavailable, OVERLOADED.into())),
         "TemporaryRedirect" | "ContainerBeingDeleted" => Some((
             Failure::Unavailable,
             "it is being made or moved: this passes by itself".into(),

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
+const PROBE: &str = "plainspan-write-probe";
+
 /// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answers {
@@ -86,11 +88,15 @@ impl FakeS3 {
 
     fn take(&self, path: String, body: Vec<u8>) -> &'static str {
         let mut state = self.lock();
-        state.puts += 1;
+        // The write probe is no payload.
+        if !path.ends_with(PROBE) {
+            state.puts += 1;
+        }
         match state.answers {
             Answers::Unavailable => "503 Service Unavailable",
             Answers::Refused => "403 Forbidden",
             Answers::Well if state.objects.contains_key(&path) => "412 Precondition Failed",
+            Answers::Well if path.ends_with(PROBE) => "200 OK",
             Answers::Well => {
                 state.objects.insert(path, body);
                 "200 OK"

@@ -12,8 +12,12 @@
 //! stays in the spool, and one task puts it from there ([`backlog`]).
 
 mod ahead;
+#[cfg(test)]
+mod answering;
 mod backlog;
+mod bundle;
 mod client;
+mod disk;
 pub(super) mod document;
 mod explain;
 #[cfg(test)]
@@ -24,6 +28,10 @@ mod keep;
 mod link;
 mod multipart;
 mod pack;
+mod prefix;
+mod read;
+mod remote;
+mod room;
 pub mod segment;
 mod store;
 mod target;
@@ -39,11 +47,13 @@ use crate::spool::SpoolError;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use crate::telemetry::queues::{Fill, Watched};
-pub use document::{VERSION, encode};
+pub use document::{VERSION, encode, service_name};
 pub use explain::{Failure, StoreError};
 use job::{Budget, Job, Waiting};
 use keep::Keep;
 pub use link::LinkTemplate;
+pub use prefix::{Prefix, check as check_prefix};
+pub use read::reader;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,12 +137,8 @@ pub enum StartError {
         id: String,
         source: object_store::Error,
     },
-    #[error("object store `{id}`: prefix `{prefix}` cannot begin a key: {source}")]
-    Prefix {
-        id: String,
-        prefix: String,
-        source: object_store::path::Error,
-    },
+    #[error("object store `{id}`: `prefix` {problem}")]
+    Prefix { id: String, problem: String },
     #[error("object store `{id}`: {source}")]
     Folder { id: String, source: FolderError },
     #[error("object store `{id}`: {source}")]
@@ -175,7 +181,7 @@ type Jobs = Queue<Job>;
 type Parcels = Queue<pack::Parcel>;
 
 impl PayloadStage {
-    /// Opens the store and starts the tasks on `handle`. Nothing is written yet.
+    /// Opens the store and starts the tasks on `handle`, which try whether it takes anything.
     ///
     /// # Errors
     /// When the store's settings cannot be used, its folder or that of its spool is not safe, or another agent uses the
@@ -187,7 +193,7 @@ impl PayloadStage {
         handle: &Handle,
         telemetry: impl Into<Telemetry>,
     ) -> Result<PayloadStage, StartError> {
-        let opened = Store::open(store)?;
+        let opened = Store::open(store, &ledger)?;
         let link = LinkTemplate::new(store);
         let enabled = store.kind != ObjectStoreKind::Disabled;
         let opened = (opened, link, store.layout);
@@ -199,6 +205,8 @@ impl PayloadStage {
         })?;
         let about = (ledger, telemetry.into());
         let stage = Self::run(opened, enabled, options, about, spool, handle);
+        let shared = stage.shared.clone();
+        stage.spawn(handle, async move { shared.store.look_after().await });
         let name = format!("{}/payloads", store.id);
         stage.shared.ledger.queues().watch(&name, &stage.shared);
         Ok(stage)
@@ -249,7 +257,7 @@ impl PayloadStage {
                     }
                 }
                 Layout::Segment { .. } => {
-                    let packer = pack::segments(shared.clone(), packing, parcels);
+                    let packer = bundle::segments(shared.clone(), packing, parcels);
                     tasks.push(handle.spawn(packer));
                 }
             }
@@ -267,6 +275,11 @@ impl PayloadStage {
             entrance,
             tasks: Mutex::new(tasks),
         }
+    }
+
+    fn spawn(&self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(handle.spawn(task));
     }
 
     /// Whether there is so little room that payloads of level full are to be left out and their transactions lowered,
@@ -372,6 +385,7 @@ impl Watched for Shared {
             bytes: budget.bytes() as u64,
             max_items: self.options.max_queued as u64,
             max_bytes: self.options.max_queued_bytes as u64,
+            store: Some(self.store.state()),
             ..Fill::default()
         }
     }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use object_store::path::Path as Key;
-use object_store::{Attributes, MultipartUpload, ObjectStore, PutMultipartOptions};
+use object_store::{
+    Attribute, Attributes, MultipartUpload, ObjectStore, PutMultipartOptions, TagSet,
+};
 use std::time::Duration;
 
 /// From how many bytes on an object goes in parts.
@@ -23,10 +25,12 @@ pub(super) async fn put(
     store: &dyn ObjectStore,
     key: &Key,
     object: Bytes,
-    attributes: Attributes,
+    content_type: &'static str,
+    tags: &TagSet,
 ) -> object_store::Result<()> {
     let options = PutMultipartOptions {
-        attributes,
+        attributes: Attributes::from_iter([(Attribute::ContentType, content_type)]),
+        tags: tags.clone(),
         ..PutMultipartOptions::default()
     };
     let mut upload = Upload(Some(store.put_multipart_opts(key, options).await?));
@@ -82,9 +86,15 @@ mod tests {
         let store = InMemory::new();
         let key = Key::from("large");
         let bytes = object(2 * PART + 5);
-        put(&store, &key, bytes.clone(), Attributes::new())
-            .await
-            .expect("stored");
+        put(
+            &store,
+            &key,
+            bytes.clone(),
+            "text/plain",
+            &TagSet::default(),
+        )
+        .await
+        .expect("stored");
         let got = store.get(&key).await.expect("there").bytes().await;
         assert!(got.expect("bytes") == bytes);
     }

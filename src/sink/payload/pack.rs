@@ -1,30 +1,27 @@
-//! From captures to objects: what the writers are to put.
+//! From captures to objects: what the writers are to put. Segments are made in [`super::bundle`].
 //!
 //! Enters: jobs. Leaves: [`Parcel`]s, and to each job its link as soon as its place is known; with a spool, as soon as it
 //! is on disk.
 
-use super::ahead::{Ahead, Book, Head, Place};
+use super::ahead::{Ahead, Head, Place};
 use super::backlog;
 use super::document::Hex;
 use super::job::{About, Job, Kept};
 use super::keep::blocking;
-use super::segment::{self, Segment};
 use super::store::Put;
 use super::{Failure, Jobs, Shared, StoreError, document, take_some};
 use crate::config::Layout;
-use crate::enrich::rfc3339_millis;
 use crate::sink::{PayloadFate, PayloadLink, PayloadStatus};
 use crate::spool::journal::Claim;
 use crate::telemetry::ledger::PayloadLost;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 /// Captures that are packed, and written ahead, at once.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 
 /// One object on its way to the store, with the jobs that it ends.
 pub(super) struct Parcel {
@@ -99,17 +96,17 @@ impl Parcel {
     }
 }
 
-fn send(parcels: &UnboundedSender<Parcel>, parcel: Parcel) {
+pub(super) fn send(parcels: &UnboundedSender<Parcel>, parcel: Parcel) {
     if let Err(stopped) = parcels.send(parcel) {
         stopped.0.stopped();
     }
 }
 
-fn hex(digest: &[u8]) -> String {
+pub(super) fn hex(digest: &[u8]) -> String {
     Hex(digest).to_string()
 }
 
-fn too_large(job: Job, size: usize) {
+pub(super) fn too_large(job: Job, size: usize) {
     let error = StoreError::too_large(size, job.shared().options.max_object_bytes);
     job.shared().store.report(&error);
     job.lost(PayloadLost::TooLarge);
@@ -166,13 +163,15 @@ fn pack(job: Job) -> Option<Packed> {
     let capture = job.capture()?;
     let document = document::encode(&capture);
     let about = About::of(&capture);
+    let start = capture.start;
     drop(capture);
     if document.len() > job.shared().options.max_object_bytes {
         too_large(job, document.len());
         return None;
     }
     let digest = hex(&Sha256::digest(&document));
-    let key = job.shared().link.key(&digest);
+    let service = document::resource(&about.process, "service.name");
+    let key = job.shared().link.key(&digest, start, service);
     let link = PayloadLink {
         url: job.shared().link.url(&key, &digest),
         digest: Some(digest),
@@ -187,264 +186,4 @@ fn pack(job: Job) -> Option<Packed> {
         document: Bytes::from(document),
         link,
     })
-}
-
-/// What is held of a document beside its frame, in bytes: its line of the index, its job, its bodies' places, whom it is
-/// about.
-const BESIDE: usize = 1000;
-
-/// A segment that still takes documents.
-struct Open {
-    key: String,
-    segment: Segment,
-    jobs: Vec<Job>,
-    /// When it is closed at the latest.
-    until: Instant,
-    /// What is written ahead of it.
-    book: Option<Book>,
-    /// Documents in it.
-    kept: u64,
-}
-
-/// A document that is in the open segment, and whose link nobody has yet.
-struct Fresh {
-    job: Job,
-    link: PayloadLink,
-    held: usize,
-    ahead: Option<Ahead>,
-}
-
-/// Makes segments of captures: closed at a size, at an age, or when `shared` closes.
-pub(super) async fn segments(
-    shared: Arc<Shared>,
-    mut jobs: UnboundedReceiver<Job>,
-    parcels: UnboundedSender<Parcel>,
-) {
-    let Layout::Segment { bytes, time } = shared.layout else {
-        return;
-    };
-    // What is open takes a part of the room, and must leave some for what is under way.
-    let room = shared.options.max_queued_bytes as u64 / 4;
-    let bytes = bytes.min(room.max(1));
-    let mut open: Option<Open> = None;
-    shared.keep.settled().await;
-    loop {
-        let closes = open.as_ref().map(|open| open.until);
-        let job = tokio::select! {
-            biased;
-            job = jobs.recv() => job,
-            () = until(closes) => {
-                close(&shared, &mut open, &parcels);
-                continue;
-            }
-            // Who stops waits for what is open, and nothing more comes.
-            () = shared.closing.notified() => {
-                while let Ok(job) = jobs.try_recv() {
-                    add(&shared, &mut open, job, &mut jobs, (bytes, time)).await;
-                }
-                close(&shared, &mut open, &parcels);
-                continue;
-            }
-        };
-        let Some(job) = job else {
-            return close(&shared, &mut open, &parcels);
-        };
-        add(&shared, &mut open, job, &mut jobs, (bytes, time)).await;
-        if open
-            .as_ref()
-            .is_some_and(|open| open.segment.len() as u64 >= bytes)
-        {
-            close(&shared, &mut open, &parcels);
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Adds a document, and what else has come, to a new segment where none is open: until there are enough, or it is large
-/// enough.
-async fn add(
-    shared: &Shared,
-    open: &mut Option<Open>,
-    first: Job,
-    jobs: &mut UnboundedReceiver<Job>,
-    (bytes, time): (u64, Duration),
-) {
-    let mut next = Some(first);
-    let mut fresh = Vec::new();
-    if let Some(open) = open
-        && open.book.is_none()
-        && open.kept == 0
-    {
-        open.book = shared.keep.book().await;
-    }
-    while let Some(job) = next {
-        let open = match ready(shared, open, time).await {
-            Ok(open) => open,
-            Err(error) => {
-                shared.store.report(&StoreError::compressor(&error));
-                return job.lost(PayloadLost::StoreFailed);
-            }
-        };
-        fresh.extend(document_of(shared, open, job));
-        let enough = fresh.len() >= AT_ONCE || open.segment.len() as u64 >= bytes;
-        next = if enough { None } else { jobs.try_recv().ok() };
-    }
-    if let Some(open) = open {
-        let mut kept = write_ahead(shared, open, &mut fresh).await.into_iter();
-        for Fresh {
-            mut job,
-            link,
-            held,
-            ..
-        } in fresh
-        {
-            job.set_kept(kept.next().unwrap_or(Kept::No));
-            job.encoded(held, link);
-            open.jobs.push(job);
-        }
-    }
-}
-
-/// Adds one document; None: it is lost.
-fn document_of(shared: &Shared, open: &mut Open, job: Job) -> Option<Fresh> {
-    let capture = job.capture()?;
-    let added = open.segment.add(&capture, shared.options.max_object_bytes);
-    let added = match added {
-        Ok(added) => added,
-        Err(segment::AddError::TooLarge(size)) => {
-            too_large(job, size);
-            return None;
-        }
-        Err(segment::AddError::Compress(error)) => {
-            shared.store.report(&StoreError::compressor(&error));
-            job.lost(PayloadLost::StoreFailed);
-            return None;
-        }
-    };
-    let digest = hex(&added.digest);
-    let url = shared.link.url(&open.key, &digest);
-    let link = PayloadLink {
-        url: url.map(|url| format!("{url}#bytes={}-{}", added.first, added.last)),
-        digest: Some(digest),
-        size: Some(added.size as u64),
-        status: PayloadStatus::Pending,
-    };
-    let frame = added.last - added.first + 1;
-    let frame = usize::try_from(frame).unwrap_or(usize::MAX);
-    shared.ledger.bodies_shared(added.shared, added.saved);
-    let ahead = open.book.as_ref().and_then(|_| {
-        let (bytes, entry) = open.segment.last()?;
-        let about = About::of(&capture);
-        Some(Ahead {
-            head: Head::Frame {
-                place: Place::new(&open.key, &link, &about),
-                entry: entry.clone(),
-            },
-            process: about.process,
-            bytes: Bytes::copy_from_slice(bytes),
-        })
-    });
-    Some(Fresh {
-        job,
-        link,
-        held: frame.saturating_add(BESIDE),
-        ahead,
-    })
-}
-
-/// Writes documents ahead, where there is a spool; for each whether it is on disk.
-async fn write_ahead(shared: &Shared, open: &mut Open, fresh: &mut [Fresh]) -> Vec<Kept> {
-    let Some(book) = open.book.take() else {
-        return Vec::new();
-    };
-    let ahead: Vec<Ahead> = fresh.iter_mut().filter_map(|f| f.ahead.take()).collect();
-    let Some((book, written)) = shared.keep.write(book, ahead).await else {
-        return Vec::new();
-    };
-    open.book = Some(book);
-    let kept = written.into_iter().map(|written| match written {
-        Ok(_) => {
-            open.kept += 1;
-            Kept::Yes
-        }
-        Err(kept) => kept,
-    });
-    kept.collect()
-}
-
-async fn ready<'a>(
-    shared: &Shared,
-    open: &'a mut Option<Open>,
-    time: Duration,
-) -> std::io::Result<&'a mut Open> {
-    if open.is_none() {
-        let segment = Segment::new()?;
-        let name = name(SystemTime::now());
-        *open = Some(Open {
-            key: shared.link.key(&name),
-            segment,
-            jobs: Vec::new(),
-            until: Instant::now() + time,
-            book: shared.keep.book().await,
-            kept: 0,
-        });
-    }
-    open.as_mut()
-        .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-}
-
-/// Names sort by time; no two are alike.
-fn name(now: SystemTime) -> String {
-    let time: String = rfc3339_millis(now)
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
-        .collect();
-    format!("{time}-{:016x}{}", fastrand::u64(..), segment::SUFFIX)
-}
-
-fn close(shared: &Shared, open: &mut Option<Open>, parcels: &UnboundedSender<Parcel>) {
-    let Some(Open {
-        key,
-        segment,
-        jobs,
-        book,
-        kept,
-        ..
-    }) = open.take()
-    else {
-        return;
-    };
-    // The file goes with the last of its claims.
-    let claim = book
-        .filter(|_| kept > 0)
-        .map(|book| book.journal.claim(Vec::new(), kept));
-    match segment.finish() {
-        Ok(bytes) if !jobs.is_empty() => send(
-            parcels,
-            Parcel {
-                key,
-                bytes: Bytes::from(bytes),
-                content_type: "application/zstd",
-                jobs,
-                claim,
-                since: Instant::now(),
-            },
-        ),
-        Ok(_) => {}
-        Err(error) => {
-            shared.store.report(&StoreError::compressor(&error));
-            if let Some(claim) = claim {
-                claim.done();
-            }
-            jobs.into_iter()
-                .for_each(|job| job.lost(PayloadLost::StoreFailed));
-        }
-    }
 }

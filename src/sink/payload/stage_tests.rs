@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::S3Store;
+use crate::config::{DiskStore, S3Store};
 use crate::redact::sample::{body, policy, redact, transaction};
 use crate::rules::Level;
 use crate::sink::PayloadFate;
@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tokio::sync::mpsc::UnboundedReceiver;
+
+#[path = "stage_store_tests.rs"]
+mod stores;
 
 type Gone = (Arc<Redacted>, Option<PayloadLink>, Instant);
 
@@ -42,6 +45,7 @@ pub(super) fn bucket(kind: ObjectStoreKind) -> ObjectStore {
     ObjectStore {
         id: "payloads".to_owned(),
         access_url: None,
+        prefix: String::new(),
         layout: Layout::Object,
         spool: None,
         kind,
@@ -58,7 +62,7 @@ pub(super) fn s3(endpoint: &str) -> ObjectStore {
             crate::config::Secret::new("key"),
             crate::config::Secret::new("secret"),
         )),
-        prefix: String::new(),
+        ..S3Store::default()
     }))
 }
 
@@ -332,7 +336,7 @@ fn local(link: &PayloadLink) -> std::path::PathBuf {
 async fn a_folder_gets_files_for_its_owner_alone_and_file_urls() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pay loads");
-    let store = bucket(ObjectStoreKind::Disk { path: path.clone() });
+    let store = bucket(ObjectStoreKind::Disk(DiskStore::at(&path)));
     let mut bench = Bench::of(&store, PayloadOptions::default());
     bench.offer(1);
     let link = bench.link().await;
@@ -391,9 +395,7 @@ async fn a_store_that_is_down_loses_payloads_and_nothing_else() {
 #[tokio::test]
 async fn a_stage_with_a_folder_that_cannot_be_used_does_not_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let store = bucket(ObjectStoreKind::Disk {
-        path: file.path().to_owned(),
-    });
+    let store = bucket(ObjectStoreKind::Disk(DiskStore::at(file.path())));
     let (telemetry, _gone, _events) = sink();
     let options = PayloadOptions::default();
     let handle = Handle::current();

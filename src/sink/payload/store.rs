@@ -1,21 +1,27 @@
-//! The store behind the stage: S3 and compatibles, a local folder, stdout.
+//! The store behind the stage: S3 and compatibles, Google Cloud Storage, Azure, a local folder, stdout.
+//!
+//! Enters: objects with their keys. Leaves: whether each is stored, and of what kind a failure is ([`StoreError`]).
+//! Holds: a put tries again for a short time only; how long a payload is kept for a store that is away is for others to
+//! decide. How the store is stands in [`StoreHealth`], and in the log: the first failure at once, then one warning in half
+//! a minute, and when it is well again.
 
 use super::StartError;
-use super::client::{Answer, Connector, listen};
-use super::explain::{self, FOLDER_HINT, Failure, StoreError, Words, explain, not_implemented};
+use super::client::{Answer, listen};
+use super::disk::Folder;
+use super::explain::{Failure, StoreError, Words, explain, not_implemented, was_there};
 use super::multipart;
-use crate::config::{ObjectStore as Settings, ObjectStoreKind, S3Store};
-use crate::sink::folder::{self, FolderError};
+use super::prefix::Prefix;
+use super::remote::{self, Client, Tries};
+use crate::config::{ObjectStore as Settings, ObjectStoreKind};
+use crate::telemetry::Ledger;
+use crate::telemetry::queues::{StoreHealth, StoreState};
 use bytes::Bytes;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{Attribute, Attributes, ObjectStore, PutMode, PutOptions, RetryConfig};
+use object_store::{Attribute, Attributes, PutMode, PutOptions};
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Retries of one put, and how long they may take. A dead store holds a writer no longer than this and one attempt.
 const RETRIES: u32 = 3;
@@ -27,9 +33,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const SLOWEST: u64 = 512 << 10;
 /// Between two warnings about the same store.
 const WARN_EVERY: Duration = Duration::from_secs(30);
-
 /// Without a failure, until a store is said to be well again.
 const CALM: Duration = Duration::from_secs(5);
+/// Between write probes of a store that fails: twice as long each time.
+const PROBE_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// The object of the write probe: at the prefix's fixed part, always the same.
+const PROBE: &str = "plainspan-write-probe";
+const PROBE_TEXT: &[u8] = b"Plainspan writes this when it starts, to see that it may.\n";
 
 /// How a put ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,72 +54,91 @@ pub(super) struct Store {
     id: String,
     /// Endpoint and bucket, or the folder, as messages say it.
     place: String,
+    /// Key of the write probe.
+    probe: String,
     kind: Kind,
-    failures: Mutex<Failures>,
+    health: Mutex<Health>,
 }
 
 enum Kind {
     Remote(Remote),
-    Folder {
-        path: PathBuf,
-        files: LocalFileSystem,
-    },
+    Folder(Folder),
     Stdout,
     Disabled,
 }
 
-pub(super) struct Remote {
-    store: Arc<dyn ObjectStore>,
-    /// How messages call its parts.
-    words: Words,
+struct Remote {
+    client: Client,
     /// The store knows no conditional put: objects are overwritten, with the same bytes.
     overwrite: AtomicBool,
 }
 
-#[derive(Default)]
-struct Failures {
+struct Health {
+    now: StoreHealth,
     warned: Option<Instant>,
     /// Failures that no warning was written for.
     silent: u64,
-    /// When the last one was; None: all is well, or said to be.
+    /// When the last failure was.
     last: Option<Instant>,
 }
 
 impl Store {
-    pub fn open(settings: &Settings) -> Result<Store, StartError> {
-        let (kind, place) = match &settings.kind {
-            ObjectStoreKind::S3(s3) => {
-                let place = format!("{}, bucket {}", s3.endpoint, s3.bucket);
-                let store = Arc::new(s3_client(&settings.id, s3)?);
-                (Kind::Remote(Remote::new(store, explain::S3)), place)
+    /// # Errors
+    /// When the store's settings cannot be used, or its folder is not safe. Nothing is asked or written yet.
+    pub fn open(settings: &Settings, ledger: &Ledger) -> Result<Store, StartError> {
+        let prefix = Prefix::parse(&settings.prefix).map_err(|problem| StartError::Prefix {
+            id: settings.id.clone(),
+            problem,
+        })?;
+        let kind = match (
+            remote::connect(&settings.id, &settings.kind, Tries::One)?,
+            &settings.kind,
+        ) {
+            (Some(client), _) => Kind::Remote(Remote::new(client)),
+            (None, ObjectStoreKind::Disk(disk)) => {
+                Kind::Folder(Folder::open(&settings.id, disk, &prefix, ledger)?)
             }
-            ObjectStoreKind::Disk { path } => {
-                let place = path.display().to_string();
-                (open_folder(&settings.id, path)?, place)
-            }
-            ObjectStoreKind::Stdout => (Kind::Stdout, "stdout".to_owned()),
-            ObjectStoreKind::Disabled => (Kind::Disabled, "nowhere".to_owned()),
+            (None, ObjectStoreKind::Stdout) => Kind::Stdout,
+            (None, _) => Kind::Disabled,
         };
-        Ok(Store::new(&settings.id, place, kind))
+        let place = match &settings.kind {
+            ObjectStoreKind::Disk(disk) => disk.path.display().to_string(),
+            ObjectStoreKind::Stdout => "stdout".to_owned(),
+            other => remote::place(other).unwrap_or_else(|| "nowhere".to_owned()),
+        };
+        let probe = format!("{}{PROBE}", prefix.fixed());
+        Ok(Store::new(&settings.id, place, probe, kind))
     }
 
-    fn new(id: &str, place: String, kind: Kind) -> Store {
+    fn new(id: &str, place: String, probe: String, kind: Kind) -> Store {
         Store {
             id: id.to_owned(),
             place,
+            probe,
             kind,
-            failures: Mutex::default(),
+            health: Mutex::new(Health {
+                now: StoreHealth {
+                    state: StoreState::Unknown,
+                    since: SystemTime::now(),
+                    error: None,
+                },
+                warned: None,
+                silent: 0,
+                last: None,
+            }),
         }
     }
 
     /// A store that is reached through `store`.
     #[cfg(test)]
-    pub fn remote(store: Arc<dyn ObjectStore>) -> Store {
-        Store::new(
-            "test",
-            "test".to_owned(),
-            Kind::Remote(Remote::new(store, explain::S3)),
-        )
+    pub fn remote(store: std::sync::Arc<dyn object_store::ObjectStore>) -> Store {
+        let client = Client {
+            store,
+            words: super::explain::S3,
+            tags: object_store::TagSet::default(),
+        };
+        let kind = Kind::Remote(Remote::new(client));
+        Store::new("test", "test".to_owned(), PROBE.to_owned(), kind)
     }
 
     /// Stores a document, or a segment, under its key. Tries again for a short time what may succeed then
@@ -128,7 +157,7 @@ impl Store {
         loop {
             let error = match self.attempt(key, document.clone(), content_type).await {
                 Ok(put) => {
-                    self.works_again();
+                    self.works();
                     return Ok(put);
                 }
                 Err(error) => error,
@@ -156,7 +185,7 @@ impl Store {
                 let put = tokio::time::timeout(time, put).await;
                 put.unwrap_or_else(|_| Err(StoreError::slow(time)))
             }
-            Kind::Folder { path, files } => put_file(path, files, key, document).await,
+            Kind::Folder(folder) => folder.put(key, document).await,
             Kind::Stdout => print(document).await,
             Kind::Disabled => Err(StoreError::new(
                 Failure::Refused,
@@ -166,35 +195,85 @@ impl Store {
         }
     }
 
-    /// Writes a warning about a failed put: the first at once, then one in half a minute.
+    /// Finds out whether the store takes payloads, and says so; asks again until it does, or has taken one. Then keeps
+    /// a local store within its bounds, for as long as this runs.
+    pub async fn look_after(&self) {
+        let probing = async {
+            let mut pause = PROBE_EVERY.0;
+            while let Err(error) = self.probe().await {
+                self.failed(&error, "the store does not take payloads");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PROBE_EVERY.1);
+                if self.health().now.state == StoreState::Works {
+                    return;
+                }
+            }
+            self.works();
+        };
+        let bounds = async {
+            if let Kind::Folder(folder) = &self.kind {
+                folder.room().look_after().await;
+            }
+        };
+        tokio::join!(probing, bounds);
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        match &self.kind {
+            Kind::Remote(_) => {
+                let text = Bytes::from_static(PROBE_TEXT);
+                self.attempt(&self.probe, text, "text/plain")
+                    .await
+                    .map(drop)
+            }
+            Kind::Folder(folder) => folder.probe(),
+            Kind::Stdout | Kind::Disabled => Ok(()),
+        }
+    }
+
+    /// A payload was not stored. Writes a warning: the first at once, then one in half a minute.
     pub fn report(&self, error: &StoreError) {
-        let mut failures = self.failures();
-        failures.last = Some(Instant::now());
-        if failures.warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
-            failures.silent += 1;
+        self.failed(error, "a payload was not stored");
+    }
+
+    fn failed(&self, error: &StoreError, what: &str) {
+        let mut health = self.health();
+        health.last = Some(Instant::now());
+        // One payload that no store takes says nothing of the store.
+        if error.failure() != Failure::Unfit {
+            health.enter(StoreState::Fails);
+            health.now.error = Some(error.to_string());
+        }
+        if health.warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
+            health.silent += 1;
             return;
         }
-        let silent = std::mem::take(&mut failures.silent);
-        failures.warned = Some(Instant::now());
-        drop(failures);
+        let silent = std::mem::take(&mut health.silent);
+        health.warned = Some(Instant::now());
+        drop(health);
         tracing::warn!(
             store = self.id,
             place = self.place,
             failed_since_last_warning = silent,
-            "a payload was not stored: {error}"
+            "{what}: {error}"
         );
     }
 
     /// A put succeeded: says so where puts had failed, once none has for a while. A store that is only too slow takes
     /// one payload and refuses the next.
-    fn works_again(&self) {
-        let mut failures = self.failures();
-        if failures.last.is_none_or(|at| at.elapsed() < CALM) {
+    fn works(&self) {
+        let mut health = self.health();
+        if health.now.state == StoreState::Unknown {
+            health.enter(StoreState::Works);
+        }
+        if health.last.is_none_or(|at| at.elapsed() < CALM) {
             return;
         }
-        failures.last = None;
-        let silent = std::mem::take(&mut failures.silent);
-        drop(failures);
+        health.enter(StoreState::Works);
+        health.now.error = None;
+        health.last = None;
+        let silent = std::mem::take(&mut health.silent);
+        drop(health);
         tracing::info!(
             store = self.id,
             place = self.place,
@@ -203,16 +282,29 @@ impl Store {
         );
     }
 
-    fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How the store is, as far as is known.
+    pub fn state(&self) -> StoreHealth {
+        self.health().now.clone()
+    }
+
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Health {
+    fn enter(&mut self, state: StoreState) {
+        if self.now.state != state {
+            self.now.state = state;
+            self.now.since = SystemTime::now();
+        }
     }
 }
 
 impl Remote {
-    fn new(store: Arc<dyn ObjectStore>, words: Words) -> Remote {
+    fn new(client: Client) -> Remote {
         Remote {
-            store,
-            words,
+            client,
             overwrite: AtomicBool::new(false),
         }
     }
@@ -224,14 +316,20 @@ impl Remote {
         content_type: &'static str,
     ) -> Result<Put, StoreError> {
         let key = parse_key(key)?;
-        let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
+        let words = self.client.words;
         if document.len() >= multipart::FROM {
-            let put = multipart::put(&*self.store, &key, document, attributes);
+            let put = multipart::put(
+                &*self.client.store,
+                &key,
+                document,
+                content_type,
+                &self.client.tags,
+            );
             let (result, answer) = listen(put).await;
-            return ended(result, &answer, self.words);
+            return ended(result, &answer, words);
         }
         if !self.overwrite.load(Ordering::Relaxed) {
-            let create = (PutMode::Create, attributes.clone());
+            let create = (PutMode::Create, content_type);
             let (result, answer) = listen(self.put_as(&key, document.clone(), create)).await;
             match result {
                 Err(error) if not_implemented(&error) => {
@@ -240,12 +338,12 @@ impl Remote {
                     );
                     self.overwrite.store(true, Ordering::Relaxed);
                 }
-                result => return ended(result, &answer, self.words),
+                result => return ended(result, &answer, words),
             }
         }
-        let overwrite = (PutMode::Overwrite, attributes);
+        let overwrite = (PutMode::Overwrite, content_type);
         let (result, answer) = listen(self.put_as(&key, document, overwrite)).await;
-        ended(result, &answer, self.words)
+        ended(result, &answer, words)
     }
 
     /// One attempt.
@@ -253,15 +351,16 @@ impl Remote {
         &self,
         key: &Key,
         document: Bytes,
-        (mode, attributes): (PutMode, Attributes),
+        (mode, content_type): (PutMode, &'static str),
     ) -> object_store::Result<()> {
         let options = PutOptions {
             mode,
-            attributes,
+            attributes: Attributes::from_iter([(Attribute::ContentType, content_type)]),
+            tags: self.client.tags.clone(),
             ..PutOptions::default()
         };
-        self.store.put_opts(key, document.into(), options).await?;
-        Ok(())
+        let put = self.client.store.put_opts(key, document.into(), options);
+        put.await.map(drop)
     }
 }
 
@@ -270,125 +369,20 @@ fn backoff(retries: u32) -> Duration {
     (BACKOFF * 3_u32.saturating_pow(retries)).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-fn ended(
+pub(super) fn ended(
     result: object_store::Result<()>,
     answer: &Answer,
     words: Words,
 ) -> Result<Put, StoreError> {
     match result {
         Ok(()) => Ok(Put::Stored),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Deduplicated),
+        Err(error) if was_there(&error) => Ok(Put::Deduplicated),
         Err(error) => Err(explain(&error, answer, words)),
     }
 }
 
-fn parse_key(key: &str) -> Result<Key, StoreError> {
+pub(super) fn parse_key(key: &str) -> Result<Key, StoreError> {
     Key::parse(key).map_err(|e| StoreError::new(Failure::Unfit, e.to_string(), "correct `prefix`"))
-}
-
-fn s3_client(id: &str, s3: &S3Store) -> Result<impl ObjectStore + use<>, StartError> {
-    let probe = format!("{}0", s3.prefix);
-    Key::parse(&probe).map_err(|source| StartError::Prefix {
-        id: id.to_owned(),
-        prefix: s3.prefix.clone(),
-        source,
-    })?;
-    let builder = match &s3.credentials {
-        Some((access, secret)) => {
-            let builder = AmazonS3Builder::new()
-                .with_access_key_id(access.expose())
-                .with_secret_access_key(secret.expose());
-            match session_token(access.expose()) {
-                Some(token) => builder.with_token(token),
-                None => builder,
-            }
-        }
-        None => AmazonS3Builder::from_env(),
-    };
-    builder
-        .with_http_connector(Connector)
-        .with_allow_http(s3.insecure)
-        // Goes before all that the environment says of endpoints.
-        .with_config(AmazonS3ConfigKey::S3Endpoint, endpoint(s3))
-        .with_bucket_name(&s3.bucket)
-        .with_region(&s3.region)
-        .with_virtual_hosted_style_request(false)
-        .with_retry(no_retries())
-        .build()
-        .map_err(|source| StartError::Client {
-            id: id.to_owned(),
-            source,
-        })
-}
-
-/// `Store::put` tries again, for it knows what the store asks to wait for.
-fn no_retries() -> RetryConfig {
-    RetryConfig {
-        max_retries: 0,
-        ..RetryConfig::default()
-    }
-}
-
-/// Temporary keys come with a token beside them in the environment. It belongs to the key that stands there only.
-fn session_token(access_key: &str) -> Option<String> {
-    let same = std::env::var("AWS_ACCESS_KEY_ID").is_ok_and(|key| key == access_key);
-    let token = std::env::var("AWS_SESSION_TOKEN").ok()?;
-    (same && !token.is_empty()).then_some(token)
-}
-
-/// URL of the endpoint. AWS's global name knows buckets of one region only; the region's own name is asked instead.
-fn endpoint(s3: &S3Store) -> String {
-    let scheme = if s3.insecure { "http" } else { "https" };
-    match s3.endpoint.as_str() {
-        "s3.amazonaws.com" => format!("{scheme}://s3.{}.amazonaws.com", s3.region),
-        other => format!("{scheme}://{other}"),
-    }
-}
-
-fn open_folder(id: &str, path: &std::path::Path) -> Result<Kind, StartError> {
-    let failed = |source| StartError::Folder {
-        id: id.to_owned(),
-        source,
-    };
-    folder::prepare_for_payloads(path).map_err(failed)?;
-    let files = LocalFileSystem::new_with_prefix(path).map_err(|source| {
-        failed(FolderError::Store {
-            path: path.to_owned(),
-            source,
-        })
-    })?;
-    Ok(Kind::Folder {
-        path: path.to_owned(),
-        files,
-    })
-}
-
-async fn put_file(
-    path: &std::path::Path,
-    files: &LocalFileSystem,
-    key: &str,
-    document: Bytes,
-) -> Result<Put, StoreError> {
-    // It may have been removed, or replaced by a link, since the start.
-    folder::prepare_for_payloads(path)
-        .map_err(|e| StoreError::new(Failure::Refused, e.to_string(), FOLDER_HINT))?;
-    let key = parse_key(key)?;
-    let none = Answer::default();
-    let put = ended(put_new(files, &key, document).await, &none, explain::FILES)?;
-    let file = files
-        .path_to_filesystem(&key)
-        .map_err(|e| explain(&e, &none, explain::FILES))?;
-    folder::close_file(&file).map_err(|e| {
-        StoreError::file(format!("{}: cannot set its mode: {e}", file.display()), &e)
-    })?;
-    Ok(put)
-}
-
-async fn put_new(files: &LocalFileSystem, key: &Key, document: Bytes) -> object_store::Result<()> {
-    // Files have no attributes: asking for some is an error.
-    let options = PutOptions::from(PutMode::Create);
-    files.put_opts(key, document.into(), options).await?;
-    Ok(())
 }
 
 async fn print(document: Bytes) -> Result<Put, StoreError> {

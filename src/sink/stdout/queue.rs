@@ -78,6 +78,7 @@ impl Watched for Queue {
             max_items: self.limits.items as u64,
             max_bytes: self.limits.bytes as u64,
             exporter: None,
+            store: None,
         }
     }
 }

@@ -117,6 +117,13 @@ pub struct PayloadsLost {
     pub shutdown: u64,
 }
 
+/// Objects that a local store removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PayloadsRemoved {
+    pub max_bytes: u64,
+    pub max_age: u64,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Payloads {
     pub wanted: u64,
@@ -126,6 +133,9 @@ pub struct Payloads {
     /// Bodies that their segment had already, and their bytes.
     pub bodies_shared: u64,
     pub bytes_saved: u64,
+    pub removed: PayloadsRemoved,
+    /// Room on the disk that this made.
+    pub removed_bytes: u64,
     pub left_out: PayloadsLeftOut,
     pub lost: PayloadsLost,
 }

@@ -102,6 +102,15 @@ impl PayloadLost {
     }
 }
 
+/// Why payloads that were stored were removed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Removed {
+    /// The local store had no more room: its oldest go.
+    MaxBytes,
+    /// They were older than the local store keeps them.
+    MaxAge,
+}
+
 /// Why a connection gave no transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Uncaptured {

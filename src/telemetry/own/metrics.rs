@@ -2,7 +2,7 @@
 
 use super::OwnError;
 use super::way::Way;
-use crate::config::OtlpEndpoint;
+use crate::config::{OtlpEndpoint, Temporality};
 use crate::metrics::INTERVAL;
 use crate::sink::otlp::Courier;
 use crate::telemetry::numbers::{Kind, NUMBERS, Number};
@@ -14,7 +14,7 @@ use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_http::HttpClient;
 use opentelemetry_otlp::{MetricExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality as SdkTemporality};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -25,6 +25,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// Starts to export what `source` says.
 pub(super) fn provider(
     endpoint: &OtlpEndpoint,
+    temporality: Temporality,
     resource: Resource,
     source: Arc<dyn Source>,
     runtime: &Handle,
@@ -34,16 +35,24 @@ pub(super) fn provider(
         Courier::of_metrics(endpoint)?
     };
     let numbers = move || samples::samples(&source.status(Look::Export));
-    started(Way::new(courier, runtime), endpoint, resource, numbers)
+    let client = Way::new(courier, runtime);
+    started(client, endpoint, temporality, resource, numbers)
 }
 
 fn started(
     client: impl HttpClient + 'static,
     endpoint: &OtlpEndpoint,
+    temporality: Temporality,
     resource: Resource,
     numbers: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
 ) -> Result<SdkMeterProvider, OwnError> {
+    let temporality = match temporality {
+        Temporality::Cumulative => SdkTemporality::Cumulative,
+        Temporality::Delta => SdkTemporality::Delta,
+        Temporality::LowMemory => SdkTemporality::LowMemory,
+    };
     let exporter = MetricExporter::builder()
+        .with_temporality(temporality)
         .with_http()
         .with_http_client(client)
         .with_endpoint(&endpoint.url)
@@ -183,7 +192,14 @@ mod tests {
         };
         let numbers = || samples::samples(&full());
         let resource = Resource::builder_empty().build();
-        let provider = started(kept.clone(), &endpoint, resource, numbers).expect("an exporter");
+        let provider = started(
+            kept.clone(),
+            &endpoint,
+            Temporality::default(),
+            resource,
+            numbers,
+        )
+        .expect("an exporter");
         provider.force_flush().expect("exported");
         let request = kept.0.lock().expect("kept").remove(0);
         let request = ExportMetricsServiceRequest::decode(request).expect("a request");

@@ -9,7 +9,7 @@ mod spans;
 mod way;
 
 use super::status::Source;
-use crate::config::OtelStore;
+use crate::config::{OtelStore, Temporality};
 use crate::sink::otlp::StartError;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::ExporterBuildError;
@@ -107,12 +107,19 @@ impl Own {
     pub fn start_metrics(
         &mut self,
         store: Option<&OtelStore>,
+        temporality: Temporality,
         about: &BTreeMap<String, String>,
         source: &Arc<dyn Source>,
         runtime: &Handle,
     ) -> Result<(), OwnError> {
         if let Some(endpoint) = store.and_then(|store| store.metrics.as_ref()) {
-            let meter = metrics::provider(endpoint, resource(about), source.clone(), runtime)?;
+            let meter = metrics::provider(
+                endpoint,
+                temporality,
+                resource(about),
+                source.clone(),
+                runtime,
+            )?;
             self.meter = Some(meter);
         }
         Ok(())

@@ -19,6 +19,7 @@ use crate::config::text::{show_duration, show_size};
 use crate::config::tree::Mark;
 use std::path::PathBuf;
 use std::time::Duration;
+pub(super) use variables::{AGGREGATION, TEMPORALITY};
 use variables::{PREFIX, SIGNAL_WORDS};
 
 /// Defaults of `spool`.

@@ -25,17 +25,11 @@ const VARIABLES: [&str; 9] = [
     "CLIENT_KEY",
     "CLIENT_CERTIFICATE",
 ];
-/// Variables of metrics alone, with the one value that is what happens anyway.
-const OF_METRICS: [(&str, &str); 2] = [
-    (
-        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-        "cumulative",
-    ),
-    (
-        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-        "explicit_bucket_histogram",
-    ),
-];
+/// Variables of metrics alone.
+pub(in crate::config::build) const TEMPORALITY: &str =
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+pub(in crate::config::build) const AGGREGATION: &str =
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
 
 impl Builder<'_> {
     /// The variable of the signal, else the general one.
@@ -100,17 +94,12 @@ impl Builder<'_> {
                 .iter()
                 .flat_map(|(_, w, _)| VARIABLES.iter().map(move |v| format!("{PREFIX}{w}_{v}"))),
         );
+        known.extend([TEMPORALITY, AGGREGATION].map(str::to_owned));
         let environment = self.environment;
         for name in environment
             .names_with(PREFIX)
             .filter(|n| !known.iter().any(|k| k == n))
         {
-            let asked = environment.get(name).map(str::to_ascii_lowercase);
-            let given =
-                |(known, value): &(&str, &str)| name == *known && asked.as_deref() == Some(*value);
-            if OF_METRICS.iter().any(given) {
-                continue;
-            }
             self.problems.warn(
                 Mark::default(),
                 format!("environment variable {name} is not acted on"),

@@ -45,7 +45,7 @@ impl Session {
     }
 
     /// What is left of the message that is being read.
-    fn end_message(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
+    pub(super) fn end_message(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {
         let Some(requests) = self.requests else {
             return;
         };

@@ -25,6 +25,10 @@ pub struct Upgrade {
 impl Session {
     /// Both directions begin anew.
     pub(super) fn look_again(&mut self, sink: &mut impl Sink) {
+        // A request may be on its way still, where nobody asked for the switch.
+        if let Some(requests) = self.requests {
+            self.end_message(requests, Ending::Closed, sink);
+        }
         self.give_ended(sink);
         while let Some(exchange) = self.pairing.pop_rest(false, false) {
             self.give(exchange, sink);

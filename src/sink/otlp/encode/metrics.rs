@@ -2,24 +2,31 @@
 
 use super::{names, resource, scope, unix_nanos};
 use crate::event::Role;
-use crate::metrics::{Attributes, Collected, Exemplar, Instrument, Point, Value as Counted};
+use crate::metrics::{
+    Attributes, Buckets, Collected, Exemplar, Exponential, Instrument, Point, Value as Counted,
+};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Exemplar as OtlpExemplar, Histogram, HistogramDataPoint, Metric,
-    ResourceMetrics, ScopeMetrics, exemplar, metric::Data,
+    AggregationTemporality, Exemplar as OtlpExemplar, ExponentialHistogram,
+    ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric, ResourceMetrics,
+    ScopeMetrics, exemplar, exponential_histogram_data_point::Buckets as OtlpBuckets, metric::Data,
 };
 use std::time::SystemTime;
 
 /// On the point of what found no room (SDK specification, "Overflow attribute").
 pub const OVERFLOW: &str = "otel.metric.overflow";
 
-/// The histograms of one process until `now`, cumulative. None: nothing was counted.
-pub fn resource_metrics(collected: &Collected, now: SystemTime) -> Option<ResourceMetrics> {
+/// The histograms of one process from its start until `now`. None: nothing was counted.
+pub fn resource_metrics(
+    collected: &Collected,
+    temporality: AggregationTemporality,
+    now: SystemTime,
+) -> Option<ResourceMetrics> {
     let sides = [Role::Server, Role::Client];
     let metrics: Vec<Metric> = sides
         .into_iter()
         .flat_map(|role| Instrument::all(role).map(|instrument| (role, instrument)))
-        .filter_map(|(role, instrument)| metric(collected, (role, instrument), now))
+        .filter_map(|side| metric(collected, temporality, side, now))
         .collect();
     (!metrics.is_empty()).then(|| ResourceMetrics {
         resource: Some(resource(&collected.process)),
@@ -40,6 +47,7 @@ pub fn points(metrics: &ResourceMetrics) -> u64 {
         .flat_map(|scope| &scope.metrics);
     let points = metrics.map(|metric| match &metric.data {
         Some(Data::Histogram(histogram)) => histogram.data_points.len() as u64,
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len() as u64,
         _ => 0,
     });
     points.sum()
@@ -47,6 +55,7 @@ pub fn points(metrics: &ResourceMetrics) -> u64 {
 
 fn metric(
     collected: &Collected,
+    temporality: AggregationTemporality,
     (role, instrument): (Role, Instrument),
     now: SystemTime,
 ) -> Option<Metric> {
@@ -61,41 +70,91 @@ fn metric(
         .overflow()
         .filter(|(side, _)| *side == role)
         .map(|(_, point)| (vec![attribute(OVERFLOW, Value::BoolValue(true))], point));
-    let data_points: Vec<HistogramDataPoint> = known
-        .chain(overflow)
-        .filter(|(_, point)| (instrument.of)(point).count() > 0)
-        .map(|(attributes, point)| HistogramDataPoint {
-            attributes,
-            start_time_unix_nano: unix_nanos(collected.start),
-            time_unix_nano: unix_nanos(now),
-            ..data_point(instrument, point)
-        })
-        .collect();
-    (!data_points.is_empty()).then(|| Metric {
+    let mut points = Points {
+        times: (unix_nanos(collected.start), unix_nanos(now)),
+        explicit: Vec::new(),
+        exponential: Vec::new(),
+    };
+    for (attributes, point) in known.chain(overflow) {
+        points.add(attributes, instrument, point);
+    }
+    points.data(temporality as i32).map(|data| Metric {
         name: instrument.name.to_owned(),
         description: instrument.about.to_owned(),
         unit: instrument.unit.to_owned(),
-        data: Some(Data::Histogram(Histogram {
-            data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative as i32,
-        })),
+        data: Some(data),
         ..Metric::default()
     })
 }
 
-fn data_point(instrument: Instrument, point: &Point) -> HistogramDataPoint {
-    let histogram = (instrument.of)(point);
-    let of_durations = instrument.unit == "s";
-    let exemplars = point.exemplar.iter().filter(|_| of_durations);
-    HistogramDataPoint {
-        count: histogram.count(),
-        sum: Some(histogram.sum()),
-        bucket_counts: histogram.buckets().to_vec(),
-        explicit_bounds: histogram.scale().shown_bounds().collect(),
-        exemplars: exemplars
+/// The points of one metric. All have the same kind of buckets.
+struct Points {
+    /// Start and end.
+    times: (u64, u64),
+    explicit: Vec<HistogramDataPoint>,
+    exponential: Vec<ExponentialHistogramDataPoint>,
+}
+
+impl Points {
+    fn add(&mut self, attributes: Vec<KeyValue>, instrument: Instrument, point: &Point) {
+        let histogram = (instrument.of)(point);
+        if histogram.count() == 0 {
+            return;
+        }
+        let (start_time_unix_nano, time_unix_nano) = self.times;
+        let of_durations = instrument.unit == "s";
+        let exemplars = point.exemplar.iter().filter(|_| of_durations);
+        let exemplars = exemplars
             .map(|(shown, nanos)| an_exemplar(shown, histogram.scale().shown(*nanos)))
-            .collect(),
-        ..HistogramDataPoint::default()
+            .collect();
+        let (count, sum) = (histogram.count(), Some(histogram.sum()));
+        match histogram.buckets() {
+            Buckets::Explicit(_) => self.explicit.push(HistogramDataPoint {
+                attributes,
+                start_time_unix_nano,
+                time_unix_nano,
+                count,
+                sum,
+                bucket_counts: histogram.explicit().unwrap_or_default().to_vec(),
+                explicit_bounds: histogram.scale().shown_bounds().collect(),
+                exemplars,
+                ..HistogramDataPoint::default()
+            }),
+            Buckets::Exponential(buckets) => self.exponential.push(ExponentialHistogramDataPoint {
+                attributes,
+                start_time_unix_nano,
+                time_unix_nano,
+                count,
+                sum,
+                exemplars,
+                ..exponential(buckets)
+            }),
+        }
+    }
+
+    fn data(self, aggregation_temporality: i32) -> Option<Data> {
+        if !self.explicit.is_empty() {
+            return Some(Data::Histogram(Histogram {
+                data_points: self.explicit,
+                aggregation_temporality,
+            }));
+        }
+        (!self.exponential.is_empty()).then_some(Data::ExponentialHistogram(ExponentialHistogram {
+            data_points: self.exponential,
+            aggregation_temporality,
+        }))
+    }
+}
+
+fn exponential(buckets: &Exponential) -> ExponentialHistogramDataPoint {
+    ExponentialHistogramDataPoint {
+        scale: buckets.scale().into(),
+        zero_count: buckets.zeros(),
+        positive: Some(OtlpBuckets {
+            offset: buckets.offset(),
+            bucket_counts: buckets.counts().collect(),
+        }),
+        ..ExponentialHistogramDataPoint::default()
     }
 }
 

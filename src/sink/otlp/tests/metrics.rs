@@ -1,12 +1,17 @@
 //! Metrics of transactions against a real server.
 
 use super::*;
-use crate::metrics::{Beside, Metrics};
+use crate::config::Temporality;
+use crate::metrics::{Aggregation, Beside, Metrics};
 use crate::transaction::Transaction;
-use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, metric::Data};
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, HistogramDataPoint, metric::Data,
+};
 use otlp_sink::{SeenMetric, attr};
 use std::time::SystemTime;
 
+const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+const DELTA: i32 = AggregationTemporality::Delta as i32;
 const NAME: &str = "http.server.request.duration";
 
 struct Exporting {
@@ -18,6 +23,15 @@ struct Exporting {
 
 impl Exporting {
     fn new(base: &str, protocol: OtlpProtocol, interval: Duration) -> Exporting {
+        Exporting::with(base, protocol, interval, Temporality::Cumulative)
+    }
+
+    fn with(
+        base: &str,
+        protocol: OtlpProtocol,
+        interval: Duration,
+        temporality: Temporality,
+    ) -> Exporting {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -27,11 +41,12 @@ impl Exporting {
         let metrics = Metrics::new(KnownMethods::default(), ledger.clone(), SystemTime::now());
         let options = OtlpOptions {
             metrics_interval: interval,
+            temporality,
             ..quick()
         };
         let endpoint = endpoint(base, protocol, "/v1/metrics");
         let (m, l) = (metrics.clone(), ledger.clone());
-        let sink = OtlpMetrics::start("c", &endpoint, &options, m, l, runtime.handle())
+        let sink = OtlpMetrics::start("c", &endpoint, &options, m, l, runtime.handle(), None)
             .unwrap_or_else(|e| panic!("{e}"));
         Exporting {
             sink,
@@ -39,6 +54,30 @@ impl Exporting {
             ledger,
             runtime,
         }
+    }
+
+    /// As a reload makes another one beside it; this one has ended then.
+    fn reload(&mut self, base: &str, temporality: Temporality) {
+        let options = OtlpOptions {
+            metrics_interval: seconds(60),
+            temporality,
+            ..quick()
+        };
+        let endpoint = endpoint(base, OtlpProtocol::Http, "/v1/metrics");
+        let (m, l) = (self.metrics.clone(), self.ledger.clone());
+        let before = Some(&self.sink);
+        let sink = OtlpMetrics::start(
+            "c",
+            &endpoint,
+            &options,
+            m,
+            l,
+            self.runtime.handle(),
+            before,
+        )
+        .unwrap_or_else(|e| panic!("{e}"));
+        self.drain(seconds(5));
+        self.sink = sink;
     }
 
     fn count(&self, process: &Arc<Process>) {
@@ -68,7 +107,7 @@ fn points(seen: &[SeenMetric]) -> Vec<(String, HistogramDataPoint)> {
             };
             assert_eq!(
                 (&*seen.metric.unit, histogram.aggregation_temporality),
-                ("s", 2)
+                ("s", CUMULATIVE)
             );
             assert_eq!(seen.scope.name, "plainspan");
             let service = seen
@@ -157,4 +196,116 @@ fn an_exporter_that_is_dropped_ends_and_holds_nothing() {
         assert!(started.elapsed() < PATIENCE);
         std::thread::sleep(millis(10));
     }
+}
+
+/// Count, start and end of each point of durations that is a delta.
+fn deltas(collector: &Collector) -> Vec<(u64, u64, u64)> {
+    let metrics = collector.metrics();
+    let durations = metrics.iter().filter(|seen| seen.metric.name == NAME);
+    durations
+        .map(|seen| match &seen.metric.data {
+            Some(Data::Histogram(histogram)) => {
+                assert_eq!(histogram.aggregation_temporality, DELTA);
+                let [point] = &histogram.data_points[..] else {
+                    panic!("{histogram:?}");
+                };
+                assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+                (
+                    point.count,
+                    point.start_time_unix_nano,
+                    point.time_unix_nano,
+                )
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_delta_is_what_came_since_the_last_that_arrived_over_failures_and_reloads() {
+    let collector = Collector::start();
+    let base = collector.http_endpoint();
+    let mut exporting = Exporting::with(
+        &base,
+        OtlpProtocol::Http,
+        millis(50),
+        Temporality::LowMemory,
+    );
+    // It lives: its numbers go on.
+    let process = testing::process(std::process::id(), "one");
+    for _ in 0..3 {
+        exporting.count(&process);
+    }
+    assert!(collector.wait_for(|c| !c.metrics().is_empty(), PATIENCE));
+    // Nothing new: nothing is sent.
+    std::thread::sleep(millis(200));
+    assert_eq!(collector.requests().len(), 1);
+    collector.fail_always(Fault::Unavailable);
+    exporting.count(&process);
+    let started = Instant::now();
+    while exporting.books().lost.retry_exhausted == 0 {
+        assert!(started.elapsed() < PATIENCE, "{:?}", exporting.books());
+        std::thread::sleep(millis(10));
+    }
+    exporting.count(&process);
+    collector.heal();
+    assert!(collector.wait_for(
+        |c| deltas(c).iter().map(|d| d.0).sum::<u64>() == 5,
+        PATIENCE
+    ));
+    exporting.count(&process);
+    exporting.reload(&base, Temporality::Delta);
+    exporting.count(&process);
+    exporting.drain(seconds(5));
+    let deltas = deltas(&collector);
+    let counts: Vec<u64> = deltas.iter().map(|(count, ..)| *count).collect();
+    assert_eq!(
+        (counts[0], counts.iter().sum::<u64>()),
+        (3, 7),
+        "{counts:?}"
+    );
+    for pair in deltas.windows(2) {
+        assert_eq!(pair[0].2, pair[1].1, "each begins where the last one ended");
+    }
+}
+
+#[test]
+fn exponential_buckets_arrive_and_what_was_counted_otherwise_comes_a_last_time() {
+    let collector = Collector::start();
+    let base = collector.http_endpoint();
+    let exporting = Exporting::new(&base, OtlpProtocol::Http, seconds(60));
+    let process = testing::process(std::process::id(), "one");
+    exporting.count(&process);
+    exporting.metrics.set_aggregation(Aggregation::Exponential);
+    for _ in 0..4 {
+        exporting.count(&process);
+    }
+    exporting.drain(seconds(5));
+    let (mut explicit, mut exponential) = (0, 0);
+    for seen in collector.metrics().iter().filter(|m| m.metric.name == NAME) {
+        match &seen.metric.data {
+            Some(Data::Histogram(histogram)) => explicit += histogram.data_points[0].count,
+            Some(Data::ExponentialHistogram(histogram)) => {
+                assert_eq!(histogram.aggregation_temporality, CUMULATIVE);
+                let point = &histogram.data_points[0];
+                let positive = point.positive.as_ref().expect("buckets");
+                let filled: Vec<u64> = positive.bucket_counts.clone();
+                assert_eq!((&filled[..], point.scale), (&[4][..], 20));
+                // All four took as long: they are in the bucket of their mean.
+                let mean = point.sum.expect("a sum") / 4.0;
+                let base = f64::from(point.scale).exp2().recip().exp2();
+                let low = base.powi(positive.offset);
+                assert!(low * 0.999_999 < mean && mean <= low * base * 1.000_001);
+                exponential += point.count;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((explicit, exponential), (1, 4));
+    assert!(
+        exporting
+            .metrics
+            .prometheus()
+            .contains("_count{service_name=\"one\"")
+    );
 }

@@ -2,15 +2,17 @@
 
 use super::super::document::{Hex, resource};
 use super::super::target::Target;
-use super::FORMAT;
+use super::{FORMAT, ReadError};
 use crate::enrich::rfc3339;
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::sink::json::Json;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::io::Read;
 
 /// One transaction of a segment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Entry {
     /// First and last byte of its document's frame, as `FIRST-LAST`.
     pub bytes: String,
@@ -31,13 +33,6 @@ pub struct Entry {
     /// None: no response was seen.
     pub status: Option<u16>,
     pub level: String,
-}
-
-/// All transactions of a segment, in the order of their bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Index {
-    pub format: u32,
-    pub transactions: Vec<Entry>,
 }
 
 impl Entry {
@@ -112,4 +107,101 @@ pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
             .array(|j| entries.iter().for_each(|entry| entry.write(j)));
     });
     json.finish()
+}
+
+/// Reads the JSON of an index, entry by entry: none is kept.
+pub(super) fn read(json: impl Read, each: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+    let mut format = None;
+    let mut deserializer = serde_json::Deserializer::from_reader(json);
+    let seed = Reading {
+        format: &mut format,
+        each,
+    };
+    let read = seed
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end());
+    match (read, format) {
+        (Err(_), Some(other)) if other != FORMAT => Err(ReadError::Format(other)),
+        (Err(error), _) => Err(ReadError::Index(error.to_string())),
+        (Ok(()), _) => Ok(()),
+    }
+}
+
+/// The object that an index is.
+struct Reading<'a> {
+    format: &'a mut Option<u32>,
+    each: &'a mut dyn FnMut(Entry),
+}
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object with `format` and `transactions`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut read = false;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "format" => {
+                    let format = map.next_value()?;
+                    *self.format = Some(format);
+                    if format != FORMAT {
+                        return Err(A::Error::custom("another format"));
+                    }
+                }
+                "transactions" if self.format.is_some() && !read => {
+                    map.next_value_seed(Transactions(&mut *self.each))?;
+                    read = true;
+                }
+                "transactions" => {
+                    return Err(A::Error::custom(
+                        "`transactions` without `format` before it",
+                    ));
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        match read {
+            true => Ok(()),
+            false => Err(A::Error::missing_field("transactions")),
+        }
+    }
+}
+
+/// The list of transactions.
+struct Transactions<'a>(&'a mut dyn FnMut(Entry));
+
+impl<'de> DeserializeSeed<'de> for Transactions<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Transactions<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of transactions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(entry) = list.next_element()? {
+            (self.0)(entry);
+        }
+        Ok(())
+    }
 }

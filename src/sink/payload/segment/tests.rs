@@ -44,14 +44,24 @@ fn parsed(capture: &Redacted) -> Value {
 }
 
 fn whole(object: &[u8], place: &Added) -> (Value, usize) {
-    let (_, mut value) = stored(object, place);
+    let (json, _) = stored(object, place);
     let mut reads = 0;
-    resolve(&mut value, |first, last| -> Result<_, ReadError> {
+    let json = resolve(json, |first, last| -> Result<_, ReadError> {
         reads += 1;
         Ok(bytes(object, first, last))
     })
     .expect("resolved");
-    (value, reads)
+    (serde_json::from_slice(&json).expect("JSON"), reads)
+}
+
+/// All entries of the index, which is in the last bytes.
+fn listed(size: u64, last: &[u8]) -> Result<Vec<Entry>, ReadError> {
+    let mut all = Vec::new();
+    match tail(size, last)? {
+        Tail::Index(packed) => entries(packed, &mut |entry| all.push(entry))?,
+        Tail::From(start) => return Err(ReadError::Index(format!("from {start}"))),
+    }
+    Ok(all)
 }
 
 #[test]
@@ -97,14 +107,12 @@ fn the_index_lists_all_transactions_and_is_found_from_the_end() {
     let captures = [capture("/1?a=1", b"", b"x"), capture("/2", b"", b"y")];
     let (object, places) = segment(&captures);
     let size = object.len() as u64;
-    let Tail::Index(index) = tail(size, &object).expect("an index") else {
-        panic!("all of it was there");
-    };
-    assert_eq!(index.format, FORMAT);
-    for (entry, place) in index.transactions.iter().zip(&places) {
+    let index = listed(size, &object).expect("an index");
+    assert_eq!(index.len(), places.len());
+    for (entry, place) in index.iter().zip(&places) {
         assert_eq!(entry.bytes, format!("{}-{}", place.first, place.last));
     }
-    let first = &index.transactions[0];
+    let first = &index[0];
     let told = (
         &*first.method,
         &*first.authority,
@@ -119,8 +127,8 @@ fn the_index_lists_all_transactions_and_is_found_from_the_end() {
     };
     assert_eq!(start, places[1].last + 1);
     let from = usize::try_from(start).expect("small");
-    let again = tail(size, &object[from..]).expect("an index");
-    assert_eq!(again, Tail::Index(index));
+    let again = listed(size, &object[from..]).expect("an index");
+    assert_eq!(again, index);
 }
 
 #[test]
@@ -181,7 +189,8 @@ fn a_reference_that_leads_to_something_else_is_an_error_and_gives_no_body() {
     let with = |key: &str, text: &str| {
         let mut value = stored.clone();
         value["response"]["body_ref"][key] = Value::from(text);
-        resolve(&mut value, |first, last| -> Result<_, ReadError> {
+        let json = serde_json::to_vec(&value).expect("JSON");
+        resolve(json, |first, last| -> Result<_, ReadError> {
             Ok(bytes(&object, first, last))
         })
         .expect_err("no body")
@@ -191,7 +200,7 @@ fn a_reference_that_leads_to_something_else_is_an_error_and_gives_no_body() {
     assert!(with("bytes", &second).contains("another body"));
     assert!(with("bytes", "5-4").contains("nothing that can be read"));
     assert!(with("message", "request").contains("another body"));
-    assert!(with("message", "metadata").contains("no such body"));
+    assert!(with("message", "metadata").contains("nothing that can be read"));
     let own = format!("{}-{}", places[2].first, places[2].last);
     assert!(with("bytes", &own).contains("no such body"));
 }
@@ -208,13 +217,13 @@ fn objects_that_are_no_segment_or_are_damaged_say_so() {
     }
     let two = [&frame[..], &frame[..]].concat();
     assert!(document(&two).is_err_and(|e| e.to_string().contains("follow the frame")));
-    let sound = tail(size, &object).expect("an index");
+    let sound = listed(size, &object).expect("an index");
     let start = usize::try_from(places[0].last + 1).expect("small");
     for at in start..object.len() {
         let mut damaged = object.clone();
         damaged[at] ^= 0x40;
         // A bit may mean nothing: then all is as it was.
-        let read = tail(size, &damaged);
+        let read = listed(size, &damaged);
         assert!(read.is_err() || read.is_ok_and(|read| read == sound));
     }
 }
@@ -226,4 +235,67 @@ fn a_body_comes_back_byte_for_byte() {
     let (value, _) = whole(&object, &places[1]);
     let body = value["response"]["body"].as_str().expect("base64");
     assert_eq!(STANDARD.decode(body).expect("base64"), odd);
+}
+
+/// The end of an object whose index has this JSON.
+fn with_index(json: &[u8]) -> Vec<u8> {
+    let packed = zstd::bulk::compress(json, 3).expect("compressed");
+    let length = u32::try_from(packed.len() + FOOTER).expect("short");
+    let mut object = Vec::new();
+    object.extend(SKIPPABLE.to_le_bytes());
+    object.extend(length.to_le_bytes());
+    object.extend(packed);
+    object.extend(0u64.to_le_bytes());
+    object.extend(MAGIC);
+    object
+}
+
+#[test]
+fn an_index_that_says_nothing_true_is_an_error() {
+    let read = |json: &[u8]| {
+        let object = with_index(json);
+        listed(object.len() as u64, &object)
+    };
+    let said = |json: &[u8]| read(json).expect_err("an error").to_string();
+    assert_eq!(
+        read(br#"{"format":1,"new":[{}],"transactions":[]}"#).expect("empty"),
+        []
+    );
+    assert!(said(br#"{"format":2,"transactions":{}}"#).contains("format 2"));
+    assert!(said(br#"{"transactions":[]}"#).contains("`format` before"));
+    assert!(said(br#"{"format":1}"#).contains("missing field"));
+    assert!(said(br#"{"format":1,"transactions":[{"bytes":7}]}"#).contains("damaged"));
+    assert!(said(br#"{"format":1,"transactions":[]} x"#).contains("damaged"));
+    assert!(said(&b"[".repeat(100_000)).contains("damaged"));
+}
+
+#[test]
+fn a_frame_that_unpacks_to_more_than_a_document_may_have_is_an_error() {
+    let bomb = zstd::bulk::compress(&vec![0; (MAX_DOCUMENT + 1) as usize], 3).expect("packed");
+    assert!(bomb.len() < 10_000);
+    assert!(document(&bomb).is_err_and(|e| e.to_string().contains("more than")));
+    // A frame that asks for a window of 2 GiB: RFC 8878 §3.1.1.1.2.
+    let greedy = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8][..], &[1, 0, 0]].concat();
+    assert!(matches!(document(&greedy), Err(ReadError::Frame(_))));
+}
+
+#[test]
+fn resolving_changes_nothing_but_the_reference() {
+    let long = vec![b'q'; 2000];
+    let captures = [capture("/1", b"", &long), capture("/3", &long, &long)];
+    let (object, places) = segment(&captures);
+    let (json, _) = stored(&object, &places[1]);
+    let json = resolve(json, |first, last| -> Result<_, ReadError> {
+        Ok(bytes(&object, first, last))
+    });
+    assert_eq!(json.expect("resolved"), encode(&captures[1]));
+    let told = |json: &str| {
+        resolve(json.into(), |_, _| -> Result<_, ReadError> {
+            Ok(Vec::new())
+        })
+        .expect_err("no reference")
+        .to_string()
+    };
+    assert!(told(r#"{"request":{"body_ref":7}}"#).contains("nothing that can be read"));
+    assert!(told(r#"{"request":{"body_ref":{}"#).contains("not where it says"));
 }
