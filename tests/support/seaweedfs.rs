@@ -12,7 +12,6 @@ use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -170,40 +169,6 @@ impl SeaweedFs {
     pub fn restart(&mut self) {
         self.server = spawn(self.dir.path(), self.ports);
         self.wait();
-    }
-
-    /// The objects under `keys`, several read at a time.
-    ///
-    /// # Errors
-    /// The first that the store said.
-    pub fn get_all(
-        &self,
-        keys: impl IntoIterator<Item = String>,
-    ) -> Result<BTreeMap<String, Vec<u8>>, String> {
-        let client = Arc::new(self.client(AGENT));
-        let mut keys: Vec<String> = keys.into_iter().collect();
-        on_a_thread(async move {
-            let mut got = BTreeMap::new();
-            let mut reads = tokio::task::JoinSet::new();
-            loop {
-                while reads.len() < 16
-                    && let Some(key) = keys.pop()
-                {
-                    let client = client.clone();
-                    reads.spawn(async move {
-                        let path = Key::parse(&key).map_err(|e| e.to_string())?;
-                        let object = client.get(&path).await.map_err(|e| e.to_string())?;
-                        let bytes = object.bytes().await.map_err(|e| e.to_string())?;
-                        Ok::<_, String>((key, bytes.to_vec()))
-                    });
-                }
-                let Some(read) = reads.join_next().await else {
-                    return Ok(got);
-                };
-                let (key, bytes) = read.map_err(|e| e.to_string())??;
-                got.insert(key, bytes);
-            }
-        })
     }
 
     fn client(&self, (key, secret): (&str, &str)) -> AmazonS3 {
