@@ -15,20 +15,21 @@ pub fn key_of(store: &ObjectStore, url: &str) -> Option<String> {
     };
     [store, &own].into_iter().find_map(|store| {
         let link = LinkTemplate::new(store);
-        let key = by_template(link.template()?, &link, url)?;
-        // What follows a variable of the prefix is not the same for all objects.
-        let fixed = link.prefix().split('{').next().unwrap_or_default();
-        key.starts_with(fixed).then_some(key)
+        let key = by_template(link.template()?, url)?;
+        key.starts_with(link.fixed_prefix()).then_some(key)
     })
 }
 
-fn by_template(template: &str, link: &LinkTemplate, url: &str) -> Option<String> {
+fn by_template(template: &str, url: &str) -> Option<String> {
     let found = pattern(template)?.captures(url)?;
     if let Some(key) = found.name("key") {
         let key = percent_decode_str(key.as_str()).decode_utf8().ok()?;
         return Some(key.into_owned());
     }
-    found.name("digest").map(|digest| link.key(digest.as_str()))
+    // A template without `{{KEY}}` is one of a store without a prefix: the name is the key.
+    found
+        .name("digest")
+        .map(|digest| digest.as_str().to_owned())
 }
 
 /// A pattern for what a template can give. Of variables that stand there more than once the first counts.
@@ -105,7 +106,7 @@ mod tests {
         for (access_url, prefix) in [(None, ""), (None, "team a/x/"), (Some(twice), "p/")] {
             let store = s3(access_url, prefix);
             let link = LinkTemplate::new(&store);
-            let key = link.key(DIGEST);
+            let key = format!("{prefix}{DIGEST}");
             let url = link.url(&key, DIGEST).expect("a link");
             assert_eq!(key_of(&store, &url), Some(key), "{url}");
         }

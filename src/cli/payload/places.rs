@@ -131,7 +131,7 @@ impl Stores {
         let store =
             found.ok_or_else(|| PayloadError::NoStore(id.unwrap_or_default().to_owned()))?;
         let link = LinkTemplate::new(store);
-        let fixed = link.prefix().split('{').next().unwrap_or_default();
+        let fixed = link.fixed_prefix();
         let folder = fixed.rfind('/').map_or(0, |at| at + 1);
         within(store, fixed.get(..folder).unwrap_or_default())
     }

@@ -64,8 +64,8 @@ impl LinkTemplate {
         self.template.as_deref()
     }
 
-    /// What every key begins with.
-    pub fn prefix(&self) -> &str {
+    /// What every key of the store begins with.
+    pub fn fixed_prefix(&self) -> &str {
         &self.prefix
     }
 
