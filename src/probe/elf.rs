@@ -4,7 +4,9 @@
 //! Holds: no panic whatever the bytes are; memory is bounded; every file offset is a function's entry or is reached
 //! from one by linear decoding, because a breakpoint inside an instruction would break the program.
 
+mod boring;
 mod bytes;
+mod chosen;
 mod code;
 mod image;
 mod openssl;
@@ -52,6 +54,8 @@ pub enum Method {
     Exported,
     /// A function without a name that the exported ones call.
     Internal,
+    /// A function without a name that reports errors which only it does.
+    ErrorReports,
 }
 
 /// Why a file could not be scanned.
@@ -89,7 +93,10 @@ pub fn scan_file(file: &File) -> Result<Scan, ScanError> {
 fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
     let image = Image::parse(bytes)?;
     let build_id = image.build_id()?;
-    let found = openssl::find(&image)?;
+    let found = match openssl::find(&image)? {
+        None => boring::find(&image)?,
+        found => found,
+    };
     Ok(match found {
         None => Scan {
             build_id,

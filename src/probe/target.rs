@@ -28,6 +28,8 @@ pub enum TlsCall {
     Free,
     /// Reads and consumes nothing: `SSL_peek`.
     Peek,
+    /// Makes a session object, and returns it: `SSL_new`.
+    New,
 }
 
 /// How a call tells the number of bytes that it moved.
@@ -54,6 +56,7 @@ impl Target {
             TlsCall::Handshake => 3,
             TlsCall::Free => 4,
             TlsCall::Peek => 5,
+            TlsCall::New => 6,
         };
         let (result, out_arg) = match self.result {
             CallResult::None => (0, 0),

@@ -4,17 +4,13 @@
 //! on an instruction that the kernel emulates (single-stepping costs some ten times more).
 
 use super::bytes::ReadAt;
+use super::chosen::{Chosen, Places, UNSIZED_FUNCTION, function_size, needs};
 use super::code::{self, Exit, Needs, Place};
 use super::image::{Function, Image, Symbols};
-use super::{Method, Placement, ScanError};
-use crate::probe::target::{CallResult, Target, TlsCall};
-use iced_x86::{Mnemonic, Register};
+use super::{Method, ScanError};
+use crate::probe::target::{CallResult, TlsCall};
+use iced_x86::Register;
 use std::collections::HashSet;
-
-/// How much of one function is read, bytes.
-const MAX_FUNCTION: u64 = 64 << 10;
-/// How much is read where a symbol has no size, bytes.
-const UNSIZED_FUNCTION: u64 = 256;
 
 struct Export {
     name: &'static str,
@@ -64,30 +60,6 @@ const EXPORTS: [Export; PEEKS] = [
 ];
 const PEEK_NAMES: [&str; 2] = ["SSL_peek", "SSL_peek_ex"];
 
-const SESSION: [Register; 1] = [Register::RDI];
-const ARGUMENTS_3: [Register; 3] = [Register::RDI, Register::RSI, Register::RDX];
-const ARGUMENTS_4: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];
-const ARGUMENTS_5: [Register; 5] = [
-    Register::RDI,
-    Register::RSI,
-    Register::RDX,
-    Register::RCX,
-    Register::R8,
-];
-
-fn needs(call: TlsCall, result: CallResult) -> Needs {
-    let arguments: &'static [Register] = match (call, result) {
-        (TlsCall::Handshake | TlsCall::Free, _) => &SESSION,
-        (_, CallResult::Ex { out_arg: 4.. }) => &ARGUMENTS_5,
-        (_, CallResult::Ex { .. }) => &ARGUMENTS_4,
-        (_, CallResult::Int | CallResult::None) => &ARGUMENTS_3,
-    };
-    Needs {
-        arguments,
-        returns: call != TlsCall::Free,
-    }
-}
-
 /// One of the named functions, as it is in this file.
 struct Known {
     /// Index into `EXPORTS`, or beyond it a peek.
@@ -103,9 +75,6 @@ impl Known {
     }
 }
 
-/// Targets, and why each place was chosen, in the same order.
-pub type Places = (Vec<Target>, Vec<Placement>);
-
 /// The places to probe; `None` where the file is not of this family.
 pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError> {
     let names: Vec<&str> = EXPORTS.iter().map(|e| e.name).chain(PEEK_NAMES).collect();
@@ -114,11 +83,7 @@ pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError
         return Ok(None);
     }
     let family = Family::read(image, symbols)?;
-    let mut out = Chosen {
-        image,
-        targets: Vec::new(),
-        placements: Vec::new(),
-    };
+    let mut out = Chosen::new(image);
     for call in [
         TlsCall::Read,
         TlsCall::Write,
@@ -127,7 +92,7 @@ pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError
     ] {
         family.choose(call, &mut out)?;
     }
-    Ok(Some((out.targets, out.placements)))
+    Ok(Some(out.into_places()))
 }
 
 struct Family {
@@ -144,11 +109,7 @@ impl Family {
             if known.iter().any(|k: &Known| k.address == function.address) {
                 continue;
             }
-            let size = match function.size {
-                0 => UNSIZED_FUNCTION,
-                size => size.min(MAX_FUNCTION),
-            };
-            let code = image.code(function.address, size)?;
+            let code = image.code(function.address, function_size(function))?;
             let mut exits = HashSet::new();
             for exit in code::exits(&code, function.address) {
                 exits.insert(resolve(image, &symbols, exit)?);
@@ -181,17 +142,17 @@ impl Family {
         let placed: Vec<(&Known, Option<Place>)> =
             exported.iter().map(|k| (*k, cheap(k))).collect();
         if placed.iter().all(|(_, place)| place.is_some()) {
-            return out.exported(&placed);
+            return push_exported(out, &placed);
         }
-        let Some(internal) = self.internal(call, &all, out.image)? else {
-            return out.exported(&placed);
+        let Some(internal) = self.internal(call, &all, out.image())? else {
+            return push_exported(out, &placed);
         };
         let rest: Vec<_> = placed
             .into_iter()
             .filter(|(k, _)| !reaches(k, internal.address, &all))
             .collect();
-        out.internal(call, &internal)?;
-        out.exported(&rest)
+        push_internal(out, call, &internal)?;
+        push_exported(out, &rest)
     }
 
     /// The function without a name through which all reads or all writes go.
@@ -255,7 +216,7 @@ impl Family {
                     None => Some((plain, self.of(SSL_WRITE_EX)?, 3)),
                 }
             }
-            TlsCall::Handshake | TlsCall::Free | TlsCall::Peek => None,
+            TlsCall::Handshake | TlsCall::Free | TlsCall::Peek | TlsCall::New => None,
         }
     }
 }
@@ -323,72 +284,30 @@ fn cheap(known: &Known) -> Option<Place> {
     code::place(&known.code, known.address, needs)
 }
 
-/// What is found, as it grows.
-struct Chosen<'i, 'b, B> {
-    image: &'i Image<'b, B>,
-    targets: Vec<Target>,
-    placements: Vec<Placement>,
-}
-
-impl<B: ReadAt> Chosen<'_, '_, B> {
-    /// Probes each function at its cheap place, or at its entry where it has none.
-    fn exported(&mut self, functions: &[(&Known, Option<Place>)]) -> Result<(), ScanError> {
-        for (known, place) in functions {
-            if let Some(export) = known.export() {
-                let symbol = export.name.to_owned();
-                let what = (export.call, export.result, Method::Exported);
-                self.push(known.address, *place, what, symbol)?;
-            }
+/// Probes each function at its cheap place, or at its entry where it has none.
+fn push_exported<B: ReadAt>(
+    out: &mut Chosen<'_, '_, B>,
+    functions: &[(&Known, Option<Place>)],
+) -> Result<(), ScanError> {
+    for (known, place) in functions {
+        if let Some(export) = known.export() {
+            let what = (export.call, export.result, Method::Exported);
+            out.push(known.address, *place, what, export.name.to_owned())?;
         }
-        Ok(())
     }
-
-    fn internal(&mut self, call: TlsCall, internal: &Internal) -> Result<(), ScanError> {
-        let symbol = match call {
-            TlsCall::Write => "ssl_write_internal (from SSL_write)",
-            _ => "ssl_read_internal (from SSL_read)",
-        };
-        let what = (call, internal.result, Method::Internal);
-        self.push(
-            internal.address,
-            Some(internal.place),
-            what,
-            symbol.to_owned(),
-        )
-    }
-
-    fn push(
-        &mut self,
-        entry: u64,
-        place: Option<Place>,
-        (call, result, method): (TlsCall, CallResult, Method),
-        symbol: String,
-    ) -> Result<(), ScanError> {
-        let outside = || ScanError::Damaged("a function's code");
-        let offset = place.map_or(0, |p| p.offset);
-        let address = entry.checked_add(offset).ok_or_else(outside)?;
-        let code = self.image.code(address, 16)?;
-        let mnemonic = place.map_or_else(|| code::mnemonic(&code), |p| Some(p.mnemonic));
-        let (Some(mnemonic), Some(file_byte)) = (mnemonic, code.first()) else {
-            return Err(ScanError::Damaged("a function's code"));
-        };
-        self.targets.push(Target {
-            file_offset: self.image.file_offset(address).ok_or_else(outside)?,
-            call,
-            result,
-            symbol,
-        });
-        self.placements.push(Placement {
-            method,
-            instruction: name(mnemonic),
-            offset,
-            emulated: place.is_some(),
-            file_byte: *file_byte,
-        });
-        Ok(())
-    }
+    Ok(())
 }
 
-fn name(mnemonic: Mnemonic) -> String {
-    format!("{mnemonic:?}").to_lowercase()
+fn push_internal<B: ReadAt>(
+    out: &mut Chosen<'_, '_, B>,
+    call: TlsCall,
+    internal: &Internal,
+) -> Result<(), ScanError> {
+    let symbol = match call {
+        TlsCall::Write => "ssl_write_internal (from SSL_write)",
+        _ => "ssl_read_internal (from SSL_read)",
+    };
+    let what = (call, internal.result, Method::Internal);
+    let place = Some(internal.place);
+    out.push(internal.address, place, what, symbol.to_owned())
 }
