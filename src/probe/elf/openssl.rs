@@ -6,7 +6,7 @@
 use super::bytes::ReadAt;
 use super::code::{self, Exit, Needs, Place};
 use super::image::{Function, Image, Symbols};
-use super::{Method, Placement, ScanError};
+use super::{Method, Placement, ScanError, Stack};
 use crate::probe::target::{CallResult, Target, TlsCall};
 use iced_x86::{Mnemonic, Register};
 use std::collections::HashSet;
@@ -103,11 +103,8 @@ impl Known {
     }
 }
 
-/// Targets, and why each place was chosen, in the same order.
-pub type Places = (Vec<Target>, Vec<Placement>);
-
 /// The places to probe; `None` where the file is not of this family.
-pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError> {
+pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Stack>, ScanError> {
     let names: Vec<&str> = EXPORTS.iter().map(|e| e.name).chain(PEEK_NAMES).collect();
     let symbols = image.find("SSL_", &names, &[SSL_READ, SSL_WRITE])?;
     if symbols.functions.is_empty() {
@@ -127,7 +124,13 @@ pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError
     ] {
         family.choose(call, &mut out)?;
     }
-    Ok(Some((out.targets, out.placements)))
+    Ok(Some(Stack {
+        name: "openssl",
+        version: None,
+        targets: out.targets,
+        placements: out.placements,
+        refused: None,
+    }))
 }
 
 struct Family {
@@ -372,12 +375,9 @@ impl<B: ReadAt> Chosen<'_, '_, B> {
         let (Some(mnemonic), Some(file_byte)) = (mnemonic, code.first()) else {
             return Err(ScanError::Damaged("a function's code"));
         };
-        self.targets.push(Target {
-            file_offset: self.image.file_offset(address).ok_or_else(outside)?,
-            call,
-            result,
-            symbol,
-        });
+        let file_offset = self.image.file_offset(address).ok_or_else(outside)?;
+        self.targets
+            .push(Target::call(file_offset, call, result, symbol));
         self.placements.push(Placement {
             method,
             instruction: name(mnemonic),
