@@ -3,7 +3,7 @@
 use super::bytes::ReadAt;
 use super::code::{self, Needs, Place};
 use super::image::{Function, Image};
-use super::{Method, Placement, ScanError};
+use super::{Method, Placement, ScanError, Stack};
 use crate::probe::target::{CallResult, Target, TlsCall};
 use iced_x86::{Mnemonic, Register};
 
@@ -19,9 +19,6 @@ pub fn function_size(function: &Function) -> u64 {
         size => size.min(MAX_FUNCTION),
     }
 }
-
-/// Targets, and why each place was chosen, in the same order.
-pub type Places = (Vec<Target>, Vec<Placement>);
 
 const SESSION: [Register; 1] = [Register::RDI];
 const ARGUMENTS_3: [Register; 3] = [Register::RDI, Register::RSI, Register::RDX];
@@ -41,7 +38,15 @@ pub fn needs(call: TlsCall, result: CallResult) -> Needs {
         (TlsCall::Handshake | TlsCall::Free, _) => &SESSION,
         (_, CallResult::Ex { out_arg: 4.. }) => &ARGUMENTS_5,
         (_, CallResult::Ex { .. }) => &ARGUMENTS_4,
-        (_, CallResult::Int | CallResult::None) => &ARGUMENTS_3,
+        (_, CallResult::Descriptor { flags: true }) => &ARGUMENTS_4,
+        (
+            _,
+            CallResult::Int
+            | CallResult::Length
+            | CallResult::All
+            | CallResult::Descriptor { .. }
+            | CallResult::None,
+        ) => &ARGUMENTS_3,
     };
     Needs {
         arguments,
@@ -69,8 +74,15 @@ impl<'i, 'b, B: ReadAt> Chosen<'i, 'b, B> {
         self.image
     }
 
-    pub fn into_places(self) -> Places {
-        (self.targets, self.placements)
+    /// What was chosen, as the stack of this name.
+    pub fn into_stack(self, name: &'static str) -> Stack {
+        Stack {
+            name,
+            version: None,
+            targets: self.targets,
+            placements: self.placements,
+            refused: None,
+        }
     }
 
     /// Probes the function of `size` bytes at its cheapest place.
@@ -102,12 +114,9 @@ impl<'i, 'b, B: ReadAt> Chosen<'i, 'b, B> {
         let (Some(mnemonic), Some(file_byte)) = (mnemonic, code.first()) else {
             return Err(ScanError::Damaged("a function's code"));
         };
-        self.targets.push(Target {
-            file_offset: self.image.file_offset(address).ok_or_else(outside)?,
-            call,
-            result,
-            symbol,
-        });
+        let file_offset = self.image.file_offset(address).ok_or_else(outside)?;
+        self.targets
+            .push(Target::call(file_offset, call, result, symbol));
         self.placements.push(Placement {
             method,
             instruction: name(mnemonic),

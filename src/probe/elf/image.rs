@@ -159,7 +159,8 @@ impl<'b, B: ReadAt> Image<'b, B> {
     pub fn bytes_of(&self, load: &Load, at: u64, len: u64) -> Result<Cow<'b, [u8]>, ScanError> {
         let what = "a segment";
         let offset = load.offset.checked_add(at);
-        self.bytes.read(offset.ok_or(ScanError::Damaged(what))?, len, what)
+        self.bytes
+            .read(offset.ok_or(ScanError::Damaged(what))?, len, what)
     }
 
     /// The table of exception handling frames, where there is one.
@@ -181,7 +182,8 @@ impl<'b, B: ReadAt> Image<'b, B> {
     ) -> Result<Cow<'b, [u8]>, ScanError> {
         let what = "the table of exception handling frames";
         let offset = frames.offset.checked_add(at);
-        self.bytes.read(offset.ok_or(ScanError::Damaged(what))?, len, what)
+        self.bytes
+            .read(offset.ok_or(ScanError::Damaged(what))?, len, what)
     }
 
     fn segment_of(&self, address: u64) -> Option<(&Segment, u64)> {
@@ -220,15 +222,35 @@ impl<'b, B: ReadAt> Image<'b, B> {
         names: &[&str],
         needed: &[usize],
     ) -> Result<Symbols, ScanError> {
+        self.find_in(&[SHT_DYNSYM, SHT_SYMTAB], prefix, names, needed)
+    }
+
+    /// The same from the dynamic symbols alone: what a library gives to others.
+    pub fn find_exported(
+        &self,
+        prefix: &str,
+        names: &[&str],
+        needed: &[usize],
+    ) -> Result<Symbols, ScanError> {
+        self.find_in(&[SHT_DYNSYM], prefix, names, needed)
+    }
+
+    fn find_in(
+        &self,
+        kinds: &[u32],
+        prefix: &str,
+        names: &[&str],
+        needed: &[usize],
+    ) -> Result<Symbols, ScanError> {
         let mut found = Symbols::default();
-        for kind in [SHT_DYNSYM, SHT_SYMTAB] {
-            for (index, table) in self.of_kind(kind) {
+        for kind in kinds {
+            for (index, table) in self.of_kind(*kind) {
                 let mut here = HashMap::new();
                 let by_symbol = self.symbols(table, prefix, names, &mut here)?;
                 for (name, function) in here {
                     found.functions.entry(name).or_insert(function);
                 }
-                if kind == SHT_DYNSYM && !by_symbol.is_empty() {
+                if *kind == SHT_DYNSYM && !by_symbol.is_empty() {
                     self.slots(index, &by_symbol, &mut found.slots)?;
                 }
             }

@@ -4,30 +4,15 @@
 //! on an instruction that the kernel emulates (single-stepping costs some ten times more).
 
 use super::bytes::ReadAt;
-use super::chosen::{Chosen, Places, UNSIZED_FUNCTION, function_size, needs};
+use super::chosen::{Chosen, UNSIZED_FUNCTION, needs};
 use super::code::{self, Exit, Needs, Place};
-use super::image::{Function, Image, Symbols};
-use super::{Method, ScanError};
+use super::exports::{
+    self, Export, Known, cheap, export, outermost_left_out, push_exported, reaches,
+};
+use super::image::Image;
+use super::{Method, ScanError, Stack};
 use crate::probe::target::{CallResult, TlsCall};
 use iced_x86::Register;
-use std::collections::HashSet;
-
-struct Export {
-    name: &'static str,
-    call: TlsCall,
-    result: CallResult,
-    /// Every program's bytes go through one of these; the others are for early data alone.
-    main: bool,
-}
-
-const fn export(name: &'static str, call: TlsCall, result: CallResult, main: bool) -> Export {
-    Export {
-        name,
-        call,
-        result,
-        main,
-    }
-}
 
 const EX3: CallResult = CallResult::Ex { out_arg: 3 };
 const EX4: CallResult = CallResult::Ex { out_arg: 4 };
@@ -40,7 +25,7 @@ const SSL_WRITE_EX2: usize = 5;
 /// Where the names begin that are looked at and never probed: peeking takes nothing from the stream.
 const PEEKS: usize = 11;
 
-const EXPORTS: [Export; PEEKS] = [
+static EXPORTS: [Export; PEEKS] = [
     export("SSL_read", TlsCall::Read, CallResult::Int, true),
     export("SSL_read_ex", TlsCall::Read, EX3, true),
     export("SSL_read_early_data", TlsCall::Read, EX3, false),
@@ -60,29 +45,15 @@ const EXPORTS: [Export; PEEKS] = [
 ];
 const PEEK_NAMES: [&str; 2] = ["SSL_peek", "SSL_peek_ex"];
 
-/// One of the named functions, as it is in this file.
-struct Known {
-    /// Index into `EXPORTS`, or beyond it a peek.
-    name: usize,
-    address: u64,
-    code: Vec<u8>,
-    exits: HashSet<Exit>,
-}
-
-impl Known {
-    fn export(&self) -> Option<&'static Export> {
-        EXPORTS.get(self.name)
-    }
-}
-
 /// The places to probe; `None` where the file is not of this family.
-pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError> {
+pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Stack>, ScanError> {
     let names: Vec<&str> = EXPORTS.iter().map(|e| e.name).chain(PEEK_NAMES).collect();
     let symbols = image.find("SSL_", &names, &[SSL_READ, SSL_WRITE])?;
     if symbols.functions.is_empty() {
         return Ok(None);
     }
-    let family = Family::read(image, symbols)?;
+    let known = exports::read(image, &symbols, &EXPORTS)?;
+    let family = Family { known };
     let mut out = Chosen::new(image);
     for call in [
         TlsCall::Read,
@@ -92,7 +63,7 @@ pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError
     ] {
         family.choose(call, &mut out)?;
     }
-    Ok(Some(out.into_places()))
+    Ok(Some(out.into_stack("openssl")))
 }
 
 struct Family {
@@ -100,30 +71,6 @@ struct Family {
 }
 
 impl Family {
-    fn read<B: ReadAt>(image: &Image<'_, B>, symbols: Symbols) -> Result<Self, ScanError> {
-        let mut known = Vec::new();
-        let mut names: Vec<(&usize, &Function)> = symbols.functions.iter().collect();
-        names.sort_by_key(|(name, _)| **name);
-        for (name, function) in names {
-            // Two names for one function: one probe.
-            if known.iter().any(|k: &Known| k.address == function.address) {
-                continue;
-            }
-            let code = image.code(function.address, function_size(function))?;
-            let mut exits = HashSet::new();
-            for exit in code::exits(&code, function.address) {
-                exits.insert(resolve(image, &symbols, exit)?);
-            }
-            known.push(Known {
-                name: *name,
-                address: function.address,
-                code,
-                exits,
-            });
-        }
-        Ok(Family { known })
-    }
-
     fn of(&self, name: usize) -> Option<&Known> {
         self.known.iter().find(|k| k.name == name)
     }
@@ -136,7 +83,7 @@ impl Family {
         let all: Vec<&Known> = self
             .known
             .iter()
-            .filter(|k| k.export().is_some_and(|e| e.call == call))
+            .filter(|k| k.export.is_some_and(|e| e.call == call))
             .collect();
         let exported = outermost_left_out(&all);
         let placed: Vec<(&Known, Option<Place>)> =
@@ -187,7 +134,7 @@ impl Family {
             .all(|k| k.address != address && !k.exits.contains(&Exit::Code(address)));
         let complete = all
             .iter()
-            .filter(|k| k.export().is_some_and(|e| e.main))
+            .filter(|k| k.export.is_some_and(|e| e.main))
             .all(|k| k.address != address && reaches(k, address, all));
         if !(agreed && only_this_call && complete) {
             return Ok(None);
@@ -225,77 +172,6 @@ struct Internal {
     address: u64,
     result: CallResult,
     place: Place,
-}
-
-/// An exit with the linkage table seen through, as far as it leads to a named function of this file.
-fn resolve<B: ReadAt>(
-    image: &Image<'_, B>,
-    symbols: &Symbols,
-    exit: Exit,
-) -> Result<Exit, ScanError> {
-    let slot = match exit {
-        Exit::Slot(slot) => Some(slot),
-        Exit::Code(address) => code::linkage_slot(&image.code(address, 16)?, address),
-    };
-    Ok(slot
-        .and_then(|slot| symbols.slots.get(&slot))
-        .and_then(|name| symbols.functions.get(name))
-        .map_or(exit, |function| Exit::Code(function.address)))
-}
-
-/// The functions that do their work themselves. One that goes through another of them would be seen twice.
-fn outermost_left_out<'k>(all: &[&'k Known]) -> Vec<&'k Known> {
-    let goes_through = |k: &Known, other: &Known| {
-        other.address != k.address
-            && k.exits.contains(&Exit::Code(other.address))
-            && !other.exits.contains(&Exit::Code(k.address))
-    };
-    let inner: Vec<&Known> = all
-        .iter()
-        .copied()
-        .filter(|k| !all.iter().any(|other| goes_through(k, other)))
-        .collect();
-    if inner.is_empty() {
-        all.to_vec()
-    } else {
-        inner
-    }
-}
-
-/// Whether `from` calls `address`, itself or through others of `all`.
-fn reaches(from: &Known, address: u64, all: &[&Known]) -> bool {
-    let mut seen = HashSet::new();
-    let mut next = vec![from];
-    while let Some(known) = next.pop() {
-        if known.exits.contains(&Exit::Code(address)) {
-            return true;
-        }
-        if seen.insert(known.address) {
-            let calls = |k: &&&Known| known.exits.contains(&Exit::Code(k.address));
-            next.extend(all.iter().filter(calls).copied());
-        }
-    }
-    false
-}
-
-fn cheap(known: &Known) -> Option<Place> {
-    let export = known.export()?;
-    let needs = needs(export.call, export.result);
-    code::place(&known.code, known.address, needs)
-}
-
-/// Probes each function at its cheap place, or at its entry where it has none.
-fn push_exported<B: ReadAt>(
-    out: &mut Chosen<'_, '_, B>,
-    functions: &[(&Known, Option<Place>)],
-) -> Result<(), ScanError> {
-    for (known, place) in functions {
-        if let Some(export) = known.export() {
-            let what = (export.call, export.result, Method::Exported);
-            out.push(known.address, *place, what, export.name.to_owned())?;
-        }
-    }
-    Ok(())
 }
 
 fn push_internal<B: ReadAt>(

@@ -144,10 +144,7 @@ fn is_end(before: &[u8]) -> bool {
     };
     matches!(
         before,
-        [.., 0xcc | 0x90 | 0xc3]
-            | [.., 0x0f, 0x0b]
-            | [.., 0xe8 | 0xe9, _, _, _, _]
-            | [.., 0xeb, _]
+        [.., 0xcc | 0x90 | 0xc3] | [.., 0x0f, 0x0b] | [.., 0xe8 | 0xe9, _, _, _, _] | [.., 0xeb, _]
     ) || long_nop()
 }
 

@@ -11,9 +11,9 @@ mod reports;
 mod xref;
 
 use super::bytes::ReadAt;
-use super::chosen::{Chosen, Places};
+use super::chosen::Chosen;
 use super::image::{Image, Load};
-use super::{Method, ScanError};
+use super::{Method, ScanError, Stack};
 use crate::probe::target::{CallResult, TlsCall};
 use entries::Entries;
 use memchr::memmem;
@@ -31,6 +31,9 @@ const MAX_NAMES: usize = 8;
 /// A program with less code than this holds no BoringSSL beside what it is for, bytes.
 const LEAST_CODE: u64 = 512 << 10;
 
+/// What is looked through at the most, bytes. Chromium has some 250 MB.
+const MOST_CONSTANTS: u64 = 400 << 20;
+
 /// Reasons (`include/openssl/ssl.h`, `include/openssl/err.h` of BoringSSL).
 mod reason {
     pub const SHOULD_NOT_HAVE_BEEN_CALLED: u32 = 66;
@@ -42,9 +45,15 @@ mod reason {
 }
 
 /// The places to probe; `None` where there is no BoringSSL, or its functions cannot be told for certain.
-pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError> {
+pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Stack>, ScanError> {
     let code: Vec<Load> = image.loads().filter(|load| load.executable).collect();
-    if code.iter().map(|load| load.size).sum::<u64>() < LEAST_CODE {
+    let size = |loads: &[Load]| {
+        loads
+            .iter()
+            .fold(0u64, |n, load| n.saturating_add(load.size))
+    };
+    let constants: Vec<Load> = image.loads().filter(|load| !load.writable).collect();
+    if size(&code) < LEAST_CODE || size(&constants) > MOST_CONSTANTS {
         return Ok(None);
     }
     let names = names(image)?;
@@ -57,7 +66,7 @@ pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Places>, ScanError
     let Some(functions) = Functions::told(&reporters) else {
         return Ok(None);
     };
-    functions.places(image).map(Some)
+    functions.stack(image).map(Some)
 }
 
 /// Addresses at which a name of the source file begins: it may stand in more than one unit.
@@ -127,9 +136,8 @@ impl<'r> Functions<'r> {
     /// `SSL_read` by the one of `SSL_peek`, which is part of it, its call of `ssl_read_impl`, and that it takes
     /// something away. The lines of the three stand in this order in every version.
     fn told(all: &'r [Reporter]) -> Option<Self> {
-        let moves = |r: &&Reporter| {
-            r.has(reason::UNINITIALIZED) && r.has(reason::SSL_HANDSHAKE_FAILURE)
-        };
+        let moves =
+            |r: &&Reporter| r.has(reason::UNINITIALIZED) && r.has(reason::SSL_HANDSHAKE_FAILURE);
         let write = only(
             all.iter()
                 .filter(moves)
@@ -162,7 +170,7 @@ impl<'r> Functions<'r> {
         })
     }
 
-    fn places<B: ReadAt>(&self, image: &Image<'_, B>) -> Result<Places, ScanError> {
+    fn stack<B: ReadAt>(&self, image: &Image<'_, B>) -> Result<Stack, ScanError> {
         let mut chosen = Chosen::new(image);
         let (int, none) = (CallResult::Int, CallResult::None);
         let all = [
@@ -177,7 +185,7 @@ impl<'r> Functions<'r> {
                 chosen.function(function.entry, function.size, what, name.to_owned())?;
             }
         }
-        Ok(chosen.into_places())
+        Ok(chosen.into_stack("boringssl"))
     }
 }
 

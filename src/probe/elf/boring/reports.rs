@@ -53,7 +53,9 @@ pub fn collect<B: ReadAt>(
     for reference in references {
         if let Some(extent) = entries.around(*reference)? {
             let of = functions.entry(extent.entry);
-            of.or_insert_with(|| (extent, Vec::new())).1.push(*reference);
+            of.or_insert_with(|| (extent, Vec::new()))
+                .1
+                .push(*reference);
         }
         if functions.len() > MAX_FUNCTIONS {
             return Err(ScanError::TooLarge);
@@ -108,7 +110,12 @@ fn stores(instruction: &Instruction) -> bool {
     let base = instruction.memory_base();
     let changes = !matches!(
         instruction.mnemonic(),
-        Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Nop | Mnemonic::Call | Mnemonic::Jmp | Mnemonic::Push
+        Mnemonic::Cmp
+            | Mnemonic::Test
+            | Mnemonic::Nop
+            | Mnemonic::Call
+            | Mnemonic::Jmp
+            | Mnemonic::Push
     );
     changes
         && instruction.op0_kind() == OpKind::Memory
