@@ -235,6 +235,18 @@ impl<'b, B: ReadAt> Image<'b, B> {
         self.find_in(&[SHT_DYNSYM], prefix, names, needed)
     }
 
+    /// Whether the file takes a function of this name from another library.
+    pub fn imports(&self, name: &str) -> Result<bool, ScanError> {
+        for (_, table) in self.of_kind(SHT_DYNSYM) {
+            let mut defined = HashMap::new();
+            let named = self.symbols(table, name, &[name], &mut defined)?;
+            if !named.is_empty() && defined.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn find_in(
         &self,
         kinds: &[u32],

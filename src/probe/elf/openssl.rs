@@ -49,7 +49,8 @@ const PEEK_NAMES: [&str; 2] = ["SSL_peek", "SSL_peek_ex"];
 pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Stack>, ScanError> {
     let names: Vec<&str> = EXPORTS.iter().map(|e| e.name).chain(PEEK_NAMES).collect();
     let symbols = image.find("SSL_", &names, &[SSL_READ, SSL_WRITE])?;
-    if symbols.functions.is_empty() {
+    // `libgnutls-openssl` only passes on to what is probed itself.
+    if symbols.functions.is_empty() || image.imports("gnutls_record_recv")? {
         return Ok(None);
     }
     let known = exports::read(image, &symbols, &EXPORTS)?;

@@ -397,3 +397,14 @@ fn nss_is_found_in_both_of_its_libraries() {
     assert!(symbols.contains(&"SSL_ImportFD"), "{symbols:?}");
     assert_eq!((ssl.stacks.len(), ssl.stacks[0].name), (1, "nss"));
 }
+
+#[test]
+fn a_library_that_passes_on_to_gnutls_is_left_to_gnutls() {
+    let source = "int gnutls_record_recv(void *, void *, int);\n\
+        int SSL_read(void *s, void *b, int n) { return gnutls_record_recv(s, b, n); }\n\
+        int SSL_write(void *s, void *b, int n) { return n; }\n";
+    let (_dir, so) = library(source, &["-Wl,--unresolved-symbols=ignore-all"]);
+    assert_eq!(scanned(&so).stacks, []);
+    let (_dir, so) = library(&source.replace("gnutls_record_recv", "other"), &[]);
+    assert_eq!(scanned(&so).stacks.len(), 1);
+}

@@ -7,7 +7,7 @@ use crate::harness::venv;
 use std::process::Command;
 
 const LIBSSL: &str = "/libssl.so.3";
-const GNUTLS: &str = "libgnutls.so.30";
+const GNUTLS: &str = "/libgnutls.so.30";
 
 /// A client with a library of the system, which does its socket calls inside the TLS calls.
 const fn client(program: &'static str, version: fn() -> String, start: Start) -> Row {
@@ -199,9 +199,9 @@ mod of_each {
         wget_is_captured_as_client: over(client("wget", wget, clients::WGET), "gnutls", gnutls, GNUTLS, Kind::Shared),
         git_is_captured_as_client: Row { end: End::Git, ..over(client("git", git, clients::WGET), "gnutls", gnutls, GNUTLS, Kind::Shared) },
         libcurl_gnutls_is_captured_as_client: over(client("libcurl-gnutls", libcurl, clients::LIBCURL_GNUTLS), "gnutls", gnutls, GNUTLS, Kind::Shared),
-        libcurl_nss_is_captured_as_client: over(client("libcurl-nss", libcurl, clients::LIBCURL_NSS), "nss", nss, "libnspr4.so", Kind::Shared),
-        pycurl_is_captured_as_client: over(client("pycurl", pycurl, clients::PYCURL), "openssl", pycurl_openssl, ".so.3", Kind::Bundled),
-        pycurl_is_captured_as_client_of_http_2: over(client("pycurl", pycurl, clients::PYCURL_HTTP2), "openssl", pycurl_openssl, ".so.3", Kind::Bundled),
+        libcurl_nss_is_captured_as_client: over(client("libcurl-nss", libcurl, clients::LIBCURL_NSS), "nss", nss, "/libnspr4.so", Kind::Shared),
+        pycurl_is_captured_as_client: over(client("pycurl", pycurl, clients::PYCURL), "openssl", pycurl_openssl, "pycurl.libs/libssl-", Kind::Bundled),
+        pycurl_is_captured_as_client_of_http_2: over(client("pycurl", pycurl, clients::PYCURL_HTTP2), "openssl", pycurl_openssl, "pycurl.libs/libssl-", Kind::Bundled),
         php_curl_is_captured_as_client: client("PHP, curl", php, clients::PHP_CURL),
         php_streams_are_captured_as_client: client("PHP, streams", php, clients::PHP_STREAMS),
         ruby_is_captured_as_client: client("Ruby, net/http", ruby, clients::RUBY),

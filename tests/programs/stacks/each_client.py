@@ -17,7 +17,7 @@ def wget(plan, call):
         command += [f"--post-file={call['body']}", "--header=content-type: application/octet-stream"]
     # The program's own word: it ends with 0 where the status is 200.
     subprocess.run(command + [plan["base"] + call["target"]], check=True)
-    print(json.dumps({"index": call["index"], "status": 200, "local_port": 0}), flush=True)
+    return {"index": call["index"], "status": 200, "local_port": 0}
 
 
 def main():
@@ -27,7 +27,7 @@ def main():
     calls = [call for calls in plan["connections"] for call in calls]
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(perform, plan, call) for call in calls]:
-            done.result()
+            print(json.dumps(done.result()), flush=True)
 
 
 main()
