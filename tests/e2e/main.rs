@@ -56,6 +56,7 @@ mod rotel;
 mod rules;
 mod sampling;
 mod spool;
+mod stacks;
 mod streams;
 mod trace_context;
 mod trees;

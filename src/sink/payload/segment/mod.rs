@@ -10,6 +10,8 @@ mod read;
 mod write;
 
 pub use index::Entry;
+#[cfg(test)]
+pub use read::listed;
 pub use read::{MAX_DOCUMENT, ReadError, Tail, document, entries, resolve, tail, verify};
 pub use write::{AddError, Added, Segment, assemble};
 
