@@ -165,7 +165,21 @@ impl SeaweedFs {
         assert!(status.expect("kill").success(), "kill {signal}");
     }
 
-    /// Starts it again after [`SeaweedFs::kill`], where it was and with what it had; it takes objects when this returns.
+    /// Ends the server as its operator would: what it has taken is on its disk.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        let began = Instant::now();
+        while self.server.try_wait().expect("ask for SeaweedFS").is_none() {
+            assert!(
+                began.elapsed() < START,
+                "SeaweedFS does not stop:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts it again after [`SeaweedFs::stop`] or [`SeaweedFs::kill`], where it was and with what it had; it takes objects when this returns.
     pub fn restart(&mut self) {
         self.server = spawn(self.dir.path(), self.ports);
         self.wait();
@@ -214,7 +228,7 @@ impl SeaweedFs {
     }
 
     /// The end of the server's log.
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         let text = std::fs::read_to_string(self.dir.path().join("log")).expect("read the log");
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
