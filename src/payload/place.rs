@@ -15,12 +15,12 @@ pub fn key_of(store: &ObjectStore, url: &str) -> Option<String> {
     };
     [store, &own].into_iter().find_map(|store| {
         let link = LinkTemplate::new(store);
-        let key = by_template(link.template()?, &link, url)?;
+        let key = by_template(link.template()?, url)?;
         key.starts_with(link.prefix()).then_some(key)
     })
 }
 
-fn by_template(template: &str, link: &LinkTemplate, url: &str) -> Option<String> {
+fn by_template(template: &str, url: &str) -> Option<String> {
     let found = pattern(template)?.captures(url)?;
     if let Some(key) = found.name("key") {
         let key = percent_decode_str(key.as_str()).decode_utf8().ok()?;
