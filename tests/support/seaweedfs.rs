@@ -136,7 +136,7 @@ impl SeaweedFs {
     ///
     /// # Panics
     /// When one is not there, or has not all of these bytes.
-    pub fn get_all(&self, wanted: &[(String, Option<Range<u64>>)]) -> Vec<Vec<u8>> {
+    pub fn get_ranges(&self, wanted: &[(String, Option<Range<u64>>)]) -> Vec<Vec<u8>> {
         let client = &self.client(AGENT);
         let part = wanted.len().div_ceil(READERS).max(1);
         std::thread::scope(|scope| {
