@@ -69,7 +69,7 @@ fn run(shell: &str, line: &str, dir: &Path) -> String {
 fn hostile() -> Vec<Said> {
     vec![
         get("/plain?a=1&b=%20"),
-        get("/'|touch x|'?q=$(touch x)`touch x`\"&b=[1-3]{a,b}")
+        get("/';touch%20x;'?q=$(touch${IFS}x)`touch%20x`\"&b=[1-3]{a,b}")
             .header(
                 "X-Quote",
                 "'; touch x; ' \"$(touch x)\" `touch x` \\ ! !! %s",
@@ -138,7 +138,7 @@ fn a_query_arrives_as_it_was_but_for_what_a_url_cannot_have() {
     let (asked, _) = replayed("sh", &server, &hostile()[1]);
     assert_eq!(
         asked.target,
-        "/'|touch%20x|'?q=$(touch%20x)`touch%20x`%22&b=[1-3]{a,b}"
+        "/';touch%20x;'?q=$(touch${IFS}x)`touch%20x`%22&b=[1-3]{a,b}"
     );
 }
 
