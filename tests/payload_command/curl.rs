@@ -82,7 +82,7 @@ fn hostile() -> Vec<Said> {
             .post((0..=255).cycle().take(1000).collect::<Vec<u8>>()),
         get("/file").header("Accept", "a/b").post("@/etc/passwd"),
         get("/long").post("long ".repeat(60_000)),
-        get("/asks").post(vec![7; 1_500_000]),
+        get("/asks").post(vec![7; 1 << 20]),
         Said {
             method: "PURGE",
             ..get("/../up/./x")
@@ -107,7 +107,7 @@ fn a_line_sends_the_same_request_and_nothing_of_it_runs() {
             assert_eq!((&*asked.method, &*asked.version), (said.method, "HTTP/1.1"));
             let path = said.target.split(['?', '\'']).next().expect("a path");
             assert!(asked.target.starts_with(path), "{}", asked.target);
-            assert_eq!(asked.body, said.body, "{}", said.target);
+            assert!(asked.body == said.body, "body of {}", said.target);
             for (name, value) in said.request.iter().skip(1) {
                 assert_eq!(
                     asked.header(name),
