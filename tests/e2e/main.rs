@@ -42,6 +42,7 @@ mod odd_connections;
 mod oteltap;
 mod own_telemetry;
 mod own_traffic;
+mod payload_failure;
 mod payload_links;
 mod payload_store;
 mod payload_volume;

@@ -7,7 +7,7 @@ use crate::redact::{Raw, Redactor};
 
 /// A bench with a prefix, on a store in memory.
 fn prefixed(store: Arc<dyn Objects>, layout: Layout, prefix: &str) -> Bench {
-    let (next, gone) = sink();
+    let (telemetry, gone, events) = sink();
     let ledger = Ledger::new();
     let link = LinkTemplate::new(&ObjectStore {
         prefix: prefix.to_owned(),
@@ -15,11 +15,13 @@ fn prefixed(store: Arc<dyn Objects>, layout: Layout, prefix: &str) -> Bench {
     });
     let handle = Handle::current();
     let opened = (Store::remote(store), link, layout);
-    let stage = PayloadStage::run(opened, true, patient(), ledger.clone(), &handle, next);
+    let about = (ledger.clone(), telemetry);
+    let stage = PayloadStage::run(opened, true, patient(), about, None, &handle);
     Bench {
         stage,
         ledger,
         gone,
+        events,
     }
 }
 
