@@ -9,7 +9,7 @@ const SOURCE: &str = r#"
 #include <string.h>
 typedef struct { char *data; long len; void *quic; void (*handshake)(void); } SSL;
 int last;
-#define APART __attribute__((noinline))
+#define APART __attribute__((noipa))
 APART void put(int lib, int unused, int reason, const char *file, unsigned line) { last += lib + reason + line + *file; }
 #define ERR(reason, line) put(16, 0, reason, "../../ssl/ssl_lib.cc", line)
 static char pool[4096];
