@@ -6,6 +6,7 @@
 
 mod bytes;
 mod code;
+mod go;
 mod image;
 mod openssl;
 
@@ -81,6 +82,8 @@ pub enum Method {
     Exported,
     /// A function without a name that the exported ones call.
     Internal,
+    /// The function that the program's own table of functions names, which stripping leaves.
+    FunctionTable,
 }
 
 /// Why a file could not be scanned.
@@ -118,7 +121,7 @@ pub fn scan_file(file: &File) -> Result<Scan, ScanError> {
 fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
     let image = Image::parse(bytes)?;
     let build_id = image.build_id()?;
-    let stacks = [openssl::find(&image)?];
+    let stacks = [openssl::find(&image)?, go::find(&image)?];
     Ok(Scan {
         build_id,
         stacks: stacks.into_iter().flatten().collect(),
