@@ -25,6 +25,7 @@ use crate::probe::target::{GoPoint, Probe, Target};
 use function::Function;
 use iced_x86::Register;
 use info::Version;
+use std::collections::HashSet;
 use table::{Span, Table};
 
 /// What the user sees of this family.
@@ -39,7 +40,10 @@ const SERVER: &str = "crypto/tls.(*Conn).serverHandshake";
 const MORE_STACK: [&str; 2] = ["runtime.morestack_noctxt", "runtime.morestack"];
 
 /// The first Go whose functions get their arguments in registers on x86-64.
-const FIRST: Version = Version { major: 1, minor: 17 };
+const FIRST: Version = Version {
+    major: 1,
+    minor: 17,
+};
 
 /// Why a Go program cannot be captured.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,8 @@ enum Refusal {
     Unproven(&'static str),
     #[error("{0} is not in its function table")]
     Missing(&'static str),
+    #[error("its function table is damaged: functions lie in each other")]
+    Overlap,
     #[error("{0}")]
     Scan(#[from] ScanError),
 }
@@ -110,7 +116,11 @@ fn places<B: ReadAt>(
     let spans = table.spans(&names)?;
     let program = Program::prove(image, &table, &names, &spans)?;
     program.choose(stack)?;
-    Ok(true)
+    let places: HashSet<u64> = stack.targets.iter().map(|t| t.file_offset).collect();
+    match places.len() == stack.targets.len() {
+        true => Ok(true),
+        false => Err(Refusal::Overlap),
+    }
 }
 
 /// A program whose functions are known to be where its table says.
@@ -201,11 +211,7 @@ impl<'i, 'b, B: ReadAt> Program<'i, 'b, B> {
     }
 
     /// A function that must be there, with these arguments.
-    fn needed(
-        &self,
-        name: &'static str,
-        arguments: &[Register],
-    ) -> Result<Function, Refusal> {
+    fn needed(&self, name: &'static str, arguments: &[Register]) -> Result<Function, Refusal> {
         if self.address(name).is_none() {
             return Err(Refusal::Missing(name));
         }

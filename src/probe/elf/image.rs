@@ -189,7 +189,9 @@ impl<'b, B: ReadAt> Image<'b, B> {
         let size = strings.size.min(MAX_SECTION_NAMES);
         let strings = self.bytes.read(strings.offset, size, "section names")?;
         let named = |section: &&Section| {
-            let tail = usize::try_from(section.name).ok().and_then(|at| strings.get(at..));
+            let tail = usize::try_from(section.name)
+                .ok()
+                .and_then(|at| strings.get(at..));
             let is = |name: &&str| {
                 tail.and_then(|tail| tail.strip_prefix(name.as_bytes()))
                     .is_some_and(|rest| rest.first() == Some(&0))
@@ -221,14 +223,21 @@ impl<'b, B: ReadAt> Image<'b, B> {
     }
 
     /// `len` bytes at `address`, of any use; `None` where they are not all of one loaded part of the file.
-    pub fn at(&self, address: u64, len: u64, what: &'static str) -> Result<Option<Vec<u8>>, ScanError> {
+    pub fn at(
+        &self,
+        address: u64,
+        len: u64,
+        what: &'static str,
+    ) -> Result<Option<Vec<u8>>, ScanError> {
         let uses = [Use::Constants, Use::Variables, Use::Code];
         let inside = |region: &Region| {
             let at = address.checked_sub(region.address)?;
             let rest = region.from(at)?;
             (rest.size >= len).then_some(rest.offset)
         };
-        let offset = uses.iter().find_map(|u| self.loaded(*u).find_map(|r| inside(&r)));
+        let offset = uses
+            .iter()
+            .find_map(|u| self.loaded(*u).find_map(|r| inside(&r)));
         let bytes = offset.map(|at| Ok(self.bytes.read(at, len, what)?.into_owned()));
         bytes.transpose()
     }

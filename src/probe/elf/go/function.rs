@@ -63,7 +63,9 @@ impl Function {
                 return None;
             }
         }
-        let returns = all.iter().filter(|i| i.flow_control() == FlowControl::Return);
+        let returns = all
+            .iter()
+            .filter(|i| i.flow_control() == FlowControl::Return);
         let returns: Vec<u64> = returns.map(Instruction::ip).collect();
         (!returns.is_empty()).then_some(Function {
             entry,
@@ -98,9 +100,8 @@ fn guard(all: &[Instruction]) -> Option<Instruction> {
         }
         compared = is_comparison(instruction);
         let changed = written(&mut info, instruction);
-        let matters = |r: &Register| {
-            ARGUMENTS.contains(r) || matches!(*r, Register::RSP | GOROUTINE)
-        };
+        let matters =
+            |r: &Register| ARGUMENTS.contains(r) || matches!(*r, Register::RSP | GOROUTINE);
         // In functions with the largest frames a branch stands before: the frame would wrap around.
         let goes_on = matches!(
             instruction.flow_control(),

@@ -46,12 +46,16 @@ pub fn version<B: ReadAt>(image: &Image<'_, B>) -> Option<String> {
         return None;
     };
     let text = String::from_utf8(bytes).ok()?;
-    text.chars().all(|c| c.is_ascii_graphic() || c == ' ').then_some(text)
+    text.chars()
+        .all(|c| c.is_ascii_graphic() || c == ' ')
+        .then_some(text)
 }
 
 fn read<B: ReadAt>(image: &Image<'_, B>, region: Region, len: u64) -> Option<Vec<u8>> {
     let len = len.min(region.size);
-    let bytes = image.bytes().read(region.offset, len, "the build information");
+    let bytes = image
+        .bytes()
+        .read(region.offset, len, "the build information");
     Some(bytes.ok()?.into_owned())
 }
 

@@ -160,24 +160,31 @@ impl<'i, 'b, B: ReadAt> Table<'i, 'b, B> {
         let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
         let texts: Vec<Vec<u8>> = names
             .iter()
-            .map(|name| [b"\0", name.as_bytes(), b"\0"].concat())
+            .map(|name| [name.as_bytes(), b"\0"].concat())
             .collect();
-        let finders: Vec<_> = texts.iter().map(|text| memmem::Finder::new(text)).collect();
-        self.names.strings(self.image.bytes(), longest as u64 + 1, |from, piece| {
-            for (index, finder) in finders.iter().enumerate() {
-                for at in finder.find_iter(piece) {
-                    let offset = from.saturating_add(at as u64 + 1);
-                    if let Ok(offset) = u32::try_from(offset) {
-                        offsets.insert(offset, index);
-                    }
-                    // Each name is there once.
-                    if offsets.len() > 4 * names.len() {
-                        return Err(ScanError::TooLarge);
+        let finders: Vec<_> = texts.iter().map(memmem::Finder::new).collect();
+        // Longer by one than the longest with its end: what begins a piece is found in the one before, with what is
+        // before it.
+        let overlap = longest as u64 + 2;
+        self.names
+            .strings(self.image.bytes(), overlap, |from, piece| {
+                let is_start = |at: usize| match at.checked_sub(1) {
+                    Some(before) => piece.get(before) == Some(&0),
+                    None => from == 0,
+                };
+                for (index, finder) in finders.iter().enumerate() {
+                    for at in finder.find_iter(piece).filter(|at| is_start(*at)) {
+                        if let Ok(offset) = u32::try_from(from.saturating_add(at as u64)) {
+                            offsets.insert(offset, index);
+                        }
+                        // Each name is there once.
+                        if offsets.len() > 4 * names.len() {
+                            return Err(ScanError::TooLarge);
+                        }
                     }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
         Ok(offsets)
     }
 
@@ -238,7 +245,9 @@ impl<'i, 'b, B: ReadAt> Table<'i, 'b, B> {
     /// The offset of a function's name, from its description: the entry, then a number of four bytes.
     fn name_of(&self, window: &mut Window<'b, B>, described: u64) -> Result<u32, ScanError> {
         let entry = self.entry_size() / 2;
-        let at = described.checked_add(entry).ok_or(ScanError::Damaged(WHAT))?;
+        let at = described
+            .checked_add(entry)
+            .ok_or(ScanError::Damaged(WHAT))?;
         window.u32_at(at)
     }
 
@@ -269,7 +278,9 @@ impl<'i, 'b, B: ReadAt> Table<'i, 'b, B> {
         let extent = end.checked_sub(first).ok_or(ScanError::Damaged(WHAT))?;
         let mut bases = Vec::new();
         let mut pair = |low: u64, high: u64| {
-            let base = low.checked_sub(first).filter(|_| high.checked_sub(low) == Some(extent));
+            let base = low
+                .checked_sub(first)
+                .filter(|_| high.checked_sub(low) == Some(extent));
             if let Some(base) = base
                 && bases.len() < MAX_BASES
                 && !bases.contains(&base)
@@ -280,12 +291,14 @@ impl<'i, 'b, B: ReadAt> Table<'i, 'b, B> {
         };
         for region in self.image.loaded(Use::Variables) {
             let mut before = 0;
-            region.part("a data segment").entries(self.image.bytes(), 8, |_, word| {
-                let word = u64_at(word, 0).unwrap_or_default();
-                pair(before, word);
-                before = word;
-                Ok(())
-            })?;
+            region
+                .part("a data segment")
+                .entries(self.image.bytes(), 8, |_, word| {
+                    let word = u64_at(word, 0).unwrap_or_default();
+                    pair(before, word);
+                    before = word;
+                    Ok(())
+                })?;
         }
         // Some linkers leave what the dynamic linker fills in empty.
         let mut before = (0, 0);
