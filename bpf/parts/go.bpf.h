@@ -65,8 +65,8 @@ static __noinline void ps_go_enter(struct pt_regs *ctx, __u8 kind, __u32 tgid)
 	if (!sp)
 		return;
 	/*
-	 * A new connection at the address of one that was given up without Close. Inside of a read of the same object it
-	 * may be a renegotiation, and the session goes on.
+	 * A new connection at the address of one that was given up without Close. Inside of a read of the same object
+	 * it may be a renegotiation, and the session goes on.
 	 */
 	if (kind == PS_CALL_HANDSHAKE && !(t->depth && t->call[0].obj == obj))
 		ps_tls_free(obj, tgid);

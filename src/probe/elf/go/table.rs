@@ -256,15 +256,10 @@ impl<'i, 'b, B: ReadAt> Table<'i, 'b, B> {
         if self.layout != Layout::Offsets {
             return Ok(vec![0]);
         }
-        let mut bases = Vec::new();
         if self.text != 0 {
-            bases.push(self.text);
+            return Ok(vec![self.text]);
         }
-        for base in self.bases_of_module()? {
-            if !bases.contains(&base) {
-                bases.push(base);
-            }
-        }
+        let mut bases = self.bases_of_module()?;
         bases.extend(self.image.section(&[".text"])?.map(|text| text.address));
         Ok(bases)
     }
