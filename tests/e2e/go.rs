@@ -176,7 +176,7 @@ fn a_program_of_go_goes_on_while_agents_come_and_go() {
             }
             rounds
         });
-        for _ in 0..10 {
+        for _ in 0..4 {
             Agent::start(&work, &config).stop();
         }
         over.store(true, Ordering::Relaxed);

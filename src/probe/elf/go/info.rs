@@ -90,7 +90,7 @@ fn build_info<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Region>, ScanErr
     for region in image.loaded(Use::Variables) {
         let size = region.size.min(SEARCHED);
         let bytes = image.bytes().read(region.offset, size, "a data segment")?;
-        let aligned = |at: &usize| at % ALIGN == 0;
+        let aligned = |at: &usize| at.is_multiple_of(ALIGN);
         let at = memmem::find_iter(&bytes, MAGIC).find(aligned);
         if let Some(found) = at.and_then(|at| region.from(at as u64)) {
             return Ok(Some(found));

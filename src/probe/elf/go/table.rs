@@ -78,7 +78,9 @@ pub fn locate<'i, 'b, B: ReadAt>(
             region.part(WHAT).strings(image.bytes(), 8, |from, piece| {
                 for at in memmem::find_iter(piece, &pattern) {
                     let start = from.checked_add(at as u64).and_then(|at| at.checked_sub(1));
-                    let here = start.filter(|s| s % 8 == 0).and_then(|s| region.from(s));
+                    let here = start
+                        .filter(|s| s.is_multiple_of(8))
+                        .and_then(|s| region.from(s));
                     if let (None, Some(here)) = (&found, here) {
                         found = Table::parse(image, here)?;
                     }
