@@ -101,7 +101,7 @@ impl Rig {
     /// Makes sure that the links of these spans lead to the documents that they say.
     fn resolve(&self, spans: &[&SeenSpan]) {
         let links: Vec<Link> = spans.iter().map(|span| self.link(span)).collect();
-        let got = self.store.get_all(&links);
+        let got = self.store.get_ranges(&links);
         for ((span, link), bytes) in spans.iter().zip(&links).zip(got) {
             let document = match link.1 {
                 None => bytes,
