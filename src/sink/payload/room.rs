@@ -22,6 +22,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Of the room, made at once.
 const SHARE: u64 = 10;
+/// Walks for one object: what others write during a walk counts twice after it, and nobody begins to write meanwhile.
+const WALKS: usize = 4;
 /// Files that one walk removes at the most, and remembers; then it begins anew.
 const BATCH: usize = 32_768;
 /// What was being written for longer was left by an agent that was killed.
@@ -144,17 +146,19 @@ impl Room {
             return Ok(taken);
         }
         let goal = (bounds.bytes - bounds.bytes / SHARE).saturating_sub(size);
-        let (_, taken) = self.walk(goal, Some(size)).await?;
-        taken.ok_or_else(|| {
-            StoreError::new(
-                Failure::Full,
-                format!(
-                    "{}: payloads have all of the room, and cannot be removed",
-                    self.root.display()
-                ),
-                "check the folder's owner and mode, or raise `max_bytes`",
-            )
-        })
+        for _ in 0..WALKS {
+            if let (_, Some(taken)) = self.walk(goal, Some(size)).await? {
+                return Ok(taken);
+            }
+        }
+        Err(StoreError::new(
+            Failure::Full,
+            format!(
+                "{}: payloads have all of the room, and cannot be removed",
+                self.root.display()
+            ),
+            "check the folder's owner and mode, or raise `max_bytes`",
+        ))
     }
 
     fn fits(self: &Arc<Self>, size: u64) -> Option<Taken> {
@@ -357,9 +361,9 @@ impl<'a> Sweep<'a> {
         let old = self.now.duration_since(time).unwrap_or_default();
         let path = entry.path();
         if writing {
-            match old > ABANDONED {
-                true => gone(std::fs::remove_file(&path))?,
-                false => self.swept.left += size,
+            // Its room is counted by who writes it.
+            if old > ABANDONED {
+                gone(std::fs::remove_file(&path))?;
             }
             return Ok(());
         }
