@@ -8,8 +8,7 @@ mod emulators;
 use emulators::{Emulator, installed};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use plainspan::config::{
-    AzureStore, Encryption, HttpCapture, Layout, ObjectStore, ObjectStoreKind, S3Store,
-    Secret,
+    AzureStore, Encryption, HttpCapture, Layout, ObjectStore, ObjectStoreKind, S3Store, Secret,
 };
 use plainspan::event::KernelTime;
 use plainspan::redact::{About, Raw, Redacted, Redactor};
