@@ -24,6 +24,7 @@ pub mod routes;
 pub mod rules;
 pub mod sampling;
 pub mod sink;
+pub mod spool;
 pub mod telemetry;
 pub mod trace;
 pub mod transaction;

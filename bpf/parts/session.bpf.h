@@ -52,7 +52,7 @@ static __always_inline struct ps_session *ps_session_get(const struct ps_session
 	return bpf_map_lookup_elem(&ps_tls, key);
 }
 
-/* The same object on another connection, both for certain: it was reused, so its streams start anew. */
+/* The object is another session now: it was reused, so its streams start anew. */
 static __always_inline void ps_session_restart(struct ps_session *s, const struct ps_vote *v, __u32 tgid)
 {
 	ps_session_event(s, PS_TLS_END, tgid);
@@ -63,6 +63,21 @@ static __always_inline void ps_session_restart(struct ps_session *s, const struc
 	s->last_dir = PS_NO_DIR;
 	__builtin_memset(&s->walks, 0, sizeof(s->walks));
 	s->flags = v->fresh ? PS_S_WHOLE : 0;
+}
+
+/*
+ * Whether the session's connection is over, and the vote is for one at its beginning: then the object is another
+ * session, at an address that was used before. Stripped libraries do not tell when they free one.
+ */
+static __always_inline bool ps_session_is_stale(const struct ps_session *s, const struct ps_vote *v)
+{
+	__u64 sk = s->sk;
+	struct ps_conn *conn;
+
+	if (!s->conn_id || !v->fresh)
+		return false;
+	conn = bpf_map_lookup_elem(&ps_conns, &sk);
+	return !conn || conn->id != s->conn_id;
 }
 
 /* Whether the vote moves the session to another connection. */
@@ -77,6 +92,7 @@ static __noinline void ps_session_vote(struct ps_session *s, const struct ps_vot
 {
 	struct ps_conn *conn;
 	__u64 sk = v->sk;
+	bool stale;
 
 	if (s->conn_id == v->conn_id) {
 		s->against = 0;
@@ -94,17 +110,21 @@ static __noinline void ps_session_vote(struct ps_session *s, const struct ps_vot
 		if (conn->verdict == PS_V_UNKNOWN)
 			conn->verdict = PS_V_TLS;
 	}
-	if (s->conn_id == v->conn_id || !ps_vote_wins(s, v))
+	if (s->conn_id == v->conn_id)
+		return;
+	stale = ps_session_is_stale(s, v);
+	if (!stale && !ps_vote_wins(s, v))
 		return;
 	if (!s->conn_id) {
 		if (v->fresh)
 			s->flags |= PS_S_WHOLE;
-	} else if (s->how == PS_BOUND_EXACT) {
+	} else if (stale || s->how == PS_BOUND_EXACT) {
 		ps_session_restart(s, v, tgid);
 	} else {
 		ps_count(PS_ST_REBOUND, 1);
 	}
 	s->conn_id = v->conn_id;
+	s->sk = v->sk;
 	s->how = v->how;
 	s->strong = v->strong;
 	s->against = 0;

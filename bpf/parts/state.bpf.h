@@ -134,6 +134,7 @@ struct ps_session_key {
 struct ps_session {
 	__u64 id;
 	__u64 conn_id; /* 0: not bound */
+	__u64 sk;      /* of that connection */
 	__u64 off[2];
 	__u32 turn;
 	__u8 how;     /* enum ps_bound */

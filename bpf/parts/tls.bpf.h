@@ -11,13 +11,56 @@ enum ps_tls_call {
 	PS_CALL_HANDSHAKE = 3, /* no data: SSL_do_handshake, SSL_connect, SSL_accept, SSL_shutdown */
 	PS_CALL_FREE = 4,
 	PS_CALL_PEEK = 5, /* reads, and consumes nothing */
+	PS_CALL_NEW = 6,  /* returns a new session object */
 };
 
 enum ps_tls_result {
 	PS_RESULT_NONE = 0,
-	PS_RESULT_INT = 1, /* the int returned is the number of bytes if above 0 */
-	PS_RESULT_EX = 2,  /* returns 1, and stores the number in a size_t */
+	PS_RESULT_INT = 1,    /* the int returned is the number of bytes if above 0 */
+	PS_RESULT_EX = 2,     /* returns 1, and stores the number in a size_t */
+	PS_RESULT_LENGTH = 3, /* as PS_RESULT_INT; the bytes are not where the second argument points */
+	PS_RESULT_ALL = 4,    /* 0 is returned where all bytes moved */
+	/* as PS_RESULT_INT; the object may be no TLS session. With an out argument that one has the flags of recv(2).
+	 */
+	PS_RESULT_DESCRIPTOR = 5,
 };
+
+/*
+ * Whether a descriptor of NSPR (prio.h) has layers upon its socket or file, as those with TLS have: its first word
+ * points to its methods, which begin with its kind.
+ */
+#define PR_DESC_LAYERED 4
+
+static __noinline bool ps_is_layered(__u64 descriptor)
+{
+	__u64 methods = 0;
+	__u32 kind = 0;
+
+	if (bpf_probe_read_user(&methods, sizeof(methods), (void *)descriptor) ||
+	    bpf_probe_read_user(&kind, sizeof(kind), (void *)methods)) {
+		ps_count(PS_ST_FAULT, 1);
+		return false;
+	}
+	return kind == PR_DESC_LAYERED;
+}
+
+/*
+ * Whether the descriptor of the call is a TLS session: it is known as one, or its own socket carries TLS. Other layers
+ * and plain sockets go through the same functions.
+ */
+static __noinline bool ps_is_tls_descriptor(const struct ps_call *call, __u32 tgid)
+{
+	struct ps_session_key key = {.obj = call->obj, .tgid = tgid};
+	__u64 sk = call->sk;
+	struct ps_conn *conn;
+
+	if (bpf_map_lookup_elem(&ps_tls, &key))
+		return true;
+	if (!call->conn_id)
+		return false;
+	conn = bpf_map_lookup_elem(&ps_conns, &sk);
+	return conn && conn->id == call->conn_id && conn->verdict == PS_V_TLS;
+}
 
 static __always_inline bool ps_is_data(__u8 call)
 {
@@ -33,6 +76,21 @@ static __noinline void ps_tls_free(__u64 obj, __u32 tgid)
 		return;
 	ps_session_event(s, PS_TLS_END, tgid);
 	bpf_map_delete_elem(&ps_tls, &key);
+}
+
+/* A session object was made: one that was known at its address is gone. */
+static __noinline void ps_tls_made(__u64 obj, __u32 tgid)
+{
+	struct ps_session_key key = {.obj = obj, .tgid = tgid};
+	struct ps_session *s;
+	bool first;
+
+	if (!obj)
+		return;
+	ps_tls_free(obj, tgid);
+	s = ps_session_get(&key, &first);
+	if (s)
+		s->flags |= PS_S_WHOLE;
 }
 
 /* Takes the calls off whose frames, at or below sp, have ended: their returns were not seen. */
@@ -71,7 +129,7 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 	__u64 fifth = PT_REGS_PARM5(ctx);
 	struct ps_thread *t;
 	struct ps_call *call;
-	bool inner;
+	bool inner, peek = false;
 
 	/* Else the compiler chooses between addresses in the context, which the verifier refuses. */
 	barrier_var(fourth);
@@ -81,6 +139,11 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 	if ((cookie & 0xff) == PS_CALL_FREE) {
 		ps_tls_free(obj, tgid);
 		return false;
+	}
+	if ((cookie >> 8 & 0xff) == PS_RESULT_DESCRIPTOR) {
+		if (!ps_is_layered(obj))
+			return false;
+		peek = cookie >> 16 & 0xff && fourth & MSG_PEEK;
 	}
 	t = bpf_task_storage_get(&ps_threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!t) {
@@ -92,7 +155,7 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 		return false;
 	inner = t->depth > 1 && t->call[0].obj == obj && t->call[0].call == (cookie & 0xff);
 	/* Another object came between the waiting one and its send. */
-	if (t->pend != obj)
+	if (t->pend != obj && (cookie & 0xff) != PS_CALL_NEW)
 		t->pend = 0;
 	call->obj = obj;
 	call->buf = PT_REGS_PARM2(ctx);
@@ -101,7 +164,7 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 	call->sp = sp;
 	call->ts = bpf_ktime_get_ns();
 	call->conn_id = 0;
-	call->call = cookie;
+	call->call = peek ? PS_CALL_PEEK : cookie;
 	call->result = cookie >> 8;
 	call->inner = inner;
 	return true;
@@ -124,15 +187,25 @@ static __always_inline struct ps_call *ps_call_pop(struct ps_thread *t, __u64 sp
 	return NULL;
 }
 
+/* The bytes are not in the call's buffer: GnuTLS takes a write that waited again without one. */
+static __always_inline bool ps_is_blind(const struct ps_call *call)
+{
+	return call->result == PS_RESULT_LENGTH || !call->buf;
+}
+
 /* Bytes that the call moved. */
 static __noinline __u32 ps_call_bytes(const struct ps_call *call, int returned)
 {
 	__u64 n = 0;
 
-	if (call->result == PS_RESULT_INT)
+	if (call->result == PS_RESULT_INT || call->result == PS_RESULT_DESCRIPTOR || call->result == PS_RESULT_LENGTH)
 		n = returned > 0 ? returned : 0;
+	else if (call->result == PS_RESULT_ALL)
+		n = returned ? 0 : call->len;
 	else if (call->result == PS_RESULT_EX && returned == 1 && bpf_probe_read_user(&n, sizeof(n), (void *)call->out))
 		ps_count(PS_ST_FAULT, 1);
+	if (ps_is_blind(call))
+		return n;
 	/* More than was asked for is no count: better none than foreign memory. */
 	return n <= call->len ? n : 0;
 }
@@ -202,6 +275,11 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 		op.d.flags = PS_F_WHOLE;
 	if (waited && dir == PS_READ)
 		op.d.flags |= PS_F_WAITED;
+	if (ps_is_blind(call)) {
+		ps_walk_unseen(&s->walks, dir, n);
+		ps_copy_nothing(&op);
+		return;
+	}
 	if (want == PS_WANT_ALL)
 		ps_walk_leave(&s->walks);
 	else if (ps_walk_frames(&s->walks, &op, s->turn != turn || !op.d.stream_off ? PS_WALK_BEGINS : 0))
@@ -231,6 +309,12 @@ static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 		t->call[0].sk = call->sk;
 		t->call[0].fresh = call->fresh;
 	}
+	if (call->call == PS_CALL_NEW) {
+		ps_tls_made(PT_REGS_RC(ctx), tgid);
+		return;
+	}
+	if (call->result == PS_RESULT_DESCRIPTOR && !ps_is_tls_descriptor(call, tgid))
+		return;
 	key.obj = call->obj;
 	s = ps_session_get(&key, &first);
 	if (!s)

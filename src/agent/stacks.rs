@@ -3,26 +3,27 @@
 use super::Parts;
 use super::sinks::{Running, same};
 use crate::config::{Config, HttpCapture, ObjectStore, Stack};
-use crate::pipeline::Audience;
+use crate::pipeline::{Audience, Destination};
 use crate::redact::{Redactor, RedactorError};
 use crate::rules::{Level, Ruleset};
 use crate::sampling::Sampler;
 use crate::sink::Fanout;
-use crate::sink::payload::{PayloadOptions, PayloadStage};
+use crate::sink::payload::{PayloadOptions, PayloadStage, Telemetry};
 use crate::telemetry::Ledger;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// A payload stage, and the store and bounds that it was made of.
-pub(super) type RunningPayloads = Running<(ObjectStore, PayloadOptions), PayloadStage>;
+/// A payload stage, and the store and bounds that it was made of; the agent's own attributes are on its events.
+pub(super) type RunningPayloads = Running<MadeOf, PayloadStage>;
+type MadeOf = (ObjectStore, PayloadOptions, BTreeMap<String, String>);
 
-/// Payload stages, one for each store and lowest level that stacks ask for.
+/// Payload stages, one for each store that stacks ask for.
 #[derive(Default)]
 pub(super) struct Payloads {
     pub stages: Vec<RunningPayloads>,
-    /// Place in `stages` by the stack's name.
-    of_stack: BTreeMap<String, usize>,
+    /// Place in `stages` by the stack's name, and the lowest level at which a payload is wanted.
+    of_stack: BTreeMap<String, (usize, Level)>,
 }
 
 impl Payloads {
@@ -35,34 +36,36 @@ impl Payloads {
         runtime: &Handle,
         before: Option<&Payloads>,
     ) -> anyhow::Result<Payloads> {
-        let mut kinds: Vec<(&ObjectStore, Level)> = Vec::new();
+        let mut stores: Vec<&ObjectStore> = Vec::new();
         let mut of_stack = BTreeMap::new();
         for (name, stack) in &config.stacks {
             let Some((store, capture)) = store(config, stack) else {
                 continue;
             };
-            let kind = (store, capture.object_from_level);
-            let place = kinds.iter().position(|known| *known == kind);
-            of_stack.insert(name.clone(), place.unwrap_or(kinds.len()));
+            let place = stores.iter().position(|known| *known == store);
+            let from = capture.object_from_level;
+            of_stack.insert(name.clone(), (place.unwrap_or(stores.len()), from));
             if place.is_none() {
-                kinds.push(kind);
+                stores.push(store);
             }
         }
-        let share = config.limits.memory / 4 / (kinds.len().max(1) as u64);
-        let stages = kinds.into_iter().map(|(store, from_level)| {
+        let share = config.limits.memory / 4 / (stores.len().max(1) as u64);
+        let stages = stores.into_iter().map(|store| {
             let options = PayloadOptions {
-                from_level,
                 max_queued_bytes: usize::try_from(share)?,
                 ..PayloadOptions::default()
             };
-            let made_of = (store.clone(), options);
+            let made_of = (store.clone(), options, config.agent.clone());
             if let Some(part) = same(before.map(|b| &*b.stages), &made_of) {
                 return Ok(Running { made_of, part });
             }
-            let telemetry = telemetry.clone();
-            let next =
-                Arc::new(move |capture, link, ticket| telemetry.deliver(capture, link, ticket));
-            let stage = PayloadStage::start(store, options, ledger.clone(), runtime, next)?;
+            let (next, tell) = (telemetry.clone(), telemetry.clone());
+            let telemetry = Telemetry::new(
+                Arc::new(move |capture, link, ticket| next.deliver(capture, link, ticket)),
+                Arc::new(move |event| tell.tell(event)),
+                &config.agent,
+            );
+            let stage = PayloadStage::start(store, options, ledger.clone(), runtime, telemetry)?;
             let part = Arc::new(stage);
             Ok(Running { made_of, part })
         });
@@ -72,10 +75,11 @@ impl Payloads {
         })
     }
 
-    /// The stage of a stack; None: its payloads go nowhere.
-    fn of(&self, stack: &str) -> Option<&Arc<PayloadStage>> {
-        let running = self.stages.get(*self.of_stack.get(stack)?)?;
-        Some(&running.part)
+    /// The stage of a stack, and its lowest level; None: its payloads go nowhere.
+    fn of(&self, stack: &str) -> Option<Destination> {
+        let (place, from_level) = *self.of_stack.get(stack)?;
+        let stage = self.stages.get(place)?.part.clone();
+        Some(Destination { stage, from_level })
     }
 }
 
@@ -108,7 +112,7 @@ pub(super) fn telemetry(
         counts_all: stack.http_metrics && settings.highest() == Level::None,
         sampler: Sampler::new(&settings, &config.macros)?,
         redactor: redactor(&settings, parts.ledger)?,
-        payloads: parts.payloads.of(name).cloned(),
+        payloads: parts.payloads.of(name),
         sinks: parts.sinks.telemetry_of(name).clone(),
     })
 }

@@ -248,12 +248,16 @@ mod tests {
 
     #[test]
     fn every_command_has_help_with_an_example() {
-        for command in Cli::command().get_subcommands_mut() {
-            let help = command.render_long_help().to_string();
-            assert!(
-                help.contains("Examples:") && command.get_about().is_some(),
-                "{help}"
-            );
+        let mut cli = Cli::command();
+        for command in cli.get_subcommands_mut() {
+            let within = command.clone();
+            for command in within.get_subcommands().chain([&*command]) {
+                let help = command.clone().render_long_help().to_string();
+                assert!(
+                    help.contains("Examples:") && command.get_about().is_some(),
+                    "{help}"
+                );
+            }
         }
     }
 

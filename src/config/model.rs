@@ -161,9 +161,9 @@ pub struct OtelStore {
 /// A spool on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolSettings {
-    /// Each signal has a folder of its own in it.
+    /// Each signal, and the payloads of each store, have a folder of their own in it.
     pub dir: PathBuf,
-    /// Of all signals of the store.
+    /// Of all signals of the store, or of its payloads.
     pub max_bytes: u64,
     /// What is older is given up.
     pub max_age: Duration,
@@ -228,6 +228,8 @@ pub struct ObjectStore {
     /// Put before the name of each object, with variables in it (`sink::payload::Prefix`); empty or ends with `/`.
     pub prefix: String,
     pub layout: Layout,
+    /// Where payloads wait while the store does not take them; None: in memory alone.
+    pub spool: Option<SpoolSettings>,
     pub kind: ObjectStoreKind,
 }
 

@@ -22,8 +22,15 @@ pub struct Audience {
     pub sampler: Sampler,
     pub redactor: Redactor,
     /// The store that objects go to first.
-    pub payloads: Option<Arc<PayloadStage>>,
+    pub payloads: Option<Destination>,
     pub sinks: Fanout,
+}
+
+/// Where payloads go.
+pub struct Destination {
+    pub stage: Arc<PayloadStage>,
+    /// The lowest level at which one is wanted.
+    pub from_level: Level,
 }
 
 impl Audience {
@@ -72,21 +79,30 @@ impl Audience {
         self.payloads.is_some() || self.sinks.takes_without_span()
     }
 
-    /// Redacts, and offers to the stores.
+    /// Redacts, and offers to the stores. Where there is little room for payloads, what is of level full is lowered first.
     pub(super) fn deliver(
         &self,
         raw: Raw<Transaction>,
-        about: About,
+        mut about: About,
         ticket: SharedTicket,
         ledger: &Ledger,
     ) {
+        let level = about.decision.level;
+        let wanted = |to: &&Destination| level >= to.from_level;
+        let stage = self.payloads.as_ref().filter(wanted).map(|to| &to.stage);
+        let lowered = level == Level::Full && stage.is_some_and(|stage| stage.lowers());
+        if lowered {
+            about.decision.level = Level::Headers;
+            about.sampling.wanted_level.get_or_insert(level);
+            ledger.payload_lowered();
+        }
         let (redacted, hits) = self.redactor.redact(raw, about);
         for (matcher, count) in hits.iter() {
             ledger.redacted(matcher, count);
         }
         ledger.bodies_left_out(redacted.bodies.left_out);
         let capture = Arc::new(redacted);
-        match &self.payloads {
+        match stage.filter(|_| !lowered) {
             Some(stage) => stage.offer(capture, ticket),
             None => self.sinks.deliver(capture, None, ticket),
         }

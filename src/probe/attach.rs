@@ -4,9 +4,9 @@
 //! [`Attachment`] that is dropped is detached.
 
 use super::kernel::Tier;
-use super::target::Target;
+use super::target::{CallResult, Family, Target, TlsCall};
 use libbpf_rs::libbpf_sys;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -29,19 +29,24 @@ pub enum AttachError {
     NoUprobePmu(io::Error),
 }
 
-/// Programs to attach, by tier.
-pub(super) enum Programs {
+/// The programs of [`Family::Call`], by tier.
+pub(super) enum CallPrograms {
     Session { both: OwnedFd },
     Multi { enter: OwnedFd, leave: OwnedFd },
     Perf { enter: OwnedFd, leave: OwnedFd },
 }
 
+/// Programs to attach, by family.
+pub(super) struct Programs {
+    pub calls: CallPrograms,
+}
+
 impl Programs {
     fn tier(&self) -> Tier {
-        match self {
-            Programs::Session { .. } => Tier::Session,
-            Programs::Multi { .. } => Tier::Multi,
-            Programs::Perf { .. } => Tier::Perf,
+        match self.calls {
+            CallPrograms::Session { .. } => Tier::Session,
+            CallPrograms::Multi { .. } => Tier::Multi,
+            CallPrograms::Perf { .. } => Tier::Perf,
         }
     }
 }
@@ -89,39 +94,31 @@ impl Attacher {
     pub fn attach(&self, path: &Path, targets: &[Target]) -> Result<Attachment, AttachError> {
         let file = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| AttachError::Path(path.to_owned()))?;
-        let all: Vec<&Target> = targets.iter().collect();
-        let returning: Vec<&Target> = targets.iter().filter(|t| t.has_return()).collect();
         let failed = |source| AttachError::Link {
             path: path.to_owned(),
             symbols: symbols(targets),
             tier: self.programs.tier(),
             source,
         };
+        let pmu = match self.programs.tier() {
+            Tier::Perf => Some(Pmu::read().map_err(AttachError::NoUprobePmu)?),
+            Tier::Session | Tier::Multi => None,
+        };
         let mut links = Vec::new();
-        match &*self.programs {
-            Programs::Session { both } => {
-                let session = libbpf_sys::BPF_TRACE_UPROBE_SESSION;
-                links.extend(multi(both, session, &file, &all, 0).map_err(failed)?);
+        for family in Family::ALL {
+            let of_family = targets.iter().filter(|t| t.probe.family() == family);
+            let place = Place {
+                path: &file,
+                targets: of_family.collect(),
+                pmu: pmu.as_ref(),
+            };
+            if place.targets.is_empty() {
+                continue;
             }
-            Programs::Multi { enter, leave } => {
-                let (kind, at_return) = (
-                    libbpf_sys::BPF_TRACE_UPROBE_MULTI,
-                    libbpf_sys::BPF_F_UPROBE_MULTI_RETURN,
-                );
-                links.extend(multi(enter, kind, &file, &all, 0).map_err(failed)?);
-                links.extend(multi(leave, kind, &file, &returning, at_return).map_err(failed)?);
+            match family {
+                Family::Call => self.programs.calls.attach(&place, &mut links),
             }
-            Programs::Perf { enter, leave } => {
-                let pmu = Pmu::read().map_err(AttachError::NoUprobePmu)?;
-                for (program, targets, at_return) in
-                    [(enter, &all, false), (leave, &returning, true)]
-                {
-                    for target in targets {
-                        let made = perf(program, &pmu, &file, target, at_return);
-                        links.extend(made.map_err(failed)?);
-                    }
-                }
-            }
+            .map_err(failed)?;
         }
         Ok(Attachment {
             links,
@@ -131,19 +128,65 @@ impl Attacher {
 
     /// Whether the kernel knows this kind of link. A kernel that does gets as far as seeing that "/" is no file.
     pub(super) fn is_supported(&self) -> bool {
-        let target = Target {
-            file_offset: 0,
-            call: super::target::TlsCall::Read,
-            result: super::target::CallResult::Int,
-            symbol: String::new(),
+        let (program, kind) = match &self.programs.calls {
+            CallPrograms::Session { both } => (both, SESSION),
+            CallPrograms::Multi { enter, .. } => (enter, MULTI),
+            CallPrograms::Perf { .. } => return Pmu::read().is_ok(),
         };
-        let (program, kind) = match &*self.programs {
-            Programs::Session { both } => (both, libbpf_sys::BPF_TRACE_UPROBE_SESSION),
-            Programs::Multi { enter, .. } => (enter, libbpf_sys::BPF_TRACE_UPROBE_MULTI),
-            Programs::Perf { .. } => return Pmu::read().is_ok(),
-        };
+        let (call, result) = (TlsCall::Read, CallResult::Int);
+        let target = Target::call(0, call, result, String::new());
         let tried = multi(program, kind, c"/", &[&target], 0);
         matches!(tried, Err(e) if e.raw_os_error() == Some(libc::EBADF))
+    }
+}
+
+const SESSION: libbpf_sys::bpf_attach_type = libbpf_sys::BPF_TRACE_UPROBE_SESSION;
+const MULTI: libbpf_sys::bpf_attach_type = libbpf_sys::BPF_TRACE_UPROBE_MULTI;
+
+/// Where the programs of one family go.
+struct Place<'a> {
+    path: &'a CStr,
+    targets: Vec<&'a Target>,
+    /// At [`Tier::Perf`].
+    pmu: Option<&'a Pmu>,
+}
+
+impl Place<'_> {
+    /// One perf event and its link for each of `targets`.
+    fn perf(
+        &self,
+        program: &OwnedFd,
+        targets: &[&Target],
+        at_return: bool,
+        links: &mut Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let none = || io::Error::other("no event source of uprobes");
+        let pmu = self.pmu.ok_or_else(none)?;
+        for target in targets {
+            links.extend(perf(program, pmu, self.path, target, at_return)?);
+        }
+        Ok(())
+    }
+}
+
+impl CallPrograms {
+    fn attach(&self, place: &Place<'_>, links: &mut Vec<OwnedFd>) -> io::Result<()> {
+        let (path, all) = (place.path, &place.targets);
+        let with_return = all.iter().copied().filter(|t| t.probe.has_return());
+        let returning: Vec<&Target> = with_return.collect();
+        match self {
+            CallPrograms::Session { both } => links.extend(multi(both, SESSION, path, all, 0)?),
+            CallPrograms::Multi { enter, leave } => {
+                let at_return = libbpf_sys::BPF_F_UPROBE_MULTI_RETURN;
+                links.extend(multi(enter, MULTI, path, all, 0)?);
+                links.extend(multi(leave, MULTI, path, &returning, at_return)?);
+            }
+            CallPrograms::Perf { enter, leave } => {
+                place.perf(enter, all, false, links)?;
+                place.perf(leave, &returning, true, links)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -156,7 +199,7 @@ fn symbols(targets: &[Target]) -> String {
 fn multi(
     program: &OwnedFd,
     kind: libbpf_sys::bpf_attach_type,
-    path: &std::ffi::CStr,
+    path: &CStr,
     targets: &[&Target],
     flags: u32,
 ) -> io::Result<Option<OwnedFd>> {
@@ -164,7 +207,7 @@ fn multi(
         return Ok(None);
     }
     let offsets: Vec<libc::c_ulong> = targets.iter().map(|t| t.file_offset).collect();
-    let cookies: Vec<u64> = targets.iter().map(|t| t.cookie()).collect();
+    let cookies: Vec<u64> = targets.iter().map(|t| t.probe.cookie()).collect();
     let mut options = libbpf_sys::bpf_link_create_opts {
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
         ..Default::default()
@@ -217,7 +260,7 @@ impl Pmu {
 fn perf(
     program: &OwnedFd,
     pmu: &Pmu,
-    path: &std::ffi::CStr,
+    path: &CStr,
     target: &Target,
     at_return: bool,
 ) -> io::Result<[OwnedFd; 2]> {
@@ -251,7 +294,7 @@ fn perf(
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
         ..Default::default()
     };
-    options.__bindgen_anon_1.perf_event.bpf_cookie = target.cookie();
+    options.__bindgen_anon_1.perf_event.bpf_cookie = target.probe.cookie();
     let kind = libbpf_sys::BPF_PERF_EVENT;
     let link = link(program, event.as_raw_fd(), kind, &options)?;
     enable(event.as_fd())?;

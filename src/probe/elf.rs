@@ -4,9 +4,14 @@
 //! Holds: no panic whatever the bytes are; memory is bounded; every file offset is a function's entry or is reached
 //! from one by linear decoding, because a breakpoint inside an instruction would break the program.
 
+mod boring;
 mod bytes;
+mod chosen;
 mod code;
+mod exports;
+mod gnutls;
 mod image;
+mod nss;
 mod openssl;
 
 use super::target::Target;
@@ -21,12 +26,42 @@ use std::fs::File;
 pub struct Scan {
     /// The GNU build id, where the file has one.
     pub build_id: Option<Vec<u8>>,
-    /// The TLS implementation family (`openssl`, which includes BoringSSL, AWS-LC and LibreSSL by their names);
-    /// `None` where the file defines none.
-    pub stack: Option<&'static str>,
+    /// Every TLS implementation in the file; most files have none.
+    pub stacks: Vec<Stack>,
+}
+
+impl Scan {
+    /// All places to probe, with why each was chosen.
+    pub fn places(&self) -> impl Iterator<Item = (&Target, &Placement)> {
+        self.stacks.iter().flat_map(Stack::places)
+    }
+
+    /// All places to probe.
+    pub fn targets(&self) -> Vec<Target> {
+        self.places().map(|(target, _)| target.clone()).collect()
+    }
+}
+
+/// One TLS implementation in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    /// The family: `openssl`, which includes BoringSSL, AWS-LC and LibreSSL by their names; `boringssl`, without any;
+    /// `gnutls`; `nss`; `go`.
+    pub name: &'static str,
+    /// As the implementation names its version, where it can be told.
+    pub version: Option<String>,
     pub targets: Vec<Target>,
     /// Why each place was chosen, in the order of `targets`.
     pub placements: Vec<Placement>,
+    /// Why it cannot be captured; then there are no targets.
+    pub refused: Option<String>,
+}
+
+impl Stack {
+    /// Its places, with why each was chosen.
+    pub fn places(&self) -> impl Iterator<Item = (&Target, &Placement)> {
+        std::iter::zip(&self.targets, &self.placements)
+    }
 }
 
 /// How a target's place was found.
@@ -52,6 +87,8 @@ pub enum Method {
     Exported,
     /// A function without a name that the exported ones call.
     Internal,
+    /// A function without a name that reports errors which only it does.
+    ErrorReports,
 }
 
 /// Why a file could not be scanned.
@@ -89,18 +126,14 @@ pub fn scan_file(file: &File) -> Result<Scan, ScanError> {
 fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
     let image = Image::parse(bytes)?;
     let build_id = image.build_id()?;
-    let found = openssl::find(&image)?;
-    Ok(match found {
-        None => Scan {
-            build_id,
-            ..Scan::default()
-        },
-        Some((targets, placements)) => Scan {
-            build_id,
-            stack: Some("openssl"),
-            targets,
-            placements,
-        },
+    let openssl = match openssl::find(&image)? {
+        None => boring::find(&image)?,
+        found => found,
+    };
+    let stacks = [openssl, gnutls::find(&image)?, nss::find(&image)?];
+    Ok(Scan {
+        build_id,
+        stacks: stacks.into_iter().flatten().collect(),
     })
 }
 

@@ -3,7 +3,7 @@
 //! Enters: options, and what the kernel of this host offers. Leaves: [`Kernel`], which owns the attached socket and
 //! process programs and gives out rings, counters and an [`Attacher`] for TLS libraries.
 
-use super::attach::{Attacher, Programs};
+use super::attach::{Attacher, CallPrograms, Programs};
 use super::gauges::Gauges;
 use super::ring::{Ring, Rings};
 use crate::event::layout::stat;
@@ -448,19 +448,20 @@ fn programs(skel: &PlainspanSkel<'_>, tier: Tier) -> io::Result<Programs> {
     let own =
         |program: &ProgramMut<'_>| -> io::Result<OwnedFd> { program.as_fd().try_clone_to_owned() };
     let progs = &skel.progs;
-    Ok(match tier {
-        Tier::Session => Programs::Session {
+    let calls = match tier {
+        Tier::Session => CallPrograms::Session {
             both: own(&progs.ps_tls_session)?,
         },
-        Tier::Multi => Programs::Multi {
+        Tier::Multi => CallPrograms::Multi {
             enter: own(&progs.ps_tls_enter_multi)?,
             leave: own(&progs.ps_tls_leave_multi)?,
         },
-        Tier::Perf => Programs::Perf {
+        Tier::Perf => CallPrograms::Perf {
             enter: own(&progs.ps_tls_enter_perf)?,
             leave: own(&progs.ps_tls_leave_perf)?,
         },
-    })
+    };
+    Ok(Programs { calls })
 }
 
 /// Handles of all that is loaded.

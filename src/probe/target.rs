@@ -1,17 +1,27 @@
 //! What to probe in an ELF file: made by the scanner, attached by [`super::attach`].
+//!
+//! A [`Target`] is one place, and a [`Probe`] says which of the kernel programs stand there and what they find. A stack
+//! whose calls have the form of [`Probe::Call`] needs no programs of its own; any other form is another variant, with
+//! programs of its own in [`super::attach`].
 
 /// One place to probe in one ELF file.
-///
-/// The session object is the call's first argument, the buffer its second, the buffer's length its third.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Offset in the file, in bytes, of an instruction at which the arguments are in their registers and the stack
-    /// pointer is as at the function's entry. It must be the start of an instruction.
+    /// Offset in the file, in bytes. It must be the start of an instruction; `probe` says what must hold there.
     pub file_offset: u64,
-    pub call: TlsCall,
-    pub result: CallResult,
+    pub probe: Probe,
     /// What the user sees: `SSL_read`, or `ssl_read_internal (from SSL_read)`.
     pub symbol: String,
+}
+
+/// What fires at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// A call of the C calling convention, seen at its entry and, where it matters, at its return. The session object
+    /// is the first argument, the buffer the second, the buffer's length the third.
+    ///
+    /// At the place the arguments are in their registers and the stack pointer is as at the function's entry.
+    Call { call: TlsCall, result: CallResult },
 }
 
 /// What a call of a TLS library does.
@@ -28,6 +38,19 @@ pub enum TlsCall {
     Free,
     /// Reads and consumes nothing: `SSL_peek`.
     Peek,
+    /// Makes a session object, and returns it: `SSL_new`.
+    New,
+}
+
+impl TlsCall {
+    pub const ALL: [TlsCall; 6] = [
+        TlsCall::Read,
+        TlsCall::Write,
+        TlsCall::Handshake,
+        TlsCall::Free,
+        TlsCall::Peek,
+        TlsCall::New,
+    ];
 }
 
 /// How a call tells the number of bytes that it moved.
@@ -40,31 +63,80 @@ pub enum CallResult {
         /// Index of that argument from 0: 3 or 4.
         out_arg: u8,
     },
+    /// An `int` is returned: the bytes if above 0. They are not in the buffer, so their number alone is known.
+    Length,
+    /// 0 is returned where all bytes moved.
+    All,
+    /// As `Int`, of an object that may be no TLS session: an NSPR descriptor.
+    Descriptor {
+        /// The fourth argument has the flags of `recv(2)`, by which a call may consume nothing.
+        flags: bool,
+    },
     /// It moves none.
     None,
 }
 
+/// The kernel programs that a kind of probe needs. Probes of one family are attached together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// [`Probe::Call`]: entry and return, `bpf/parts/tls.bpf.h`.
+    Call,
+}
+
+impl Family {
+    pub const ALL: [Family; 1] = [Family::Call];
+}
+
 impl Target {
-    /// The attach cookie, by which the kernel programs know what was called: `enum ps_tls_call` and
+    /// A place of [`Probe::Call`].
+    pub fn call(file_offset: u64, call: TlsCall, result: CallResult, symbol: String) -> Target {
+        Target {
+            file_offset,
+            probe: Probe::Call { call, result },
+            symbol,
+        }
+    }
+}
+
+impl Probe {
+    pub fn family(self) -> Family {
+        match self {
+            Probe::Call { .. } => Family::Call,
+        }
+    }
+
+    /// The attach cookie, by which the family's kernel programs know what was met. For calls: `enum ps_tls_call` and
     /// `enum ps_tls_result` in `bpf/parts/tls.bpf.h`.
-    pub fn cookie(&self) -> u64 {
-        let call = match self.call {
-            TlsCall::Read => 1,
-            TlsCall::Write => 2,
-            TlsCall::Handshake => 3,
-            TlsCall::Free => 4,
-            TlsCall::Peek => 5,
-        };
-        let (result, out_arg) = match self.result {
-            CallResult::None => (0, 0),
-            CallResult::Int => (1, 0),
-            CallResult::Ex { out_arg } => (2, out_arg),
-        };
-        call | result << 8 | u64::from(out_arg) << 16
+    pub fn cookie(self) -> u64 {
+        match self {
+            Probe::Call { call, result } => call_cookie(call, result),
+        }
     }
 
     /// Whether the return of the call matters.
-    pub(super) fn has_return(&self) -> bool {
-        self.call != TlsCall::Free
+    pub(super) fn has_return(self) -> bool {
+        match self {
+            Probe::Call { call, .. } => call != TlsCall::Free,
+        }
     }
+}
+
+fn call_cookie(call: TlsCall, result: CallResult) -> u64 {
+    let call = match call {
+        TlsCall::Read => 1,
+        TlsCall::Write => 2,
+        TlsCall::Handshake => 3,
+        TlsCall::Free => 4,
+        TlsCall::Peek => 5,
+        TlsCall::New => 6,
+    };
+    let (result, out_arg) = match result {
+        CallResult::None => (0, 0),
+        CallResult::Int => (1, 0),
+        CallResult::Ex { out_arg } => (2, out_arg),
+        CallResult::Length => (3, 0),
+        CallResult::All => (4, 0),
+        CallResult::Descriptor { flags } => (5, u8::from(flags)),
+    };
+    call | result << 8 | u64::from(out_arg) << 16
 }

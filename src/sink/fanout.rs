@@ -1,6 +1,6 @@
 //! One capture to every telemetry sink that is on.
 
-use super::{Delivery, PayloadLink, ProgressDelivery, Sink};
+use super::{Delivery, PayloadEvent, PayloadLink, ProgressDelivery, Sink};
 use crate::redact::Redacted;
 use crate::telemetry::ledger::SharedTicket;
 use std::sync::Arc;
@@ -34,6 +34,14 @@ impl Fanout {
             sink.offer_progress(delivery.clone());
         }
         delivery.ticket.taken();
+    }
+
+    /// Offers the event to every sink.
+    pub fn tell(&self, event: PayloadEvent) {
+        let event = Arc::new(event);
+        for sink in self.sinks.iter() {
+            sink.offer_event(&event);
+        }
     }
 
     /// Whether it is made of the very same sinks.

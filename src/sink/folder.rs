@@ -46,7 +46,7 @@ pub enum FolderError {
 
 /// Makes sure that `path` is a folder for this user alone, and makes it where it is not there. `what` is kept in it, in
 /// files whose names `ours` knows.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     path: &Path,
     what: &'static str,
     ours: fn(&[u8]) -> bool,

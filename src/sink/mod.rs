@@ -5,13 +5,15 @@
 //! Holds: every queue is bounded and never blocks the one who fills it; a destination that fails stalls no other;
 //! each capture's end is told to the ledger, by every signal that was to take it.
 
+use crate::enrich::Process;
 use crate::redact::{Redacted, RedactedProgress};
-use crate::telemetry::ledger::SharedTicket;
+use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 mod claim;
 mod fanout;
-mod folder;
+pub(crate) mod folder;
 mod json;
 pub mod otlp;
 pub mod payload;
@@ -54,6 +56,34 @@ impl PayloadStatus {
     }
 }
 
+/// What became of payloads whose spans left before it was known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadEvent {
+    /// Whose resource it has: the agent's where they are stored, the observed process's where one is lost.
+    pub process: Arc<Process>,
+    pub time: SystemTime,
+    /// Trace and span id of the transaction, where it is about one that has any.
+    pub span: Option<([u8; 16], [u8; 8])>,
+    /// Of the transaction, where it is about one.
+    pub transaction: Option<String>,
+    /// Of the object; of the payload in it, where it is about one transaction.
+    pub url: Option<String>,
+    /// Where it is about one transaction.
+    pub digest: Option<String>,
+    /// Bytes of the object that is stored, or of the document that is lost.
+    pub size: Option<u64>,
+    pub fate: PayloadFate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadFate {
+    /// The payloads of so many transactions are in the store.
+    Stored {
+        transactions: u64,
+    },
+    Lost(PayloadLost),
+}
+
 /// One capture on its way to one telemetry sink.
 #[derive(Clone)]
 pub struct Delivery {
@@ -84,4 +114,7 @@ pub trait Sink: Send + Sync {
 
     /// Takes a report, or tells its ticket why not. Never blocks.
     fn offer_progress(&self, delivery: ProgressDelivery);
+
+    /// Takes an event, or counts it as lost. One that shows no such events lets it go. Never blocks.
+    fn offer_event(&self, _event: &Arc<PayloadEvent>) {}
 }

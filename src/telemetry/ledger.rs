@@ -208,16 +208,39 @@ impl Ledger {
 
     /// A payload in flight is lost.
     pub fn payload_lost(&self, reason: PayloadLost) {
+        self.payloads_lost(reason, 1);
+    }
+
+    /// So many payloads in flight are lost.
+    pub fn payloads_lost(&self, reason: PayloadLost, count: u64) {
         let mut counts = self.lock();
-        counts.payloads.in_flight -= 1;
+        counts.payloads.in_flight -= count;
+        let lost = &mut counts.payloads.lost;
         *match reason {
-            PayloadLost::QueueFull => &mut counts.payloads.lost.queue_full,
-            PayloadLost::StoreFailed => &mut counts.payloads.lost.store_failed,
-            PayloadLost::StoreRefused => &mut counts.payloads.lost.store_refused,
-            PayloadLost::StoreFull => &mut counts.payloads.lost.store_full,
-            PayloadLost::TooLarge => &mut counts.payloads.lost.too_large,
-            PayloadLost::Shutdown => &mut counts.payloads.lost.shutdown,
-        } += 1;
+            PayloadLost::QueueFull => &mut lost.queue_full,
+            PayloadLost::StoreFailed => &mut lost.store_failed,
+            PayloadLost::StoreRefused => &mut lost.store_refused,
+            PayloadLost::StoreFull => &mut lost.store_full,
+            PayloadLost::TooLarge => &mut lost.too_large,
+            PayloadLost::SpoolFull => &mut lost.spool_full,
+            PayloadLost::SpoolExpired => &mut lost.spool_expired,
+            PayloadLost::SpoolCorrupt => &mut lost.spool_corrupt,
+            PayloadLost::Shutdown => &mut lost.shutdown,
+        } += count;
+    }
+
+    /// So many payloads of an agent before this one were found, and are in flight.
+    pub fn payloads_found(&self, count: u64) {
+        let mut counts = self.lock();
+        counts.payloads.wanted += count;
+        counts.payloads.in_flight += count;
+    }
+
+    /// A payload is wanted and left out: its transaction was lowered.
+    pub fn payload_lowered(&self) {
+        let mut counts = self.lock();
+        counts.payloads.wanted += 1;
+        counts.payloads.left_out.lowered += 1;
     }
 
     /// A connection did its first I/O.

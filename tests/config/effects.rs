@@ -136,8 +136,8 @@ const STORE_CHOICE: Test = (
     "a_stack_s_payloads_go_to_the_store_that_it_names_from_the_level_on_that_it_says",
 );
 const STORE_LEVEL: Test = (
-    "src/sink/payload/stage_tests.rs",
-    "below_the_stores_level_and_at_a_disabled_store_no_payload_is_wanted",
+    "src/pipeline_tests.rs",
+    "below_the_store_s_level_no_payload_is_wanted",
 );
 const QTAP: Test = (
     "tests/config/broken.rs",
@@ -271,6 +271,9 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("object store s3", &["encryption", "kms_key_id", "object_tags"], &[("src/sink/payload/store_tests.rs", "encryption_and_tags_go_with_each_object"), MOTO]),
     ("object store s3", &["layout"], &[S3, SEGMENT]),
     ("object store s3", &["segment_bytes", "segment_time"], &[SEGMENT_SIZE, SEGMENT]),
+    ("object store s3", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
+    ("object store gcs", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
+    ("object store azure", &["spool"], &[("tests/e2e/payload_failure.rs", "with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_its_document"), ("src/sink/payload/spool_tests.rs", "what_is_too_old_is_lost_by_that_name_and_each_is_told"), ("src/sink/payload/spool_tests.rs", "what_a_full_spool_has_no_room_for_is_lost_by_that_name")]),
     ("object store gcs", &["id", "type", "endpoint", "bucket", "insecure", "credentials_file"], &[GCS]),
     ("object store gcs", &["access_url"], &[CLOUD_LINKS]),
     ("object store gcs", &["prefix"], &[PREFIX]),

@@ -62,12 +62,7 @@ impl Rig {
     }
 
     fn get(&self) -> Gets {
-        let stream = TcpStream::connect(("127.0.0.1", self.nginx.port)).expect("nginx listens");
-        stream.set_nodelay(true).expect("a socket");
-        Gets {
-            reader: BufReader::new(stream),
-            prefix: self.work.url_path("n/"),
-        }
+        Gets::to(self.nginx.port, self.work.url_path("n/"))
     }
 
     /// Number of a request that a span is about.
@@ -106,12 +101,22 @@ const CLIENT: i32 = 3;
 const SERVER: i32 = 2;
 
 /// Requests on one connection, one after another, each with its number.
-struct Gets {
+pub struct Gets {
     reader: BufReader<TcpStream>,
     prefix: String,
 }
 
 impl Gets {
+    /// To nginx at this port; paths are the prefix and a number.
+    pub fn to(port: u16, prefix: String) -> Gets {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("nginx listens");
+        stream.set_nodelay(true).expect("a socket");
+        Gets {
+            reader: BufReader::new(stream),
+            prefix,
+        }
+    }
+
     fn one(&mut self, number: u64, header: &str) {
         let request = format!(
             "GET {}{number} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n",
@@ -137,7 +142,7 @@ impl Gets {
     }
 
     /// So many a second, for this long, numbered from `first`; the next number.
-    fn paced(&mut self, first: u64, per_second: u32, time: Duration) -> u64 {
+    pub fn paced(&mut self, first: u64, per_second: u32, time: Duration) -> u64 {
         let started = Instant::now();
         let pause = Duration::from_secs(1) / per_second;
         let mut sent = 0;

@@ -1,6 +1,7 @@
 //! The finder with real processes and the kernel's real reports. Needs root, Python and Debian's libssl.so.3.
 
 mod overlay;
+mod programs;
 mod support;
 
 use plainspan::probe::finder::{Attach, AttachError, Found, Options, State};
@@ -268,9 +269,9 @@ fn verdicts_serialise_for_the_status_page_without_command_lines() {
     let library = library.expect("the private copy");
     assert_eq!(library["state"], "attached");
     assert_eq!(library["found"], "directory");
-    assert_eq!(library["stack"], "openssl");
+    assert_eq!(library["stacks"][0]["name"], "openssl");
     assert_eq!(library["build_id"].as_str().map(str::len), Some(40));
-    let target = &library["targets"][0];
+    let target = &library["stacks"][0]["targets"][0];
     assert_eq!(target["symbol"], "ssl_read_internal (from SSL_read)");
     assert_eq!(target["method"], "internal");
     assert_eq!(target["instruction"], "push");

@@ -5,7 +5,7 @@ use plainspan::event::{self, ConnEnd, ConnOpen, Data, Dir, Event, Source};
 use plainspan::probe::attach::Attachment;
 use plainspan::probe::kernel::{Kernel, KernelCounters, KernelOptions};
 use plainspan::probe::ring::Rings;
-use plainspan::probe::target::{CallResult, Target, TlsCall};
+use plainspan::probe::target::{CallResult, Probe, Target, TlsCall};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -217,11 +217,8 @@ fn openssl_targets(path: &str) -> Vec<Target> {
     ];
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{path} is not installed: {e}"));
     let file = object::File::parse(&*bytes).expect("parse");
-    let target = |(name, call, result): (&str, _, _)| Target {
-        file_offset: file_offset(&file, name),
-        call,
-        result,
-        symbol: name.to_owned(),
+    let target = |(name, call, result): (&str, _, _)| {
+        Target::call(file_offset(&file, name), call, result, name.to_owned())
     };
     calls.into_iter().map(target).collect()
 }
@@ -229,7 +226,16 @@ fn openssl_targets(path: &str) -> Vec<Target> {
 fn internal_targets() -> Vec<Target> {
     let bytes = std::fs::read(LIBSSL).expect("read libssl");
     let exported = openssl_targets(LIBSSL).into_iter();
-    let callers = exported.filter(|t| matches!(t.result, CallResult::Ex { .. }));
+    let ex = |t: &Target| {
+        matches!(
+            t.probe,
+            Probe::Call {
+                result: CallResult::Ex { .. },
+                ..
+            }
+        )
+    };
+    let callers = exported.filter(ex);
     let inside = callers.map(|target| {
         let at = target.file_offset;
         let code = &bytes[at as usize..][..64];

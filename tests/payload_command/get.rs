@@ -271,3 +271,43 @@ fn a_body_that_is_not_there_is_an_error_and_an_empty_one_is_empty() {
     );
     assert!(fails(1, &["get", half, "--body", "response"]).contains("not seen"));
 }
+
+#[test]
+fn objects_that_are_hostile_in_size_are_errors_and_take_no_memory() {
+    let stored = Stored::in_a_folder("segment", &some());
+    let huge = |name: &str, end: &[u8]| {
+        let path = stored.path(name);
+        let file = std::fs::File::create(&path).expect("a file");
+        // Sparse: it takes no room.
+        let size = 1 << 40;
+        file.set_len(size).expect("a length");
+        std::os::unix::fs::FileExt::write_all_at(&file, end, size - end.len() as u64)
+            .expect("written");
+        format!("file://{}", path.display())
+    };
+    let limited = |arguments: &[&str]| {
+        // 512 MiB of memory: a program that took what it is told would end otherwise.
+        let line = "ulimit -v 524288 && exec \"$0\" payload \"$@\"";
+        let output = std::process::Command::new("bash")
+            .args(["-c", line, env!("CARGO_BIN_EXE_plainspan")])
+            .args(arguments)
+            .output()
+            .expect("bash");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        told
+    };
+    let document = huge(&"ab".repeat(32), b"");
+    assert!(limited(&["get", &document]).contains("larger than a document"));
+    let bytes = format!("{document}#bytes=0-1099511627775");
+    assert!(limited(&["get", &bytes]).contains("more bytes"));
+    // An index that begins at the first byte.
+    let segment = huge("x.ndjson.zst", b"\0\0\0\0\0\0\0\0PSPNSEG1");
+    assert!(limited(&["list", &segment]).contains("longer than one can be"));
+    // A frame of zeros without end.
+    let zeros = zstd::bulk::compress(&vec![b' '; 200 << 20], 1).expect("compressed");
+    let bomb = stored.path("bomb.ndjson.zst");
+    std::fs::write(&bomb, &zeros).expect("written");
+    let bomb = format!("file://{}#bytes=0-{}", bomb.display(), zeros.len() - 1);
+    assert!(limited(&["get", &bomb]).contains("more than"));
+}

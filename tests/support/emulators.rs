@@ -36,7 +36,7 @@ impl Emulator {
         Emulator::start(|port, dir| {
             let program = "node_modules/azurite/dist/src/blob/main.js";
             let mut command = Command::new("node");
-            command.arg(installed("PLAINSPAN_TEST_AZURITE", "test-azurite", program));
+            command.arg(installed("PLAINSPAN_TEST_NODE", "test-node", program));
             command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
             command.args(["--disableTelemetry", "--skipApiVersionCheck", "--location"]);
             command.arg(dir);

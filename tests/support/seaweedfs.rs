@@ -40,52 +40,12 @@ impl SeaweedFs {
     /// # Panics
     /// When `weed` is missing or does not come up; the message has the end of its log.
     pub fn start() -> Self {
-        let weed = weed();
         let dir = tempfile::tempdir().expect("a folder for SeaweedFS");
         let keys = dir.path().join("s3.json");
         std::fs::write(&keys, identities()).expect("write the identities");
         let ports = free_ports();
-        let [master, volume, filer, port, metrics] = ports;
-        let log = File::create(dir.path().join("log")).expect("make the log");
-        let server = Command::new(&weed)
-            .current_dir(dir.path())
-            .env("HOME", dir.path())
-            .args([
-                "-logtostderr=true",
-                "server",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-            ])
-            .arg(format!("-dir={}", dir.path().display()))
-            .args([
-                format!("-master.port={master}"),
-                format!("-volume.port={volume}"),
-            ])
-            .args(["-filer".to_owned(), format!("-filer.port={filer}")])
-            .args(["-s3".to_owned(), format!("-s3.port={port}")])
-            .arg(format!("-s3.config={}", keys.display()))
-            .arg(format!("-metricsPort={metrics}"))
-            // A new bucket takes several volumes; the default number of 8 is soon used up.
-            .args(["-volume.max=100", "-master.volumeSizeLimitMB=64"])
-            // Servers at fixed ports that S3 brings along, and sockets in /tmp; it reports to its makers unless told.
-            .args([
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-                "-master.telemetry=false",
-            ])
-            .arg(format!(
-                "-filer.localSocket={}",
-                dir.path().join("filer.sock").display()
-            ))
-            .arg(format!(
-                "-s3.localSocket={}",
-                dir.path().join("s3.sock").display()
-            ))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("share the log"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", weed.display()));
+        let server = spawn(dir.path(), ports);
+        let port = ports[3];
         let mut this = SeaweedFs {
             server,
             port,
@@ -190,6 +150,27 @@ impl SeaweedFs {
         self.server.wait().expect("wait for SeaweedFS");
     }
 
+    /// It answers nobody until [`SeaweedFs::resume`].
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let mut kill = Command::new("kill");
+        let status = kill.arg(signal).arg(self.server.id().to_string()).status();
+        assert!(status.expect("kill").success(), "kill {signal}");
+    }
+
+    /// Starts it again after [`SeaweedFs::kill`], where it was and with what it had; it takes objects when this returns.
+    pub fn restart(&mut self) {
+        self.server = spawn(self.dir.path(), self.ports);
+        self.wait();
+    }
+
     fn client(&self, (key, secret): (&str, &str)) -> AmazonS3 {
         AmazonS3Builder::new()
             .with_endpoint(format!("http://{}", self.endpoint()))
@@ -290,6 +271,54 @@ fn on_a_thread<T: Send>(future: impl Future<Output = T> + Send) -> T {
         });
         run.join().expect("no panic at the store")
     })
+}
+
+/// The server on these ports, with what is in the folder.
+fn spawn(dir: &Path, ports: [u16; 5]) -> Child {
+    let weed = weed();
+    let keys = dir.join("s3.json");
+    let [master, volume, filer, port, metrics] = ports;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("make the log");
+    Command::new(&weed)
+        .current_dir(dir)
+        .env("HOME", dir)
+        .args([
+            "-logtostderr=true",
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+        ])
+        .arg(format!("-dir={}", dir.display()))
+        .args([
+            format!("-master.port={master}"),
+            format!("-volume.port={volume}"),
+        ])
+        .args(["-filer".to_owned(), format!("-filer.port={filer}")])
+        .args(["-s3".to_owned(), format!("-s3.port={port}")])
+        .arg(format!("-s3.config={}", keys.display()))
+        .arg(format!("-metricsPort={metrics}"))
+        // A new bucket takes several volumes; the default number of 8 is soon used up.
+        .args(["-volume.max=100", "-master.volumeSizeLimitMB=64"])
+        // Servers at fixed ports that S3 brings along, and sockets in /tmp; it reports to its makers unless told.
+        .args([
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.telemetry=false",
+        ])
+        .arg(format!(
+            "-filer.localSocket={}",
+            dir.join("filer.sock").display()
+        ))
+        .arg(format!("-s3.localSocket={}", dir.join("s3.sock").display()))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("share the log"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|e| panic!("{}: {e}", weed.display()))
 }
 
 fn weed() -> PathBuf {

@@ -5,8 +5,9 @@
 //! of its own, from a queue bounded by count and bytes.
 //!
 //! OTLP is measured as protobuf before compression, without the resource that the items of a batch share; payloads as
-//! documents, before the store finds that it has one already.
+//! documents, before the store finds that it has one already, or as what they add to segments.
 
+mod segments;
 mod table;
 
 use super::sinks::Sinks;
@@ -22,9 +23,11 @@ use crate::sink::{Delivery, Fanout, PayloadLink, PayloadStatus, ProgressDelivery
 use crate::telemetry::ledger::{Lost, Snapshot};
 use anyhow::Context;
 use prost::Message;
+use segments::Segments;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use table::{Row, Table, render};
@@ -47,7 +50,15 @@ struct Measure {
     logs: bool,
     /// Of stores of type stdout, or `access_logs`.
     lines: Option<Form>,
-    payloads: Option<(LinkTemplate, Level)>,
+    payloads: Option<Payloads>,
+}
+
+/// Where payloads would go.
+struct Payloads {
+    link: LinkTemplate,
+    from_level: Level,
+    /// Of layout `segment`: those of the store.
+    segments: Option<Arc<Mutex<Segments>>>,
 }
 
 /// A dry run that goes on.
@@ -86,8 +97,9 @@ impl DryRun {
     /// In the place of the sinks that `config` asks for.
     pub fn sinks(&self, config: &Config) -> Sinks {
         let mut sinks = Sinks::default();
+        let mut segments = BTreeMap::new();
         for (name, stack) in &config.stacks {
-            let telemetry = self.fanout(Measure::telemetry(config, name, stack));
+            let telemetry = self.fanout(Measure::telemetry(config, name, stack, &mut segments));
             sinks.measured.insert(name.clone(), telemetry);
             let logs = stack.access_logs.as_ref();
             if let Some(logs) = logs.filter(|logs| logs.highest() > Level::None) {
@@ -187,7 +199,12 @@ fn options(config: &Config) -> EncodeOptions {
 
 impl Measure {
     /// Of the spans, log records and payloads of a stack.
-    fn telemetry(config: &Config, name: &str, stack: &Stack) -> Measure {
+    fn telemetry(
+        config: &Config,
+        name: &str,
+        stack: &Stack,
+        segments: &mut BTreeMap<String, Arc<Mutex<Segments>>>,
+    ) -> Measure {
         let kinds = || {
             telemetry_stores(config)
                 .into_iter()
@@ -204,8 +221,14 @@ impl Measure {
             lines: kinds()
                 .any(|kind| *kind == EventStoreKind::Stdout)
                 .then(|| Form::of_event_store(&config.known_methods)),
-            payloads: store(config, stack)
-                .map(|(store, capture)| (LinkTemplate::new(store), capture.object_from_level)),
+            payloads: store(config, stack).map(|(store, capture)| Payloads {
+                link: LinkTemplate::new(store),
+                from_level: capture.object_from_level,
+                segments: Segments::of(store.layout).map(|new| {
+                    let known = segments.entry(store.id.clone());
+                    known.or_insert_with(|| Arc::new(Mutex::new(new))).clone()
+                }),
+            }),
         }
     }
 
@@ -241,16 +264,34 @@ impl Measure {
     }
 
     fn payload(&self, row: &mut Row, capture: &Capture) -> Option<PayloadLink> {
-        let (template, from) = self.payloads.as_ref()?;
-        if capture.decision.level < *from {
+        let Payloads {
+            link: template,
+            from_level,
+            segments,
+        } = self.payloads.as_ref()?;
+        if capture.decision.level < *from_level {
             return None;
         }
-        let size = payload::encode(capture).len();
-        row.payloads.add(size);
         let digest = "0".repeat(64);
+        let (size, name, range) = match segments {
+            None => {
+                let size = payload::encode(capture).len();
+                row.payloads.add(size);
+                (size, digest.clone(), String::new())
+            }
+            Some(segments) => {
+                let mut segments = segments.lock().unwrap_or_else(PoisonError::into_inner);
+                let added = segments.add(capture)?;
+                row.payloads.add(added.stored);
+                let (first, last) = added.range;
+                let name = format!("20260101T000000000Z-{:016x}{}", 0, payload::segment::SUFFIX);
+                (added.size, name, format!("#bytes={first}-{last}"))
+            }
+        };
         let service = payload::service_name(capture);
+        let key = template.key(&name, capture.start, service);
         Some(PayloadLink {
-            url: template.url(&template.key(&digest, capture.start, service), &digest),
+            url: template.url(&key, &digest).map(|url| url + &range),
             digest: Some(digest),
             size: Some(size as u64),
             status: PayloadStatus::Stored,

@@ -72,7 +72,7 @@ pub(super) fn render(table: &Table, time: Duration, ledger: &Snapshot) -> String
             let _always = write!(out, "; {reason}: {count}");
         }
     }
-    out.push_str(".\nSizes are before compression and without shared resources; a day goes on as these seconds went.\n");
+    out.push_str(".\nSizes are before compression and without shared resources, but for segments, which are as stored; a day goes on as these seconds went.\n");
     out
 }
 

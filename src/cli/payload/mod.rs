@@ -10,6 +10,7 @@ mod error;
 mod fetch;
 mod get;
 mod many;
+mod names;
 mod open;
 mod out;
 mod places;

@@ -6,18 +6,14 @@
 use super::args::{Places, Which};
 use super::error::PayloadError;
 use super::fetch::{Fetch, Object, Part, explain};
-use super::open;
 use super::places::{Place, Stores};
+use super::{names, open};
 use crate::payload::{Document, Select, Summary, digest_of, escaped};
 use crate::sink::payload::segment::{Entry, SUFFIX, verify};
-use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use std::path::Path;
 
-/// A segment is open for an hour at the most, and a queue and clocks take some minutes more.
-const OPEN: TimeDelta = TimeDelta::minutes(75);
-/// Clocks of store and agent differ by no more, or S3 would refuse the put.
-const SKEW: TimeDelta = TimeDelta::minutes(15);
 /// Folders within folders: prefixes have a few.
 const MAX_DEPTH: usize = 16;
 /// Whole objects that are read together, by their length in bytes and by count.
@@ -161,7 +157,7 @@ impl<'a> Walk<'a> {
                 while let Some(next) = self.fetch.wait(list.next()) {
                     let meta = next.map_err(|e| explain(&place.object, &e))?;
                     let name = meta.location.as_ref();
-                    if !self.wanted(name, meta.last_modified) {
+                    if !names::wanted(self.select.since, name, meta.last_modified) {
                         continue;
                     }
                     let object = Object::Remote {
@@ -211,7 +207,11 @@ impl<'a> Walk<'a> {
                 self.files(place, &path, depth + 1, each)?
             } else if metadata.is_file()
                 && let Some(name) = name.to_str()
-                && self.wanted(name, modified.unwrap_or(DateTime::<Utc>::MAX_UTC))
+                && names::wanted(
+                    self.select.since,
+                    name,
+                    modified.unwrap_or(DateTime::<Utc>::MAX_UTC),
+                )
             {
                 let object = Object::File(path);
                 let item = Item {
@@ -229,24 +229,6 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(true)
-    }
-
-    /// It is a payload object, and may hold something that is new enough.
-    fn wanted(&self, name: &str, modified: DateTime<Utc>) -> bool {
-        let Some(since) = self.select.since else {
-            return name.ends_with(SUFFIX) || digest_of(name).is_some();
-        };
-        let late = |time: DateTime<FixedOffset>, slack| {
-            time.checked_add_signed(slack)
-                .is_none_or(|time| time >= since)
-        };
-        match opened(name) {
-            Some(time) => late(time, OPEN),
-            None => {
-                let payload = name.ends_with(SUFFIX) || digest_of(name).is_some();
-                payload && late(modified.fixed_offset(), SKEW)
-            }
-        }
     }
 
     fn take(&mut self, item: Item, each: Each<'_>) -> Result<bool, PayloadError> {
@@ -321,7 +303,7 @@ impl<'a> Walk<'a> {
             if !matches!(outcome, Ok(true)) {
                 return;
             }
-            let part = range(&entry.bytes).filter(|(_, last)| *last < item.size);
+            let part = names::range(&entry.bytes).filter(|(_, last)| *last < item.size);
             let Some(part) = part else {
                 bad += 1;
                 return;
@@ -381,49 +363,5 @@ fn linked(url: &str, part: Part) -> String {
     match part {
         Some((first, last)) => format!("{url}#bytes={first}-{last}"),
         None => url.to_owned(),
-    }
-}
-
-fn range(text: &str) -> Part {
-    let link: crate::payload::Link = format!("#bytes={text}").parse().ok()?;
-    link.bytes
-}
-
-/// When a segment of this name was opened.
-fn opened(key: &str) -> Option<DateTime<FixedOffset>> {
-    let name = key.rsplit('/').next()?.strip_suffix(SUFFIX)?;
-    let (time, _) = name.split_once('-')?;
-    let (second, millis) = time.strip_suffix('Z')?.split_at_checked(15)?;
-    millis.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
-    let time = NaiveDateTime::parse_from_str(second, "%Y%m%dT%H%M%S").ok()?;
-    Some(time.and_utc().fixed_offset())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_segments_name_says_when_it_was_opened() {
-        let time = |name: &str| opened(name).map(|time| time.to_rfc3339());
-        assert_eq!(
-            time("p/20261123T034512123Z-9f3c52d1a07be446.ndjson.zst").as_deref(),
-            Some("2026-11-23T03:45:12+00:00")
-        );
-        for other in [
-            "x.ndjson.zst",
-            "20261123T034512.ndjson.zst",
-            "20261123T0345é2123Z-a.ndjson.zst",
-        ] {
-            assert_eq!(time(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn bytes_of_an_index_are_a_range_or_nothing() {
-        assert_eq!(range("3-9"), Some((3, 9)));
-        for other in ["", "9-3", "a", "#bytes=1-2", "1-2 "] {
-            assert_eq!(range(other), None, "{other}");
-        }
     }
 }

@@ -113,11 +113,15 @@ impl Builder<'_> {
         if layout != Layout::Object || !prefix.is_empty() {
             self.key_in_link(fields, access_url.as_deref());
         }
+        let spool = fields.section("spool").filter(|s| s.mark.line > 0);
+        let spool =
+            spool.and_then(|spool| self.spool(spool, &format!("services.object_stores[{id}]")));
         Some(ObjectStore {
             id,
             access_url,
             prefix,
             layout,
+            spool,
             kind,
         })
     }

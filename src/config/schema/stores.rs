@@ -157,6 +157,7 @@ static S3: Section = Section {
         key("layout", Choice(&LAYOUTS)).default("object"),
         key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
         key("segment_time", Duration(100, HOUR)).default("10s"),
+        key("spool", Kind::Section(&SPOOL)),
         key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
     ],
 };
@@ -180,6 +181,7 @@ static GCS: Section = Section {
         key("layout", Choice(&LAYOUTS)).default("object"),
         key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
         key("segment_time", Duration(100, HOUR)).default("10s"),
+        key("spool", Kind::Section(&SPOOL)),
         key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
     ],
 };
@@ -203,6 +205,7 @@ static AZURE: Section = Section {
         key("layout", Choice(&LAYOUTS)).default("object"),
         key("segment_bytes", Size(64 * KIB, 256 * MIB)).default("8MiB"),
         key("segment_time", Duration(100, HOUR)).default("10s"),
+        key("spool", Kind::Section(&SPOOL)),
         key("event_store", Kind::Section(&RECORD_STORE)).ignored(RECORDS),
     ],
 };

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// What is read of one file at most, bytes.
-pub const MAX_READ: u64 = 256 << 20;
+pub const MAX_READ: u64 = 512 << 20;
 
 /// What is in memory of a table or of strings at a time, bytes: those of a large program take tens of megabytes.
 pub const PIECE: u64 = 64 << 10;

@@ -67,7 +67,7 @@ fn emulated(bytes: &[u8]) -> Option<Emulated> {
 }
 
 /// The instructions of `code`, which begins at `address`, up to the first that is not valid.
-fn instructions(code: &[u8], address: u64) -> impl Iterator<Item = Instruction> {
+pub fn instructions(code: &[u8], address: u64) -> impl Iterator<Item = Instruction> {
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     std::iter::from_fn(move || {
         let instruction = decoder.can_decode().then(|| decoder.decode())?;
@@ -146,6 +146,11 @@ fn is_direct_branch(instruction: &Instruction) -> bool {
 fn is_direct_call(instruction: &Instruction) -> bool {
     instruction.flow_control() == FlowControl::Call
         && instruction.op0_kind() == OpKind::NearBranch64
+}
+
+/// Where a direct call leads.
+pub fn direct_call(instruction: &Instruction) -> Option<u64> {
+    is_direct_call(instruction).then(|| instruction.near_branch_target())
 }
 
 /// Where the calls and jumps of a function lead.

@@ -5,6 +5,7 @@
 use super::ScanError;
 use super::bytes::{Part, ReadAt, u16_at, u32_at, u64_at};
 use memchr::memmem;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 const EM_X86_64: u16 = 62;
@@ -12,7 +13,10 @@ const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+/// The table of exception handling frames, with which functions begin (Linux Standard Base Core, 10.6.2).
+const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_X: u32 = 1;
+const PF_W: u32 = 2;
 const SHT_SYMTAB: u32 = 2;
 const SHT_RELA: u32 = 4;
 const SHT_DYNSYM: u32 = 11;
@@ -30,9 +34,29 @@ const MAX_FOUND: usize = 64 << 10;
 struct Segment {
     kind: u32,
     executable: bool,
+    writable: bool,
     offset: u64,
     address: u64,
     size: u64,
+}
+
+/// A part of the file that is mapped when it is loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    pub executable: bool,
+    pub writable: bool,
+    pub address: u64,
+    /// Bytes in the file.
+    pub size: u64,
+    offset: u64,
+}
+
+/// Where the table of exception handling frames is.
+#[derive(Debug, Clone, Copy)]
+pub struct Frames {
+    pub address: u64,
+    pub size: u64,
+    offset: u64,
 }
 
 struct Section {
@@ -119,6 +143,49 @@ impl<'b, B: ReadAt> Image<'b, B> {
         Ok(None)
     }
 
+    /// What is mapped of the file.
+    pub fn loads(&self) -> impl Iterator<Item = Load> {
+        let mapped = self.segments.iter().filter(|s| s.kind == PT_LOAD);
+        mapped.map(|s| Load {
+            executable: s.executable,
+            writable: s.writable,
+            address: s.address,
+            size: s.size,
+            offset: s.offset,
+        })
+    }
+
+    /// `len` bytes from the `at`th of a mapped part.
+    pub fn bytes_of(&self, load: &Load, at: u64, len: u64) -> Result<Cow<'b, [u8]>, ScanError> {
+        let what = "a segment";
+        let offset = load.offset.checked_add(at);
+        self.bytes
+            .read(offset.ok_or(ScanError::Damaged(what))?, len, what)
+    }
+
+    /// The table of exception handling frames, where there is one.
+    pub fn frames(&self) -> Option<Frames> {
+        let segment = self.segments.iter().find(|s| s.kind == PT_GNU_EH_FRAME)?;
+        Some(Frames {
+            address: segment.address,
+            size: segment.size,
+            offset: segment.offset,
+        })
+    }
+
+    /// `len` bytes from the `at`th of the table of exception handling frames.
+    pub fn frames_bytes(
+        &self,
+        frames: &Frames,
+        at: u64,
+        len: u64,
+    ) -> Result<Cow<'b, [u8]>, ScanError> {
+        let what = "the table of exception handling frames";
+        let offset = frames.offset.checked_add(at);
+        self.bytes
+            .read(offset.ok_or(ScanError::Damaged(what))?, len, what)
+    }
+
     fn segment_of(&self, address: u64) -> Option<(&Segment, u64)> {
         self.segments
             .iter()
@@ -155,15 +222,47 @@ impl<'b, B: ReadAt> Image<'b, B> {
         names: &[&str],
         needed: &[usize],
     ) -> Result<Symbols, ScanError> {
+        self.find_in(&[SHT_DYNSYM, SHT_SYMTAB], prefix, names, needed)
+    }
+
+    /// The same from the dynamic symbols alone: what a library gives to others.
+    pub fn find_exported(
+        &self,
+        prefix: &str,
+        names: &[&str],
+        needed: &[usize],
+    ) -> Result<Symbols, ScanError> {
+        self.find_in(&[SHT_DYNSYM], prefix, names, needed)
+    }
+
+    /// Whether the file takes a function of this name from another library.
+    pub fn imports(&self, name: &str) -> Result<bool, ScanError> {
+        for (_, table) in self.of_kind(SHT_DYNSYM) {
+            let mut defined = HashMap::new();
+            let named = self.symbols(table, name, &[name], &mut defined)?;
+            if !named.is_empty() && defined.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn find_in(
+        &self,
+        kinds: &[u32],
+        prefix: &str,
+        names: &[&str],
+        needed: &[usize],
+    ) -> Result<Symbols, ScanError> {
         let mut found = Symbols::default();
-        for kind in [SHT_DYNSYM, SHT_SYMTAB] {
-            for (index, table) in self.of_kind(kind) {
+        for kind in kinds {
+            for (index, table) in self.of_kind(*kind) {
                 let mut here = HashMap::new();
                 let by_symbol = self.symbols(table, prefix, names, &mut here)?;
                 for (name, function) in here {
                     found.functions.entry(name).or_insert(function);
                 }
-                if kind == SHT_DYNSYM && !by_symbol.is_empty() {
+                if *kind == SHT_DYNSYM && !by_symbol.is_empty() {
                     self.slots(index, &by_symbol, &mut found.slots)?;
                 }
             }
@@ -315,6 +414,7 @@ fn segment(entry: &[u8]) -> Option<Segment> {
     Some(Segment {
         kind: u32_at(entry, 0)?,
         executable: u32_at(entry, 4)? & PF_X != 0,
+        writable: u32_at(entry, 4)? & PF_W != 0,
         offset: u64_at(entry, 8)?,
         address: u64_at(entry, 16)?,
         size: u64_at(entry, 32)?,

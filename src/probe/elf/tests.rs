@@ -1,5 +1,5 @@
 use super::*;
-use crate::probe::target::{CallResult, TlsCall};
+use crate::probe::target::{CallResult, Probe, TlsCall};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,12 +27,17 @@ fn scanned(path: &Path) -> Scan {
 }
 
 fn found(scan: &Scan) -> Vec<(&str, TlsCall, CallResult, &str, u64)> {
-    std::iter::zip(&scan.targets, &scan.placements)
+    scan.places()
         .map(|(t, p)| {
+            let Probe::Call { call, result } = t.probe;
             let symbol = t.symbol.as_str();
-            (symbol, t.call, t.result, p.instruction.as_str(), p.offset)
+            (symbol, call, result, p.instruction.as_str(), p.offset)
         })
         .collect()
+}
+
+fn symbols(scan: &Scan) -> Vec<&str> {
+    scan.places().map(|(t, _)| t.symbol.as_str()).collect()
 }
 
 const EX3: CallResult = CallResult::Ex { out_arg: 3 };
@@ -82,7 +87,8 @@ fn build(functions: &[(&str, String)], flags: &[&str]) -> Scan {
 #[test]
 fn debians_libssl_is_probed_at_its_internal_functions() {
     let scan = scanned(Path::new(LIBSSL));
-    assert_eq!(scan.stack, Some("openssl"));
+    assert_eq!(scan.stacks.len(), 1);
+    assert_eq!(scan.stacks[0].name, "openssl");
     assert_eq!(scan.build_id.as_ref().map(Vec::len), Some(20));
     assert_eq!(
         found(&scan),
@@ -99,7 +105,7 @@ fn debians_libssl_is_probed_at_its_internal_functions() {
             ("SSL_free", TlsCall::Free, CallResult::None, "je", 3),
         ]
     );
-    assert!(scan.placements.iter().all(|p| p.emulated));
+    assert!(scan.places().all(|(_, p)| p.emulated));
 }
 
 #[test]
@@ -109,7 +115,7 @@ fn a_program_with_its_own_copy_is_found_by_its_symbols() {
     let began = std::time::Instant::now();
     let scan = scan_file(&file).expect("scanned");
     eprintln!("node scanned in {:?}", began.elapsed());
-    let symbols: Vec<&str> = scan.targets.iter().map(|t| t.symbol.as_str()).collect();
+    let symbols = symbols(&scan);
     // Debian's own Node is a shared library that uses libssl, and then there is nothing to find in the program.
     let program = std::fs::read(node).expect("node can be read");
     if memchr::memmem::find(&program, b"\0libnode.so.").is_some() {
@@ -126,9 +132,8 @@ fn a_program_with_its_own_copy_is_found_by_its_symbols() {
         assert!(symbols.contains(&needed), "{needed} in {symbols:?}");
     }
     assert!(
-        scan.placements
-            .iter()
-            .all(|p| p.emulated && p.method == Method::Exported)
+        scan.places()
+            .all(|(_, p)| p.emulated && p.method == Method::Exported)
     );
 }
 
@@ -157,8 +162,9 @@ fn targets_are_at_the_functions_bytes_in_the_file() {
     let (_dir, so) = library(&assembly(&borrowed), &shifted);
     let bytes = std::fs::read(so).expect("readable");
     let scan = scan(&bytes).expect("scanned");
-    assert_eq!(scan.targets.len(), 2);
-    for (target, push) in std::iter::zip(&scan.targets, [0x53, 0x55]) {
+    let targets = scan.targets();
+    assert_eq!(targets.len(), 2);
+    for (target, push) in std::iter::zip(&targets, [0x53, 0x55]) {
         let at = usize::try_from(target.file_offset).expect("fits");
         assert_eq!(bytes[at..at + 5], [push, 0x48, 0x8d, 0x40, 0x77]);
     }
@@ -173,7 +179,7 @@ fn versioned_and_stripped_libraries_are_found() {
     let script = format!("-Wl,--version-script={}", map.display());
     for flags in [&[script.as_str()][..], &[script.as_str(), "-s"]] {
         let scan = build(&functions, flags);
-        let symbols: Vec<&str> = scan.targets.iter().map(|t| t.symbol.as_str()).collect();
+        let symbols = symbols(&scan);
         assert_eq!(symbols, [READ_INTERNAL, WRITE_INTERNAL]);
     }
 }
@@ -209,9 +215,14 @@ fn openssl_3_3_passes_the_count_through_the_fifth_argument() {
 fn where_the_callers_disagree_the_exported_functions_are_probed() {
     let exported = |functions: &[(&str, String)]| {
         let scan = build(functions, &[]);
-        let read: Vec<String> = std::iter::zip(scan.targets, scan.placements)
-            .filter(|(t, p)| t.call == TlsCall::Read && p.method == Method::Exported)
-            .map(|(t, _)| t.symbol)
+        let is_read = |t: &Target| {
+            let Probe::Call { call, .. } = t.probe;
+            call == TlsCall::Read
+        };
+        let read: Vec<String> = scan
+            .places()
+            .filter(|(t, p)| is_read(t) && p.method == Method::Exported)
+            .map(|(t, _)| t.symbol.clone())
             .collect();
         read
     };
@@ -253,7 +264,7 @@ fn bytes_that_pass_two_exported_functions_are_seen_once() {
         ("SSL_accept", "push %rbx\npop %rbx\nret".to_owned()),
     ];
     let scan = build(&functions, &[]);
-    let symbols: Vec<&str> = scan.targets.iter().map(|t| t.symbol.as_str()).collect();
+    let symbols = symbols(&scan);
     assert_eq!(
         symbols,
         ["SSL_read", "SSL_write", "SSL_do_handshake", "SSL_accept"]
@@ -269,7 +280,7 @@ fn a_file_that_only_uses_or_half_defines_the_functions_is_no_target() {
     for source in [uses, half, data] {
         let (_dir, so) = library(source, &[]);
         let scan = scanned(&so);
-        assert_eq!((scan.stack, scan.targets.len()), (None, 0), "{source}");
+        assert_eq!(scan.stacks, [], "{source}");
     }
 }
 
@@ -299,8 +310,10 @@ fn numbers(mut state: u64) -> impl FnMut(usize) -> usize {
 /// Every target of a damaged file must still lie in it.
 fn harmless(bytes: &[u8]) {
     if let Ok(scan) = scan(bytes) {
-        assert_eq!(scan.targets.len(), scan.placements.len());
-        for target in &scan.targets {
+        for stack in &scan.stacks {
+            assert_eq!(stack.targets.len(), stack.placements.len());
+        }
+        for target in scan.targets() {
             assert!(usize::try_from(target.file_offset).is_ok_and(|at| at < bytes.len()));
         }
     }
@@ -348,4 +361,50 @@ fn a_damaged_real_library_never_makes_it_panic() {
         }
         harmless(&bytes);
     }
+}
+
+#[test]
+fn gnutls_is_probed_once_for_each_byte() {
+    let scan = scanned(Path::new("/usr/lib/x86_64-linux-gnu/libgnutls.so.30"));
+    assert_eq!(scan.stacks.len(), 1);
+    assert_eq!(scan.stacks[0].name, "gnutls");
+    let symbols = symbols(&scan);
+    for needed in [
+        "gnutls_record_recv",
+        "gnutls_record_recv_seq",
+        "gnutls_record_send2",
+        "gnutls_handshake",
+        "gnutls_record_uncork",
+        "gnutls_deinit",
+    ] {
+        assert!(symbols.contains(&needed), "{needed} in {symbols:?}");
+    }
+    // It goes on in the one with the longer name.
+    assert!(!symbols.contains(&"gnutls_record_send"), "{symbols:?}");
+    let free = |(t, _): &(&Target, &Placement)| t.symbol == "gnutls_deinit";
+    let (_, deinit) = scan.places().find(free).expect("there");
+    assert!(deinit.emulated, "{deinit:?}");
+}
+
+#[test]
+fn nss_is_found_in_both_of_its_libraries() {
+    let nspr = scanned(Path::new("/usr/lib/x86_64-linux-gnu/libnspr4.so"));
+    let expected = ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Close"];
+    assert_eq!(symbols(&nspr), expected);
+    assert_eq!(nspr.stacks[0].name, "nss");
+    let ssl = scanned(Path::new("/usr/lib/x86_64-linux-gnu/libssl3.so"));
+    let symbols = symbols(&ssl);
+    assert!(symbols.contains(&"SSL_ImportFD"), "{symbols:?}");
+    assert_eq!((ssl.stacks.len(), ssl.stacks[0].name), (1, "nss"));
+}
+
+#[test]
+fn a_library_that_passes_on_to_gnutls_is_left_to_gnutls() {
+    let source = "int gnutls_record_recv(void *, void *, int);\n\
+        int SSL_read(void *s, void *b, int n) { return gnutls_record_recv(s, b, n); }\n\
+        int SSL_write(void *s, void *b, int n) { return n; }\n";
+    let (_dir, so) = library(source, &["-Wl,--unresolved-symbols=ignore-all"]);
+    assert_eq!(scanned(&so).stacks, []);
+    let (_dir, so) = library(&source.replace("gnutls_record_recv", "other"), &[]);
+    assert_eq!(scanned(&so).stacks.len(), 1);
 }

@@ -239,7 +239,7 @@ impl<A: Attach> Libraries<A> {
             Err(error) => {
                 self.verdicts.count(|c| c.files_unsupported += 1);
                 // Only what calls itself a TLS library is worth a verdict.
-                if is_libssl(path) {
+                if is_tls_library(path) {
                     let scan = Scan::default();
                     let reason = error.to_string();
                     self.verdict(located, path, mapping, &scan, State::Failed { reason });
@@ -258,7 +258,12 @@ impl<A: Attach> Libraries<A> {
         scan: &Scan,
         attempts: u32,
     ) -> Option<Outcome<A::Link>> {
-        if scan.targets.is_empty() {
+        if scan.places().next().is_none() {
+            let refused = scan.stacks.iter().find_map(|s| s.refused.clone());
+            if let Some(reason) = refused {
+                tracing::info!(path = %path.display(), reason, "a TLS library cannot be captured");
+                self.verdict(located, path, mapping, scan, State::Failed { reason });
+            }
             return Some(Outcome::Nothing);
         }
         if let (Some(twin), Some(mapping)) = (self.twin(located, scan), mapping) {
@@ -287,18 +292,19 @@ impl<A: Attach> Libraries<A> {
         scan: &Scan,
         attempts: u32,
     ) -> Outcome<A::Link> {
+        let targets = scan.targets();
         let span = tracing::info_span!(
             "attach",
             path = %path.display(),
-            targets = scan.targets.len(),
+            targets = targets.len(),
             otel.status_code = Empty,
             otel.status_description = Empty,
         );
         let _entered = span.clone().entered();
-        match self.attach.attach(&located.path(), &scan.targets) {
+        match self.attach.attach(&located.path(), &targets) {
             Ok(link) => {
                 self.verdicts.count(|c| c.libraries_attached += 1);
-                tracing::info!(path = %path.display(), targets = scan.targets.len(), "probing a TLS library");
+                tracing::info!(path = %path.display(), targets = targets.len(), "probing a TLS library");
                 self.verdict(located, path, mapping, scan, State::Attached);
                 Outcome::Attached(Attached {
                     path: path.to_owned(),
@@ -360,22 +366,24 @@ impl<A: Attach> Libraries<A> {
     }
 }
 
-/// A file that calls itself a TLS library of this family.
-pub fn is_libssl(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().contains("libssl"))
+/// A file that calls itself a TLS library, or what one reads and writes through.
+pub fn is_tls_library(path: &Path) -> bool {
+    const NAMES: [&str; 4] = ["libssl", "libgnutls", "libnspr", "libnss3"];
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        NAMES.iter().any(|known| name.contains(known))
+    })
 }
 
 /// Whether a probe stands in this mapping: the memory differs there from the file. `None` where the process is gone
 /// or the mapping holds no target.
 fn probed_in(proc: &Path, mapping: &Mapping, scan: &Scan) -> Option<bool> {
     let len = mapping.end.checked_sub(mapping.start)?;
-    let (address, file_byte) =
-        std::iter::zip(&scan.targets, &scan.placements).find_map(|(t, p)| {
-            let inside = t.file_offset.checked_sub(mapping.file_offset)?;
-            let address = mapping.start.checked_add(inside)?;
-            (inside < len).then_some((address, p.file_byte))
-        })?;
+    let (address, file_byte) = scan.places().find_map(|(t, p)| {
+        let inside = t.file_offset.checked_sub(mapping.file_offset)?;
+        let address = mapping.start.checked_add(inside)?;
+        (inside < len).then_some((address, p.file_byte))
+    })?;
     let memory = File::open(proc.join(mapping.pid.to_string()).join("mem")).ok()?;
     let mut byte = [0];
     memory.read_exact_at(&mut byte, address).ok()?;

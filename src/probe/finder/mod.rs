@@ -14,7 +14,9 @@ mod verdict;
 
 pub use attach::{Attach, AttachError};
 pub use perf::PerfError;
-pub use verdict::{Counts, Found, LibraryVerdict, Snapshot, State, TargetVerdict, Verdicts};
+pub use verdict::{
+    Counts, Found, LibraryVerdict, Snapshot, StackVerdict, State, TargetVerdict, Verdicts,
+};
 
 use std::io;
 use std::path::PathBuf;

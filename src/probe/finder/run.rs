@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::attach::Attach;
-use super::library::{Libraries, Look, is_libssl};
+use super::library::{Libraries, Look, is_tls_library};
 use super::maps::{self, Mapping};
 use super::perf::{Record, Rings};
 use super::verdict::Verdicts;
@@ -217,7 +217,7 @@ fn libraries_in(dir: &Path) -> Vec<PathBuf> {
     };
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_libssl(path) && !path.is_dir())
+        .filter(|path| is_tls_library(path) && !path.is_dir())
         // A dangling link is kept, to be counted as unreadable.
         .map(|path| path.canonicalize().unwrap_or(path))
         .collect();

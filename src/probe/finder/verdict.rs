@@ -1,7 +1,8 @@
 //! What the finder found: for each TLS library whether it is captured and how, or why not.
 
-use crate::probe::elf::{Placement, Scan};
+use crate::probe::elf::{Placement, Scan, Stack};
 use crate::probe::finder::file::FileId;
+use crate::probe::target::Target;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,33 @@ pub struct TargetVerdict {
     pub placement: Placement,
 }
 
+/// One TLS implementation in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StackVerdict {
+    pub name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub targets: Vec<TargetVerdict>,
+    /// Why this one is not captured, whatever becomes of the file's others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+impl StackVerdict {
+    fn new(stack: &Stack) -> Self {
+        let target = |(target, placement): (&Target, &Placement)| TargetVerdict {
+            symbol: target.symbol.clone(),
+            placement: placement.clone(),
+        };
+        StackVerdict {
+            name: stack.name,
+            version: stack.version.clone(),
+            targets: stack.places().map(target).collect(),
+            refused: stack.refused.clone(),
+        }
+    }
+}
+
 /// One library, or program with a library inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LibraryVerdict {
@@ -49,8 +77,7 @@ pub struct LibraryVerdict {
     pub inode: u64,
     /// In hexadecimal digits.
     pub build_id: Option<String>,
-    pub stack: Option<&'static str>,
-    pub targets: Vec<TargetVerdict>,
+    pub stacks: Vec<StackVerdict>,
     #[serde(flatten)]
     pub state: State,
     pub found: Found,
@@ -61,19 +88,12 @@ pub struct LibraryVerdict {
 impl LibraryVerdict {
     pub(super) fn new(path: &Path, id: FileId, found: Found, scan: &Scan, state: State) -> Self {
         let hex = |id: &Vec<u8>| id.iter().map(|b| format!("{b:02x}")).collect();
-        let targets = std::iter::zip(&scan.targets, &scan.placements)
-            .map(|(target, placement)| TargetVerdict {
-                symbol: target.symbol.clone(),
-                placement: placement.clone(),
-            })
-            .collect();
         LibraryVerdict {
             path: path.to_string_lossy().into_owned(),
             device: id.device,
             inode: id.inode,
             build_id: scan.build_id.as_ref().map(hex),
-            stack: scan.stack,
-            targets,
+            stacks: scan.stacks.iter().map(StackVerdict::new).collect(),
             state,
             found,
             at_unix_ms: now_unix_ms(),

@@ -5,8 +5,8 @@
 
 use super::encode::{self, names};
 use super::queue::Encoded;
-use super::spool::Tally;
 use crate::enrich::Process;
+use crate::spool::Tally;
 use crate::telemetry::ledger::Lost;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;

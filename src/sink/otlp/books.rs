@@ -1,6 +1,6 @@
 //! What a lane tells the ledger of batches that its spool has.
 
-use super::spool::{GivenUp, State, Tally};
+use crate::spool::{GivenUp, State, Tally};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{Lost, Spool, SpoolLost};
 use std::path::Path;

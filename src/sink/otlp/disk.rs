@@ -2,7 +2,7 @@
 
 use super::books::Books;
 use super::report::Report;
-use super::spool::{
+use crate::spool::{
     AppendError, Handle, Lock, Oldest, Scanned, Spool, SpoolError, SpoolLimits, Tally,
 };
 use crate::telemetry::ledger::Lost;

@@ -12,7 +12,7 @@ mod courier;
 mod disk;
 pub mod encode;
 mod grpc;
-mod health;
+pub(super) mod health;
 mod http;
 mod metrics;
 mod pending;
@@ -20,28 +20,27 @@ mod queue;
 mod report;
 mod retry;
 mod split;
-mod spool;
 mod task;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
 mod worker;
 
+pub use crate::spool::SpoolError;
 pub use batch::BatchLimits;
 pub use courier::Courier;
 pub use encode::{EncodeOptions, KnownMethods};
 pub use metrics::OtlpMetrics;
 pub use retry::RetryPolicy;
-pub use spool::SpoolError;
 
-use super::{Delivery, ProgressDelivery, Sink};
+use super::{Delivery, PayloadEvent, ProgressDelivery, Sink};
 use crate::config::Temporality;
 use crate::config::{OtelStore, OtlpEndpoint, OtlpProtocol, SpoolSettings};
+use crate::spool::{self, SpoolLimits, Usage};
 use crate::telemetry::Ledger;
 use books::Books;
 use disk::Disk;
 use queue::{Queue, Room, Signal};
-use spool::{SpoolLimits, Usage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use task::Task;
@@ -284,6 +283,12 @@ impl Sink for OtlpSink {
             Some(lane) => lane.queue.offer_progress(delivery),
             // Nobody was to take it.
             None => delivery.ticket.taken(),
+        }
+    }
+
+    fn offer_event(&self, event: &Arc<PayloadEvent>) {
+        if let Some(lane) = self.logs() {
+            lane.queue.offer_event(event.clone());
         }
     }
 }

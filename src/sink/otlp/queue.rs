@@ -4,7 +4,7 @@ use super::encode::{self, EncodeOptions};
 use crate::enrich::Process;
 use crate::redact::{Capture, Redacted, RedactedProgress};
 use crate::sink::claim::Claim;
-use crate::sink::{Delivery, PayloadLink, ProgressDelivery};
+use crate::sink::{Delivery, PayloadEvent, PayloadLink, ProgressDelivery};
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
 use crate::telemetry::queues::{Fill, Watched};
@@ -176,6 +176,7 @@ pub struct Item {
 enum Content {
     Capture(Arc<Redacted>, Option<PayloadLink>),
     Progress(Arc<RedactedProgress>),
+    Event(Arc<PayloadEvent>),
     Message(Arc<Process>, Vec<u8>),
 }
 
@@ -214,6 +215,10 @@ impl Item {
             Content::Progress(progress) => {
                 let record = encode::progress_record(&progress, SystemTime::now(), options);
                 (progress.process.clone(), record.encode_to_vec())
+            }
+            Content::Event(event) => {
+                let record = encode::payload_event(&event, SystemTime::now());
+                (event.process.clone(), record)
             }
             Content::Capture(capture, link) => {
                 let message = signal.encode(&capture, link.as_ref(), options);
@@ -269,6 +274,12 @@ impl Queue {
         let claim = Claim::offered(&self.ledger, &self.progress, delivery.ticket);
         let bytes = delivery.progress.transaction.memory() + OVERHEAD;
         self.send(claim, bytes, Content::Progress(delivery.progress));
+    }
+
+    /// Takes an event, or counts it as lost. Never blocks.
+    pub fn offer_event(&self, event: Arc<PayloadEvent>) {
+        let claim = Claim::of_event(&self.ledger, &self.name);
+        self.send(claim, 2 * OVERHEAD, Content::Event(event));
     }
 
     fn send(&self, claim: Claim, bytes: usize, content: Content) {

@@ -1,7 +1,7 @@
 //! What the operator hears of a destination: the first failure, then a reminder now and then, then the recovery.
 
 use super::queue::Room;
-use super::spool::GivenUp;
+use crate::spool::GivenUp;
 use crate::telemetry::ledger::Lost;
 use std::sync::Arc;
 use std::time::Duration;

@@ -130,6 +130,7 @@ mod tests {
             access_url: access_url.map(str::to_owned),
             prefix: prefix.into(),
             layout: Layout::Object,
+            spool: None,
             kind,
         })
     }

@@ -1,22 +1,32 @@
 //! Payloads: what was said, in an object store; one object a transaction, or many in one segment.
 //!
-//! Enters: a [`Redacted`] capture with its ticket. Leaves: an object, and the capture with a [`PayloadLink`] for telemetry.
+//! Enters: a [`Redacted`] capture with its ticket. Leaves: an object, and the capture with a [`PayloadLink`] for telemetry;
+//! where that said `pending`, an event behind it.
 //! Holds: `offer` never blocks; captures that wait are bounded by count and bytes; telemetry goes on when the put ended
 //! or [`PayloadOptions::patience`] is over, whichever is first, and always with its ticket: a lost payload loses no
-//! transaction. Every payload wanted ends in the ledger as stored or lost.
+//! transaction. Every payload wanted ends in the ledger as stored, left out or lost. A link says `stored` only after the
+//! store did.
 //!
-//! A capture goes through two pools. Packers only compute ([`pack`]), so that key and link are known soon even where the
-//! store hangs; writers wait for the store.
+//! A capture goes through two pools. Packers only compute ([`pack`]), and write ahead where there is a spool ([`keep`]), so
+//! that key and link are known soon even where the store hangs; writers wait for the store. What a store does not take
+//! stays in the spool, and one task puts it from there ([`backlog`]).
 
+mod ahead;
 #[cfg(test)]
 mod answering;
+mod backlog;
+mod bundle;
 mod client;
 mod disk;
 pub(super) mod document;
 mod explain;
+#[cfg(test)]
+mod fake;
 pub(super) mod grpc;
 mod job;
+mod keep;
 mod link;
+mod multipart;
 mod pack;
 mod prefix;
 mod read;
@@ -30,21 +40,25 @@ pub(super) mod websocket;
 pub use super::folder::FolderError;
 use crate::config::Layout;
 pub use crate::config::{ObjectStore, ObjectStoreKind};
+use crate::enrich::{Process, ResourceValue};
 use crate::redact::Redacted;
-use crate::rules::Level;
-use crate::sink::{PayloadLink, PayloadStatus};
+use crate::sink::{PayloadEvent, PayloadLink, PayloadStatus};
+use crate::spool::SpoolError;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use crate::telemetry::queues::{Fill, Watched};
 pub use document::{VERSION, encode, service_name};
 pub use explain::{Failure, StoreError};
 use job::{Budget, Job, Waiting};
+use keep::Keep;
 pub use link::LinkTemplate;
 pub use prefix::{Prefix, check as check_prefix};
 pub use read::reader;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use store::{Put, Store};
+use store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -53,11 +67,44 @@ use tracing::Instrument;
 /// Takes a capture on to telemetry. The link is None where no payload is wanted. Must not block.
 pub type Next = Arc<dyn Fn(Arc<Redacted>, Option<PayloadLink>, SharedTicket) + Send + Sync>;
 
+/// Takes an event to telemetry. Must not block.
+pub type Tell = Arc<dyn Fn(PayloadEvent) + Send + Sync>;
+
+/// The telemetry behind the stage.
+#[derive(Clone)]
+pub struct Telemetry {
+    pub next: Next,
+    pub tell: Tell,
+    /// Has the agent's own resource: of events that are about no single transaction.
+    pub agent: Arc<Process>,
+}
+
+impl Telemetry {
+    /// `agent`: attributes of the agent's own resource.
+    pub fn new(next: Next, tell: Tell, agent: &BTreeMap<String, String>) -> Telemetry {
+        let attributes = agent.iter();
+        let resource = attributes.map(|(k, v)| (k.clone(), ResourceValue::Str(v.clone())));
+        Telemetry {
+            next,
+            tell,
+            agent: Arc::new(Process {
+                resource: resource.collect(),
+                ..Process::default()
+            }),
+        }
+    }
+}
+
+/// Without anyone who takes events.
+impl From<Next> for Telemetry {
+    fn from(next: Next) -> Telemetry {
+        Telemetry::new(next, Arc::new(|_| {}), &BTreeMap::new())
+    }
+}
+
 /// Bounds of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadOptions {
-    /// The lowest level at which an object is written.
-    pub from_level: Level,
     /// Payloads that wait or are being written; those in segments are bounded by their size alone.
     pub max_queued: usize,
     /// Their size in all, in bytes: captures and documents.
@@ -73,7 +120,6 @@ pub struct PayloadOptions {
 impl Default for PayloadOptions {
     fn default() -> Self {
         PayloadOptions {
-            from_level: Level::Summary,
             max_queued: 4096,
             max_queued_bytes: 64 << 20,
             writers: 16,
@@ -95,6 +141,8 @@ pub enum StartError {
     Prefix { id: String, problem: String },
     #[error("object store `{id}`: {source}")]
     Folder { id: String, source: FolderError },
+    #[error("object store `{id}`: {source}")]
+    Spool { id: String, source: SpoolError },
 }
 
 /// The running stage.
@@ -117,8 +165,11 @@ struct Shared {
     link: LinkTemplate,
     options: PayloadOptions,
     ledger: Ledger,
-    next: Next,
+    telemetry: Telemetry,
     budget: Mutex<Budget>,
+    /// There is little room: payloads of level full are left out.
+    lowers: AtomicBool,
+    keep: Keep,
     /// Told each time a job ends.
     ended: Notify,
     /// Told when nothing more is taken.
@@ -133,19 +184,27 @@ impl PayloadStage {
     /// Opens the store and starts the tasks on `handle`, which try whether it takes anything.
     ///
     /// # Errors
-    /// When the store's settings cannot be used, or its folder is not safe. A store that cannot be reached is no error.
+    /// When the store's settings cannot be used, its folder or that of its spool is not safe, or another agent uses the
+    /// spool. A store that cannot be reached is no error.
     pub fn start(
         store: &ObjectStore,
         options: PayloadOptions,
         ledger: Ledger,
         handle: &Handle,
-        next: Next,
+        telemetry: impl Into<Telemetry>,
     ) -> Result<PayloadStage, StartError> {
         let opened = Store::open(store, &ledger)?;
         let link = LinkTemplate::new(store);
         let enabled = store.kind != ObjectStoreKind::Disabled;
         let opened = (opened, link, store.layout);
-        let stage = Self::run(opened, enabled, options, ledger, handle, next);
+        let spool = store.spool.as_ref().filter(|_| enabled);
+        let spool = spool.map(|spool| keep::Place::take(spool, &store.id));
+        let spool = spool.transpose().map_err(|source| StartError::Spool {
+            id: store.id.clone(),
+            source,
+        })?;
+        let about = (ledger, telemetry.into());
+        let stage = Self::run(opened, enabled, options, about, spool, handle);
         let shared = stage.shared.clone();
         stage.spawn(handle, async move { shared.store.look_after().await });
         let name = format!("{}/payloads", store.id);
@@ -157,9 +216,9 @@ impl PayloadStage {
         (store, link, layout): (Store, LinkTemplate, Layout),
         enabled: bool,
         options: PayloadOptions,
-        ledger: Ledger,
+        (ledger, telemetry): (Ledger, Telemetry),
+        spool: Option<keep::Place>,
         handle: &Handle,
-        next: Next,
     ) -> PayloadStage {
         let max_queued = match layout {
             Layout::Object => options.max_queued,
@@ -170,13 +229,15 @@ impl PayloadStage {
             ..options
         };
         let shared = Arc::new(Shared {
+            keep: Keep::new(link.store(), spool.is_some()),
             store,
             layout,
             link,
             options,
             ledger,
-            next,
+            telemetry,
             budget: Mutex::new(Budget::default()),
+            lowers: AtomicBool::new(false),
             ended: Notify::new(),
             closing: Notify::new(),
         });
@@ -190,12 +251,13 @@ impl PayloadStage {
                 Layout::Object => {
                     let packing: Jobs = Arc::new(AsyncMutex::new(packing));
                     for _ in 0..PACKERS {
-                        let packer = pack::objects(packing.clone(), parcels.clone());
+                        let packer =
+                            pack::objects(shared.clone(), packing.clone(), parcels.clone());
                         tasks.push(handle.spawn(packer));
                     }
                 }
                 Layout::Segment { .. } => {
-                    let packer = pack::segments(shared.clone(), packing, parcels);
+                    let packer = bundle::segments(shared.clone(), packing, parcels);
                     tasks.push(handle.spawn(packer));
                 }
             }
@@ -203,6 +265,9 @@ impl PayloadStage {
                 tasks.push(handle.spawn(writer(shared.clone(), writing.clone())));
             }
             tasks.push(handle.spawn(keep_time(shared.clone(), times)));
+            if let Some(spool) = spool {
+                tasks.push(handle.spawn(backlog::run(shared.clone(), spool)));
+            }
             Entrance { jobs, timer }
         });
         PayloadStage {
@@ -217,13 +282,16 @@ impl PayloadStage {
         tasks.push(handle.spawn(task));
     }
 
-    /// Takes a capture: it goes on to telemetry with its link, at once where no payload is wanted or none can be
-    /// taken. Never blocks.
+    /// Whether there is so little room that payloads of level full are to be left out and their transactions lowered,
+    /// before any is lost. With hysteresis: it stays so until there is plenty.
+    pub fn lowers(&self) -> bool {
+        self.entrance.is_some() && self.shared.lowers()
+    }
+
+    /// Takes a capture: it goes on to telemetry with its link, at once where none can be taken. Never blocks.
     pub fn offer(&self, capture: Arc<Redacted>, ticket: SharedTicket) {
-        let wanted = capture.decision.level >= self.shared.options.from_level
-            && capture.decision.level > Level::None;
-        let Some(entrance) = self.entrance.as_ref().filter(|_| wanted) else {
-            return (self.shared.next)(capture, None, ticket);
+        let Some(entrance) = self.entrance.as_ref() else {
+            return (self.shared.telemetry.next)(capture, None, ticket);
         };
         self.shared.ledger.payload_wanted();
         let bytes = capture.transaction.memory() + document::size_hint(&capture);
@@ -234,7 +302,8 @@ impl PayloadStage {
             if reason == PayloadLost::QueueFull {
                 self.shared.store.report(&StoreError::queue_full());
             }
-            return waiting.go(&self.shared.next, PayloadStatus::Lost);
+            waiting.go(&self.shared.telemetry.next, PayloadStatus::Lost);
+            return;
         }
         let job = Job::new(self.shared.clone(), waiting.clone(), bytes);
         let due = Instant::now() + self.shared.options.patience;
@@ -242,12 +311,13 @@ impl PayloadStage {
             stopped.0.lost(PayloadLost::Shutdown);
         }
         if let Err(stopped) = entrance.timer.send((due, waiting)) {
-            stopped.0.1.due(&self.shared.next);
+            stopped.0.1.due(&self.shared.telemetry.next);
         }
     }
 
-    /// Takes nothing more, and waits until all payloads are stored or lost; at `deadline` the rest is lost
-    /// (`payloads.lost.shutdown`). All telemetry has gone on when this returns. Runs on a tokio runtime.
+    /// Takes nothing more, and waits until all payloads are stored, in the spool or lost; what is left at `deadline`
+    /// stays in the spool, or is lost (`payloads.lost.shutdown`). All telemetry has gone on when this returns, events
+    /// included. Runs on a tokio runtime.
     pub async fn drain(&self, deadline: Instant) {
         self.shared.budget().close();
         self.shared.closing.notify_one();
@@ -268,7 +338,7 @@ impl PayloadStage {
             tracing::warn!(
                 store = self.shared.link.store(),
                 left,
-                "the object store did not take all payloads in time; what is left is lost"
+                "the object store did not take all payloads in time; what is not in the spool is lost"
             );
         }
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -282,9 +352,28 @@ impl PayloadStage {
                 tracing::error!(%error, "a task of the payload stage had failed");
             }
         }
+        self.close_spool().await;
+    }
+
+    async fn close_spool(&self) {
+        let Some(journals) = self.shared.keep.close().await else {
+            return;
+        };
+        backlog::publish(&self.shared, &journals);
+        let left = journals.state().left.items;
+        if left > 0 {
+            tracing::info!(
+                store = self.shared.link.store(),
+                folder = %journals.folder().display(),
+                payloads = left,
+                "spool: payloads stay for the next start"
+            );
+        }
     }
 }
 
+/// From when it could be put, a payload that is in memory alone is given up after this time, unless the store works.
+const BUDGET: Duration = Duration::from_secs(20);
 /// Encoding is quick beside storing; two make use of a second core.
 const PACKERS: usize = 2;
 
@@ -302,7 +391,31 @@ impl Watched for Shared {
     }
 }
 
+/// From which part of the room on transactions are lowered, and down to which they stay so.
+const HIGH: f64 = 0.75;
+const LOW: f64 = 0.5;
+
 impl Shared {
+    fn lowers(&self) -> bool {
+        let fill = self.budget().fill(&self.options).max(self.keep.fill());
+        let before = self.lowers.load(Ordering::Relaxed);
+        let now = fill >= if before { LOW } else { HIGH };
+        if now != before {
+            self.lowers.store(now, Ordering::Relaxed);
+            match now {
+                true => tracing::warn!(
+                    store = self.link.store(),
+                    "there is little room for payloads: those of level full are left out, and their transactions are lowered to level headers, until the store has taken more"
+                ),
+                false => tracing::info!(
+                    store = self.link.store(),
+                    "there is room for payloads of level full again"
+                ),
+            }
+        }
+        now
+    }
+
     fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,32 +425,44 @@ async fn take<T>(queue: &Queue<T>) -> Option<T> {
     queue.lock().await.recv().await
 }
 
+/// One at least, and what else is there, `most` in all; None: the end.
+async fn take_some<T>(queue: &Queue<T>, most: usize) -> Option<Vec<T>> {
+    let mut queue = queue.lock().await;
+    let mut some = Vec::new();
+    (queue.recv_many(&mut some, most).await > 0).then_some(some)
+}
+
 /// Puts objects into the store.
 async fn writer(shared: Arc<Shared>, parcels: Parcels) {
     while let Some(parcel) = take(&parcels).await {
-        let pack::Parcel {
-            key,
-            bytes,
-            content_type,
-            jobs,
-        } = parcel;
+        // Where the spool has it, one task asks the store whether it takes anything again. What is in memory alone is tried
+        // for a short time.
+        if shared.keep.failing() && (parcel.is_kept() || parcel.since.elapsed() > BUDGET) {
+            parcel.put_off(&shared, None).await;
+            continue;
+        }
         let span = tracing::debug_span!(
             "payload.write",
-            key,
-            size = bytes.len(),
+            key = parcel.key,
+            size = parcel.bytes.len(),
             otel.status_code = tracing::field::Empty,
         );
-        let put = shared.store.put(&key, bytes, content_type);
+        let round = shared.keep.round();
+        let put = shared
+            .store
+            .put(&parcel.key, parcel.bytes.clone(), parcel.content_type);
         match put.instrument(span.clone()).await {
             Ok(put) => {
-                // A segment is nobody else's: what is there is what an attempt has put whose answer was lost.
-                let same = put == Put::Deduplicated && shared.layout == Layout::Object;
-                jobs.into_iter().for_each(|job| job.stored(same));
+                shared.keep.works();
+                parcel.stored(&shared, put).await;
             }
             Err(error) => {
                 span.record("otel.status_code", "error");
                 shared.store.report(&error);
-                jobs.into_iter().for_each(|job| job.lost(error.lost()));
+                if error.failure() != Failure::Unfit {
+                    shared.keep.failed(round, &error);
+                }
+                parcel.put_off(&shared, Some(&error)).await;
             }
         }
     }
@@ -353,10 +478,12 @@ async fn keep_time(
             continue;
         }
         tokio::time::sleep_until(due.into()).await;
-        waiting.due(&shared.next);
+        waiting.due(&shared.telemetry.next);
     }
 }
 
+#[cfg(test)]
+mod spool_tests;
 #[cfg(test)]
 #[path = "stage_tests.rs"]
 mod tests;

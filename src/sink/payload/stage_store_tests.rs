@@ -7,7 +7,7 @@ use crate::redact::{Raw, Redactor};
 
 /// A bench with a prefix, on a store in memory.
 fn prefixed(store: Arc<dyn Objects>, layout: Layout, prefix: &str) -> Bench {
-    let (next, gone) = sink();
+    let (telemetry, gone, events) = sink();
     let ledger = Ledger::new();
     let link = LinkTemplate::new(&ObjectStore {
         prefix: prefix.to_owned(),
@@ -15,11 +15,13 @@ fn prefixed(store: Arc<dyn Objects>, layout: Layout, prefix: &str) -> Bench {
     });
     let handle = Handle::current();
     let opened = (Store::remote(store), link, layout);
-    let stage = PayloadStage::run(opened, true, patient(), ledger.clone(), &handle, next);
+    let about = (ledger.clone(), telemetry);
+    let stage = PayloadStage::run(opened, true, patient(), about, None, &handle);
     Bench {
         stage,
         ledger,
         gone,
+        events,
     }
 }
 
@@ -87,24 +89,20 @@ async fn each_service_has_segments_of_its_own_where_the_prefix_names_it() {
         assert!(key.starts_with(&format!("t/{service}/20")), "{key}");
         let object = memory.get(&Key::from(key.as_str())).await.unwrap();
         let object = object.bytes().await.unwrap();
-        let entries = entries(&object);
+        let entries = entries_of(&object);
         assert_eq!(entries.len(), 10);
-        let of_it = |entry: &segment::Entry| entry.service_name == service;
-        assert!(entries.iter().all(of_it));
+        assert!(entries.iter().all(|entry| entry.service_name == service));
     }
     bench.balanced();
 }
 
-/// The entries of a segment's index.
-fn entries(object: &[u8]) -> Vec<segment::Entry> {
-    let mut all = Vec::new();
-    match segment::tail(object.len() as u64, object).unwrap() {
-        segment::Tail::Index(packed) => {
-            segment::entries(packed, &mut |entry| all.push(entry)).unwrap();
-        }
-        other => panic!("{other:?}"),
-    }
-    all
+fn entries_of(object: &[u8]) -> Vec<segment::Entry> {
+    let segment::Tail::Index(packed) = segment::tail(object.len() as u64, object).unwrap() else {
+        panic!("the index is not in the whole object");
+    };
+    let mut entries = Vec::new();
+    segment::entries(packed, &mut |entry| entries.push(entry)).unwrap();
+    entries
 }
 
 #[tokio::test]

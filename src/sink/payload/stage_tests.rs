@@ -1,6 +1,8 @@
 use super::*;
 use crate::config::{DiskStore, S3Store};
 use crate::redact::sample::{body, policy, redact, transaction};
+use crate::rules::Level;
+use crate::sink::PayloadFate;
 use crate::telemetry::ledger::Payloads;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
@@ -16,32 +18,41 @@ mod stores;
 
 type Gone = (Arc<Redacted>, Option<PayloadLink>, Instant);
 
-struct Bench {
-    stage: PayloadStage,
-    ledger: Ledger,
-    gone: UnboundedReceiver<Gone>,
+pub(super) struct Bench {
+    pub stage: PayloadStage,
+    pub ledger: Ledger,
+    pub gone: UnboundedReceiver<Gone>,
+    pub events: UnboundedReceiver<PayloadEvent>,
 }
 
-fn sink() -> (Next, UnboundedReceiver<Gone>) {
+fn sink() -> (
+    Telemetry,
+    UnboundedReceiver<Gone>,
+    UnboundedReceiver<PayloadEvent>,
+) {
     let (sender, gone) = mpsc::unbounded_channel();
     let next: Next = Arc::new(move |capture, link, ticket: SharedTicket| {
         ticket.taken();
         sender.send((capture, link, Instant::now())).unwrap();
     });
-    (next, gone)
+    let (sender, events) = mpsc::unbounded_channel();
+    let tell: Tell = Arc::new(move |event| sender.send(event).unwrap());
+    let agent = BTreeMap::from([("service.name".to_owned(), "plainspan".to_owned())]);
+    (Telemetry::new(next, tell, &agent), gone, events)
 }
 
-fn bucket(kind: ObjectStoreKind) -> ObjectStore {
+pub(super) fn bucket(kind: ObjectStoreKind) -> ObjectStore {
     ObjectStore {
         id: "payloads".to_owned(),
         access_url: None,
         prefix: String::new(),
         layout: Layout::Object,
+        spool: None,
         kind,
     }
 }
 
-fn s3(endpoint: &str) -> ObjectStore {
+pub(super) fn s3(endpoint: &str) -> ObjectStore {
     bucket(ObjectStoreKind::S3(S3Store {
         endpoint: endpoint.to_owned(),
         bucket: "traffic".to_owned(),
@@ -62,36 +73,49 @@ impl Bench {
     }
 
     fn in_layout(store: Arc<dyn Objects>, layout: Layout, options: PayloadOptions) -> Bench {
-        let (next, gone) = sink();
+        let (telemetry, gone, events) = sink();
         let ledger = Ledger::new();
         let link = LinkTemplate::new(&s3("store.example"));
         let handle = Handle::current();
         let opened = (Store::remote(store), link, layout);
-        let stage = PayloadStage::run(opened, true, options, ledger.clone(), &handle, next);
+        let about = (ledger.clone(), telemetry);
+        let stage = PayloadStage::run(opened, true, options, about, None, &handle);
         Bench {
             stage,
             ledger,
             gone,
+            events,
         }
     }
 
-    fn of(store: &ObjectStore, options: PayloadOptions) -> Bench {
-        let (next, gone) = sink();
-        let ledger = Ledger::new();
-        let stage =
-            PayloadStage::start(store, options, ledger.clone(), &Handle::current(), next).unwrap();
+    pub fn of(store: &ObjectStore, options: PayloadOptions) -> Bench {
+        Bench::with(store, options, Ledger::new())
+    }
+
+    /// With the books of another stage, as after a reload.
+    pub fn with(store: &ObjectStore, options: PayloadOptions, ledger: Ledger) -> Bench {
+        let (telemetry, gone, events) = sink();
+        let handle = Handle::current();
+        let stage = PayloadStage::start(store, options, ledger.clone(), &handle, telemetry);
         Bench {
-            stage,
+            stage: stage.unwrap(),
             ledger,
             gone,
+            events,
         }
     }
 
-    fn offer(&self, number: usize) {
+    /// The next event.
+    pub async fn event(&mut self) -> PayloadEvent {
+        let wait = tokio::time::timeout(Duration::from_secs(30), self.events.recv());
+        wait.await.expect("an event").unwrap()
+    }
+
+    pub fn offer(&self, number: usize) {
         self.offer_at(number, Level::Full);
     }
 
-    fn offer_at(&self, number: usize, level: Level) {
+    pub fn offer_at(&self, number: usize, level: Level) {
         let mut t = transaction(&format!("/{number}"), &[("host", "h")], &[]);
         t.request.as_mut().unwrap().body = body(&vec![b'x'; 1000]);
         let (capture, _) = redact(&policy(), t, level);
@@ -99,28 +123,36 @@ impl Bench {
             .offer(Arc::new(capture), self.ledger.transaction_seen().shared());
     }
 
-    async fn next(&mut self) -> Gone {
+    pub async fn next(&mut self) -> Gone {
         let wait = tokio::time::timeout(Duration::from_secs(20), self.gone.recv());
         wait.await.expect("telemetry goes on").unwrap()
     }
 
-    async fn link(&mut self) -> PayloadLink {
+    pub async fn link(&mut self) -> PayloadLink {
         self.next().await.1.unwrap()
     }
 
-    fn payloads(&self) -> Payloads {
+    pub fn payloads(&self) -> Payloads {
         self.ledger.snapshot().payloads
     }
 
-    async fn drain(&self, time: Duration) {
+    pub async fn drain(&self, time: Duration) {
         self.stage.drain(Instant::now() + time).await;
     }
 
     /// Every payload wanted has its end, and every transaction went on.
-    fn balanced(&self) {
+    pub fn balanced(&self) {
         let p = self.payloads();
-        let store = p.lost.store_failed + p.lost.store_refused + p.lost.store_full;
-        let lost = p.lost.queue_full + store + p.lost.too_large + p.lost.shutdown;
+        let l = &p.lost;
+        let lost = l.queue_full
+            + l.store_failed
+            + l.store_refused
+            + l.store_full
+            + l.too_large
+            + l.spool_full
+            + l.spool_expired
+            + l.spool_corrupt
+            + l.shutdown;
         assert_eq!((p.wanted, p.in_flight), (p.stored + lost, 0), "{p:?}");
         let t = self.ledger.snapshot().transactions;
         assert_eq!(t.seen, t.exported, "{t:?}");
@@ -135,7 +167,7 @@ fn slow(put: Duration) -> Arc<dyn Objects> {
     Arc::new(ThrottledStore::new(InMemory::new(), config))
 }
 
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn the_object_of_the_link_is_the_document_and_its_digest_is_its_key() {
@@ -203,6 +235,18 @@ async fn telemetry_waits_no_longer_than_its_patience_and_then_says_pending() {
     bench.drain(LONG).await;
     assert_eq!(bench.payloads().stored, 3);
     bench.balanced();
+    // What telemetry did not know is told, one event an object, under the agent's resource.
+    for _ in 0..3 {
+        let event = bench.event().await;
+        assert_eq!(event.fate, PayloadFate::Stored { transactions: 1 });
+        assert!(event.span.is_some() && event.url.is_some(), "{event:?}");
+        let name = (
+            "service.name".to_owned(),
+            ResourceValue::Str("plainspan".to_owned()),
+        );
+        assert_eq!(event.process.resource, [name]);
+    }
+    assert!(bench.events.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -245,6 +289,8 @@ async fn what_is_left_at_the_deadline_is_lost_and_told() {
     for _ in 0..5 {
         assert_eq!(bench.link().await.status, PayloadStatus::Lost);
     }
+    // The spans say it themselves.
+    assert!(bench.events.try_recv().is_err());
     assert_eq!(bench.payloads().lost.shutdown, 5);
     bench.offer(6);
     assert_eq!(bench.link().await.status, PayloadStatus::Lost);
@@ -265,22 +311,16 @@ async fn a_document_that_is_too_large_is_lost_by_that_reason() {
 }
 
 #[tokio::test]
-async fn below_the_stores_level_and_at_a_disabled_store_no_payload_is_wanted() {
-    let options = PayloadOptions {
-        from_level: Level::Full,
-        ..PayloadOptions::default()
-    };
-    let mut bench = Bench::on(Arc::new(InMemory::new()), options);
-    bench.offer_at(1, Level::Headers);
-    assert_eq!(bench.next().await.1, None);
+async fn at_a_disabled_store_no_payload_is_wanted() {
     let mut off = Bench::of(
         &bucket(ObjectStoreKind::Disabled),
         PayloadOptions::default(),
     );
     off.offer(1);
     assert_eq!(off.next().await.1, None);
+    assert!(!off.stage.lowers());
     off.drain(LONG).await;
-    assert_eq!((bench.payloads().wanted, off.payloads().wanted), (0, 0));
+    assert_eq!(off.payloads().wanted, 0);
 }
 
 fn mode(path: &Path) -> u32 {
@@ -356,9 +396,10 @@ async fn a_store_that_is_down_loses_payloads_and_nothing_else() {
 async fn a_stage_with_a_folder_that_cannot_be_used_does_not_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let store = bucket(ObjectStoreKind::Disk(DiskStore::at(file.path())));
-    let (next, _gone) = sink();
+    let (telemetry, _gone, _events) = sink();
     let options = PayloadOptions::default();
-    let started = PayloadStage::start(&store, options, Ledger::new(), &Handle::current(), next);
+    let handle = Handle::current();
+    let started = PayloadStage::start(&store, options, Ledger::new(), &handle, telemetry);
     let message = started.err().unwrap().to_string();
     assert!(
         message.contains("payloads") && message.contains("not a folder"),
@@ -373,7 +414,7 @@ fn packed(store: Arc<dyn Objects>, bytes: u64, time: Duration) -> Bench {
 }
 
 /// Telemetry waits until all is decided.
-fn patient() -> PayloadOptions {
+pub(super) fn patient() -> PayloadOptions {
     PayloadOptions {
         patience: Duration::from_secs(600),
         ..PayloadOptions::default()
@@ -467,6 +508,73 @@ async fn telemetry_does_not_wait_for_a_segment_and_has_the_link_that_will_be_goo
     assert_eq!(bench.payloads().in_flight, 1);
     bench.drain(Duration::from_secs(20)).await;
     assert_eq!(linked(&memory, &link).await["request"]["path"], "/7");
+    bench.balanced();
+    let event = bench.event().await;
+    assert_eq!(event.fate, PayloadFate::Stored { transactions: 1 });
+    let of_object = link.url.unwrap().split('#').next().map(str::to_owned);
+    assert_eq!((event.url, event.span), (of_object, None));
+}
+
+#[tokio::test]
+async fn a_payload_that_is_lost_after_its_span_has_left_is_told_with_its_ids() {
+    let options = PayloadOptions {
+        writers: 1,
+        patience: Duration::from_millis(20),
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::on(slow(LONG), options);
+    for number in 0..3 {
+        bench.offer(number);
+    }
+    let mut pending = Vec::new();
+    for _ in 0..3 {
+        let (capture, link, _) = bench.next().await;
+        let link = link.unwrap();
+        assert_eq!(link.status, PayloadStatus::Pending);
+        pending.push((capture.id.clone(), link.url, link.digest));
+    }
+    bench.drain(Duration::from_millis(100)).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let event = bench.event().await;
+        assert_eq!(event.fate, PayloadFate::Lost(PayloadLost::Shutdown));
+        assert!(event.span.is_some(), "{event:?}");
+        told.push((event.transaction.unwrap(), event.url, event.digest));
+    }
+    pending.sort();
+    told.sort();
+    assert_eq!(told, pending);
+    assert!(bench.events.try_recv().is_err());
+    bench.balanced();
+}
+
+#[tokio::test]
+async fn little_room_lowers_levels_until_there_is_plenty() {
+    let options = PayloadOptions {
+        max_queued: 8,
+        writers: 1,
+        ..PayloadOptions::default()
+    };
+    let bench = Bench::on(slow(Duration::from_millis(100)), options);
+    for number in 0..5 {
+        bench.offer(number);
+    }
+    assert!(!bench.stage.lowers());
+    bench.offer(5);
+    assert!(bench.stage.lowers());
+    let wait = |left: usize| {
+        let stage = &bench.stage;
+        async move {
+            while stage.shared.budget().count() > left {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    wait(4).await;
+    assert!(bench.stage.lowers(), "half is not plenty");
+    wait(3).await;
+    assert!(!bench.stage.lowers());
+    bench.drain(LONG).await;
     bench.balanced();
 }
 

@@ -9,6 +9,7 @@ use super::StartError;
 use super::client::{Answer, listen};
 use super::disk::Folder;
 use super::explain::{Failure, StoreError, Words, explain, not_implemented, was_there};
+use super::multipart;
 use super::prefix::Prefix;
 use super::remote::{self, Client, Tries};
 use crate::config::{ObjectStore as Settings, ObjectStoreKind};
@@ -316,6 +317,17 @@ impl Remote {
     ) -> Result<Put, StoreError> {
         let key = parse_key(key)?;
         let words = self.client.words;
+        if document.len() >= multipart::FROM {
+            let put = multipart::put(
+                &*self.client.store,
+                &key,
+                document,
+                content_type,
+                &self.client.tags,
+            );
+            let (result, answer) = listen(put).await;
+            return ended(result, &answer, words);
+        }
         if !self.overwrite.load(Ordering::Relaxed) {
             let create = (PutMode::Create, content_type);
             let (result, answer) = listen(self.put_as(&key, document.clone(), create)).await;

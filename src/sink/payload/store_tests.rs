@@ -10,6 +10,7 @@ fn opened(kind: ObjectStoreKind, prefix: &str) -> Store {
         access_url: None,
         prefix: prefix.to_owned(),
         layout: Layout::Object,
+        spool: None,
         kind,
     };
     Store::open(&settings, &Ledger::new()).unwrap()

@@ -111,6 +111,9 @@ pub struct PayloadsLost {
     pub store_refused: u64,
     pub store_full: u64,
     pub too_large: u64,
+    pub spool_full: u64,
+    pub spool_expired: u64,
+    pub spool_corrupt: u64,
     pub shutdown: u64,
 }
 

@@ -75,8 +75,31 @@ pub enum PayloadLost {
     StoreFull,
     /// Larger than one object may be.
     TooLarge,
+    /// The spool had no room for it, and the store did not take it.
+    SpoolFull,
+    /// It was in the spool for longer than it may be.
+    SpoolExpired,
+    /// It was in the spool, and is damaged there.
+    SpoolCorrupt,
     /// The agent stopped first.
     Shutdown,
+}
+
+impl PayloadLost {
+    /// As in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            PayloadLost::QueueFull => "queue_full",
+            PayloadLost::StoreFailed => "store_failed",
+            PayloadLost::StoreRefused => "store_refused",
+            PayloadLost::StoreFull => "store_full",
+            PayloadLost::TooLarge => "too_large",
+            PayloadLost::SpoolFull => "spool_full",
+            PayloadLost::SpoolExpired => "spool_expired",
+            PayloadLost::SpoolCorrupt => "spool_corrupt",
+            PayloadLost::Shutdown => "shutdown",
+        }
+    }
 }
 
 /// Why payloads that were stored were removed again.

@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::plan::{Answer, Call, Client};
 use super::scene::{complete, marks};
-use super::seen::{Pair, Seen, header};
+use super::seen::{Pair, Seen, header, parent};
 use super::servers::Server;
 use super::sha256;
 use super::wait_until;
@@ -112,6 +112,20 @@ impl Exchange {
                 "{}",
                 call.target
             );
+        }
+    }
+
+    /// Checks that the server's span of each request is the child of the client's, which both ends compute from what
+    /// they know of their connection: one that was bound to another connection says something else.
+    ///
+    /// # Panics
+    /// At the first that is not.
+    pub fn verify_joined(&self, seen: &Seen) {
+        for call in &self.calls {
+            let pair = seen.pair(&call.target);
+            let ids = (pair.server.trace_id(), parent(pair.server));
+            let wanted = (pair.client.trace_id(), Some(pair.client.span_id()));
+            assert_eq!(ids, wanted, "{} is on different connections", call.target);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Calls that clients carry out, and the clients.
 
-use super::process::run_well;
+use super::process::{Running, run_well};
 use super::servers::{PYTHON, program};
 use super::work::Work;
 use serde_json::{Value, json};
@@ -67,6 +67,19 @@ pub enum Client {
     /// Connects, waits so many seconds, then talks.
     PythonPausing(u32),
     Node,
+    Program(Program),
+}
+
+/// A program that carries out a plan in a file, as `tests/programs/client.py` says.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    pub name: &'static str,
+    /// How it is started with a plan, and with `idle` in its place.
+    pub command: fn() -> Command,
+    /// How many of it run at once, each with its part of the connections.
+    pub at_once: usize,
+    /// `network.protocol.version` of what it speaks.
+    pub http: &'static str,
 }
 
 impl Client {
@@ -100,6 +113,7 @@ impl Client {
             Client::PythonUrllib => plan.script(PYTHON, "client.py", &["urllib"], 0),
             Client::PythonPausing(seconds) => plan.script(PYTHON, "client.py", &["raw"], seconds),
             Client::Node => plan.script("node", "client.js", &[], 0),
+            Client::Program(program) => plan.program(program),
         }
     }
 }
@@ -109,6 +123,7 @@ impl Client {
     pub fn version(self) -> &'static str {
         match self {
             Client::CurlHttp2 | Client::CurlPriorKnowledge => "2",
+            Client::Program(program) => program.http,
             _ => "1.1",
         }
     }
@@ -241,6 +256,39 @@ impl<'a> Plan<'a> {
     }
 
     fn script(&self, interpreter: &str, name: &str, arguments: &[&str], wait: u32) -> Vec<Answer> {
+        let file = self.file("plan.json", &self.described(), wait);
+        let mut command = Command::new(interpreter);
+        command.arg(program(name)).args(arguments).arg(&file);
+        command.envs(self.service.map(|name| ("OTEL_SERVICE_NAME", name)));
+        let output = run_well(&mut command, &self.dir, name, LIMIT);
+        self.answers(&reports(&output.stdout))
+    }
+
+    /// Several of one program side by side.
+    fn program(&self, program: Program) -> Vec<Answer> {
+        let all = self.described();
+        let each = all.len().div_ceil(program.at_once.max(1));
+        let start = |(number, part): (usize, &[Vec<Value>])| {
+            let name = format!("{}-{number}", program.name);
+            let file = self.file(&format!("{name}.json"), part, 0);
+            let mut command = (program.command)();
+            command.arg(&file).env("no_proxy", "*");
+            // Where Node, and what is like it, looks for more certificates.
+            command.env("NODE_EXTRA_CA_CERTS", self.work.path("cert.pem"));
+            Running::start(&mut command, &self.dir, &name)
+        };
+        let mut running: Vec<Running> = all.chunks(each).enumerate().map(start).collect();
+        let mut seen = Vec::new();
+        for running in &mut running {
+            let status = running.wait(LIMIT);
+            assert!(status.success(), "{status}\n{}", running.outputs());
+            seen.extend(reports(&running.stdout()));
+        }
+        self.answers(&seen)
+    }
+
+    /// The calls of each connection as the scripts read them.
+    fn described(&self) -> Vec<Vec<Value>> {
         let mut index = 0;
         let mut describe = |call: &Call| {
             let headers: serde_json::Map<String, Value> = call
@@ -255,28 +303,31 @@ impl<'a> Plan<'a> {
             index += 1;
             described
         };
-        let connections: Vec<Vec<Value>> = self
-            .connections
+        self.connections
             .iter()
             .map(|calls| calls.iter().map(&mut describe).collect())
-            .collect();
+            .collect()
+    }
+
+    /// Writes a plan of these connections.
+    fn file(&self, name: &str, connections: &[Vec<Value>], wait: u32) -> PathBuf {
         let plan = json!({
             "base": self.base, "ca": self.work.path("cert.pem"), "out": self.dir, "wait": wait,
             "connections": connections,
         });
-        let file = self.dir.join("plan.json");
+        let file = self.dir.join(name);
         std::fs::write(&file, plan.to_string()).expect("write the plan");
-        let mut command = Command::new(interpreter);
-        command.arg(program(name)).args(arguments).arg(&file);
-        command.envs(self.service.map(|name| ("OTEL_SERVICE_NAME", name)));
-        let output = run_well(&mut command, &self.dir, name, Duration::from_secs(120));
-        let reports: Vec<Value> = output
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a report"))
-            .collect();
-        self.answers(&reports)
+        file
     }
+}
+
+/// How long a program may take for its plan.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a program says of each call.
+fn reports(stdout: &str) -> Vec<Value> {
+    let report = |line| serde_json::from_str(line).expect("a report");
+    stdout.lines().map(report).collect()
 }
 
 fn path_text(path: &Path) -> &str {

@@ -7,6 +7,8 @@ use serde_json::Value;
 /// Spans and log records of one moment.
 pub struct Seen {
     spans: Vec<SeenSpan>,
+    /// Of each span.
+    targets: Vec<Option<String>>,
     logs: Vec<SeenLog>,
 }
 
@@ -19,8 +21,10 @@ pub struct Pair<'a> {
 
 impl Seen {
     pub fn of(sink: &OtlpSink) -> Seen {
+        let spans = sink.spans();
         Seen {
-            spans: sink.spans(),
+            targets: spans.iter().map(target).collect(),
+            spans,
             logs: sink.logs(),
         }
     }
@@ -31,10 +35,9 @@ impl Seen {
 
     /// Spans of requests whose target (path, and query where there is one) is this.
     pub fn spans_of(&self, target: &str) -> Vec<&SeenSpan> {
-        self.spans
-            .iter()
-            .filter(|span| self::target(span).as_deref() == Some(target))
-            .collect()
+        let of_target = |(_, of): &(_, &Option<String>)| of.as_deref() == Some(target);
+        let all = self.spans.iter().zip(&self.targets);
+        all.filter(of_target).map(|(span, _)| span).collect()
     }
 
     /// Exactly one CLIENT and one SERVER span of this target.

@@ -18,6 +18,16 @@ pub struct Server {
 }
 
 impl Server {
+    /// A server over TLS that listens on a port of loopback.
+    pub fn https(running: Running, port: u16) -> Server {
+        Server {
+            running,
+            scheme: "https",
+            address: "127.0.0.1".into(),
+            port,
+        }
+    }
+
     /// `https://localhost:PORT`, or with the address where that is not loopback.
     pub fn base(&self) -> String {
         let host = if self.address == "127.0.0.1" {

@@ -70,13 +70,18 @@ impl Builder<'_> {
         });
         let spool = fields.section("spool").filter(|s| s.mark.line > 0);
         OtelStore {
-            spool: spool.and_then(|spool| self.spool(spool, id)),
+            spool: spool
+                .and_then(|spool| self.spool(spool, &format!("services.event_stores[{id}]"))),
             ..self.resolved(store, id)
         }
     }
 
-    /// None: a problem was reported.
-    fn spool(&mut self, fields: &Fields, id: &str) -> Option<SpoolSettings> {
+    /// The spool of the store whose settings are at `store`. None: a problem was reported.
+    pub(in crate::config::build) fn spool(
+        &mut self,
+        fields: &Fields,
+        store: &str,
+    ) -> Option<SpoolSettings> {
         let Some(dir) = fields.text("dir") else {
             if !fields.written.contains(&"dir") {
                 self.problems
@@ -87,7 +92,7 @@ impl Builder<'_> {
         };
         let mut default = |key: &str, value: String| {
             if fields.get(key).is_none() {
-                let path = format!("services.event_stores[{id}].spool.{key}");
+                let path = format!("{store}.spool.{key}");
                 self.sources.add(path, value, Origin::Default);
             }
         };

@@ -10,6 +10,7 @@ mod http;
 mod log;
 mod metrics;
 pub mod names;
+mod payload;
 mod progress;
 mod resource;
 mod span;
@@ -24,6 +25,7 @@ pub use http::{
 };
 pub use log::{REQUEST_NOT_SEEN, line, log_record, log_record_bytes, status, url};
 pub use metrics::{points, resource_metrics};
+pub use payload::payload_event;
 pub use progress::{progress_line, progress_record};
 pub use resource::{resource, scope};
 pub use span::{attributes, span, span_bytes};

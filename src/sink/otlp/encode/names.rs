@@ -9,6 +9,11 @@ pub const EVENT: &str = "plainspan.http.transaction";
 /// Event name of the reports of a transaction that goes on.
 pub const PROGRESS_EVENT: &str = "plainspan.http.progress";
 
+/// Event name where payloads are stored whose spans said `pending`.
+pub const PAYLOAD_STORED_EVENT: &str = "plainspan.payload.stored";
+/// Event name where a payload is lost whose span said `pending`.
+pub const PAYLOAD_LOST_EVENT: &str = "plainspan.payload.lost";
+
 pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
 pub const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
 pub const HTTP_REQUEST_SIZE: &str = "http.request.size";
@@ -97,6 +102,10 @@ pub const PAYLOAD_URL: &str = "plainspan.payload.url";
 pub const PAYLOAD_DIGEST: &str = "plainspan.payload.digest";
 pub const PAYLOAD_SIZE: &str = "plainspan.payload.size";
 pub const PAYLOAD_STATUS: &str = "plainspan.payload.status";
+/// Why a payload is lost, as in the ledger.
+pub const PAYLOAD_REASON: &str = "plainspan.payload.reason";
+/// Of how many transactions an object has the payloads.
+pub const PAYLOAD_TRANSACTIONS: &str = "plainspan.payload.transactions";
 /// In front of a lower-case trailer name.
 pub const REQUEST_TRAILER: &str = "plainspan.request.trailer.";
 /// In front of a lower-case trailer name.

@@ -36,6 +36,13 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// First and last byte of its frame. None: it does not say so.
+    pub fn range(&self) -> Option<(u64, u64)> {
+        let (first, last) = self.bytes.split_once('-')?;
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some((first, last))
+    }
+
     pub(super) fn of(capture: &Capture, first: u64, last: u64) -> Entry {
         let transaction = &capture.transaction;
         let target = Target::of(capture);

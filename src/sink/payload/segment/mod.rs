@@ -10,8 +10,10 @@ mod read;
 mod write;
 
 pub use index::Entry;
+#[cfg(test)]
+pub use read::listed;
 pub use read::{MAX_DOCUMENT, ReadError, Tail, document, entries, resolve, tail, verify};
-pub use write::{AddError, Added, Segment};
+pub use write::{AddError, Added, Segment, assemble};
 
 /// Version of the format. Grows when an older reader could no longer read it.
 pub const FORMAT: u32 = 1;

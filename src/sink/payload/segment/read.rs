@@ -128,6 +128,20 @@ pub fn entries(packed: &[u8], each: &mut dyn FnMut(Entry)) -> Result<(), ReadErr
     index::read(BufReader::new(decoder.take(MAX_INDEX)), each)
 }
 
+/// All entries of the index, which is in the last bytes: for tests that look at small segments.
+///
+/// # Errors
+/// Those of [`tail`] and [`entries`].
+#[cfg(test)]
+pub fn listed(size: u64, last: &[u8]) -> Result<Vec<Entry>, ReadError> {
+    let mut all = Vec::new();
+    match tail(size, last)? {
+        Tail::Index(packed) => entries(packed, &mut |entry| all.push(entry))?,
+        Tail::From(start) => return Err(ReadError::Index(format!("from {start}"))),
+    }
+    Ok(all)
+}
+
 /// The document with the bodies that it refers to in the place of the references; all else stays byte for byte.
 /// `get`: the object's bytes from the first to the last, both included.
 ///

@@ -54,16 +54,6 @@ fn whole(object: &[u8], place: &Added) -> (Value, usize) {
     (serde_json::from_slice(&json).expect("JSON"), reads)
 }
 
-/// All entries of the index, which is in the last bytes.
-fn listed(size: u64, last: &[u8]) -> Result<Vec<Entry>, ReadError> {
-    let mut all = Vec::new();
-    match tail(size, last)? {
-        Tail::Index(packed) => entries(packed, &mut |entry| all.push(entry))?,
-        Tail::From(start) => return Err(ReadError::Index(format!("from {start}"))),
-    }
-    Ok(all)
-}
-
 #[test]
 fn each_document_is_in_its_own_bytes_and_is_that_of_an_object() {
     let captures: Vec<_> = (0..20)

@@ -12,6 +12,8 @@ use zstd::zstd_safe::CParameter;
 
 /// Of documents: beyond it little is won (`docs/payload-format.md`).
 const LEVEL: i32 = 3;
+/// No segment is longer, in bytes: a file that claims so is not believed.
+const MOST: u64 = 1 << 30;
 
 /// A document's place in its segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,13 +78,11 @@ impl Segment {
     /// # Errors
     /// When there is no memory for a compressor.
     pub fn new() -> io::Result<Segment> {
-        let mut compressor = Compressor::new(LEVEL)?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
         Ok(Segment {
             bytes: Vec::new(),
             entries: Vec::new(),
             bodies: HashMap::new(),
-            compressor,
+            compressor: compressor()?,
         })
     }
 
@@ -141,21 +141,85 @@ impl Segment {
         self.entries.is_empty()
     }
 
+    /// The frame that was added last, and its line of the index.
+    pub fn last(&self) -> Option<(&[u8], &Entry)> {
+        let entry = self.entries.last()?;
+        let (first, _) = entry.range()?;
+        let frame = self.bytes.get(usize::try_from(first).ok()?..)?;
+        Some((frame, entry))
+    }
+
     /// The whole object.
     ///
     /// # Errors
     /// When the index cannot be compressed.
-    pub fn finish(mut self) -> io::Result<Vec<u8>> {
-        let index = self.compressor.compress(&index::encode(&self.entries))?;
-        let length = index.len() + FOOTER;
-        let length = u32::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let start = self.bytes.len() as u64;
-        self.bytes.reserve_exact(SKIPPABLE_HEAD + length as usize);
-        self.bytes.extend_from_slice(&SKIPPABLE.to_le_bytes());
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(&index);
-        self.bytes.extend_from_slice(&start.to_le_bytes());
-        self.bytes.extend_from_slice(&MAGIC);
-        Ok(self.bytes)
+    pub fn finish(self) -> io::Result<Vec<u8>> {
+        close(self.bytes, &self.entries, self.compressor)
     }
+}
+
+/// Puts an object together again of its frames, in their order, each with its line of the index. Where one is missing
+/// stands a skippable frame of its length, so that all others are where their links say. Gives how many frames are in it.
+///
+/// # Errors
+/// When the index cannot be compressed.
+pub fn assemble(frames: Vec<(Entry, Vec<u8>)>) -> io::Result<(Vec<u8>, usize)> {
+    let mut bytes = Vec::with_capacity(frames.iter().map(|(_, frame)| frame.len()).sum());
+    let mut entries = Vec::with_capacity(frames.len());
+    for (entry, frame) in frames {
+        let Some((first, last)) = entry.range() else {
+            continue;
+        };
+        let right = (last - first).checked_add(1) == Some(frame.len() as u64);
+        if right && pad(&mut bytes, first) {
+            bytes.extend_from_slice(&frame);
+            entries.push(entry);
+        }
+    }
+    let count = entries.len();
+    Ok((close(bytes, &entries, compressor()?)?, count))
+}
+
+/// Fills up to byte `until`; false where that cannot be.
+fn pad(bytes: &mut Vec<u8>, until: u64) -> bool {
+    let Some(gap) = until.checked_sub(bytes.len() as u64) else {
+        return false;
+    };
+    if gap == 0 {
+        return true;
+    }
+    let content = gap.checked_sub(SKIPPABLE_HEAD as u64);
+    let content = content.and_then(|n| u32::try_from(n).ok());
+    let Some(content) = content.filter(|_| until <= MOST) else {
+        return false;
+    };
+    bytes.extend_from_slice(&SKIPPABLE.to_le_bytes());
+    bytes.extend_from_slice(&content.to_le_bytes());
+    bytes.resize(bytes.len() + content as usize, 0);
+    true
+}
+
+fn compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+    Ok(compressor)
+}
+
+/// Adds the index.
+fn close(
+    mut bytes: Vec<u8>,
+    entries: &[Entry],
+    mut compressor: Compressor<'static>,
+) -> io::Result<Vec<u8>> {
+    let index = compressor.compress(&index::encode(entries))?;
+    let length = index.len() + FOOTER;
+    let length = u32::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let start = bytes.len() as u64;
+    bytes.reserve_exact(SKIPPABLE_HEAD + length as usize);
+    bytes.extend_from_slice(&SKIPPABLE.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&index);
+    bytes.extend_from_slice(&start.to_le_bytes());
+    bytes.extend_from_slice(&MAGIC);
+    Ok(bytes)
 }

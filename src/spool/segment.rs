@@ -1,6 +1,6 @@
 //! Files of a spool, numbered in the order they were begun.
 
-use super::{Tally, record};
+use super::{SpoolError, Tally, record};
 use bytes::Bytes;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -46,6 +46,28 @@ pub fn number_of(name: &[u8]) -> Option<u64> {
         .filter(|_| right)?
         .parse()
         .ok()
+}
+
+/// Numbers of all files of a folder, in their order.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn numbers(folder: &Path) -> Result<Vec<u64>, SpoolError> {
+    let listed = std::fs::read_dir(folder).and_then(|entries| {
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        names.collect::<io::Result<Vec<_>>>()
+    });
+    let names = listed.map_err(|source| SpoolError::Io {
+        path: folder.to_owned(),
+        action: "list it",
+        source,
+    })?;
+    let numbers = names
+        .iter()
+        .filter_map(|name| number_of(name.as_encoded_bytes()));
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Makes a new one, for its owner alone.

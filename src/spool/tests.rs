@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sink::folder::FolderError;
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 const AGE: Duration = Duration::from_secs(60);

@@ -1,144 +1,13 @@
-//! The spool of one signal of one store: batches that wait on disk until the destination takes them.
-//!
-//! Enters: requests, with what is in them. Leaves: the same, oldest first, after a restart too.
-//! Holds: all spools of a store stay within their bound of bytes, and what is too old is given up; what is damaged is
-//! told, counted, and passed over; an error is an answer, never a panic. All of it blocks, and runs outside the tasks.
+//! Batches on disk that go out in their order: the spool of one signal of one store.
 
-pub mod handle;
-mod lock;
-pub mod record;
-mod scan;
-mod segment;
-#[cfg(test)]
-mod tests;
-
-pub use handle::Handle;
-pub use lock::Lock;
-pub use scan::Scanned;
-
-use crate::sink::folder::{self, FolderError};
-use record::Found;
-use segment::{Front, Segment};
+use super::record::{self, Found};
+use super::segment::{self, Front, Segment};
+use super::{AppendError, Lock, SpoolLimits, Tally};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::ops::{AddAssign, SubAssign};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Batches and what is in them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub batches: u64,
-    /// Spans, or log records of transactions.
-    pub items: u64,
-    /// Log records of transactions that last.
-    pub progress: u64,
-}
-
-impl Tally {
-    fn at_most(self, most: Tally) -> Tally {
-        Tally {
-            batches: self.batches.min(most.batches),
-            items: self.items.min(most.items),
-            progress: self.progress.min(most.progress),
-        }
-    }
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
-        self.batches += other.batches;
-        self.items += other.items;
-        self.progress += other.progress;
-    }
-}
-
-impl SubAssign for Tally {
-    fn sub_assign(&mut self, other: Tally) {
-        self.batches = self.batches.saturating_sub(other.batches);
-        self.items = self.items.saturating_sub(other.items);
-        self.progress = self.progress.saturating_sub(other.progress);
-    }
-}
-
-/// A spool cannot be used, or not now.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    #[error("spool: {0}")]
-    Folder(#[from] FolderError),
-    #[error("spool {path}: cannot {action}: {source}")]
-    Io {
-        path: PathBuf,
-        action: &'static str,
-        source: io::Error,
-    },
-    #[error(
-        "spool {folder} is used by {holder}; stop that agent, or give each its own folder by `spool.dir`"
-    )]
-    InUse { folder: PathBuf, holder: String },
-}
-
-/// Why a batch was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    #[error("it holds as much as it may")]
-    Full,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
-/// Bytes on disk of all spools of a store.
-#[derive(Debug)]
-pub struct Usage {
-    bytes: AtomicU64,
-    max: u64,
-}
-
-impl Usage {
-    /// `max`: bytes that all of them may take.
-    pub fn new(max: u64) -> Arc<Usage> {
-        Arc::new(Usage {
-            bytes: AtomicU64::new(0),
-            max,
-        })
-    }
-
-    fn reserve(&self, bytes: u64) -> bool {
-        // Added first, so that two at once cannot both take the last place.
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= self.max;
-        if !fits {
-            self.release(bytes);
-        }
-        fits
-    }
-
-    fn found(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn release(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Bounds of one spool.
-#[derive(Debug, Clone)]
-pub struct SpoolLimits {
-    pub usage: Arc<Usage>,
-    pub max_age: Duration,
-}
-
-impl SpoolLimits {
-    /// Bytes of a file; the room of a file is free again when all in it was sent.
-    fn segment(&self) -> u64 {
-        (self.usage.max / 32).clamp(64 << 10, 4 << 20)
-    }
-}
+use std::path::Path;
 
 /// What is in a spool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,42 +42,22 @@ struct Place {
     end: usize,
 }
 
-/// Milliseconds since 1970.
-pub fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The folder of one signal of a store, made where it is not there, and for its owner alone.
-///
-/// # Errors
-/// When it cannot be made, or is not for this user alone.
-pub fn prepare(dir: &Path, store_id: &str, signal: &str) -> Result<PathBuf, SpoolError> {
-    folder::prepare(dir, "a spool", |_| false)?;
-    // In one name, so that no id leads elsewhere.
-    let folder = dir.join(format!("{store_id}.{signal}"));
-    folder::prepare(&folder, "a spool", |name| {
-        name == lock::NAME.as_bytes() || segment::number_of(name).is_some()
-    })?;
-    Ok(folder)
-}
-
 /// Batches on disk, in files that each hold several.
 #[derive(Debug)]
 pub struct Spool {
-    limits: SpoolLimits,
+    pub(super) limits: SpoolLimits,
     /// Oldest first.
-    segments: VecDeque<Segment>,
+    pub(super) segments: VecDeque<Segment>,
     /// The last of them, while it is added to.
-    writer: Option<File>,
+    pub(super) writer: Option<File>,
     /// The first of them, while it is read.
-    front: Option<Front>,
-    next_number: u64,
-    lock: Lock,
+    pub(super) front: Option<Front>,
+    pub(super) next_number: u64,
+    pub(super) lock: Lock,
 }
 
 impl Spool {
-    fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         self.lock.folder()
     }
 
@@ -395,7 +244,7 @@ impl Spool {
         segment.left
     }
 
-    fn discard(&self, segment: &Segment) {
+    pub(super) fn discard(&self, segment: &Segment) {
         self.limits.usage.release(segment.bytes);
         let path = segment::path(self.folder(), segment.number);
         if let Err(error) = std::fs::remove_file(&path) {

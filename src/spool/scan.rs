@@ -4,6 +4,7 @@ use super::record::{self, Found};
 use super::segment::{self, Front, Segment};
 use super::{Lock, Spool, SpoolError, SpoolLimits, Tally};
 use std::collections::VecDeque;
+use std::path::Path;
 
 /// What was there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,20 +26,7 @@ impl Spool {
     /// When the folder cannot be listed.
     pub fn open(lock: Lock, limits: SpoolLimits) -> Result<(Spool, Scanned), SpoolError> {
         let folder = lock.folder().to_owned();
-        let listed = std::fs::read_dir(&folder).and_then(|entries| {
-            let names = entries.map(|entry| Ok(entry?.file_name()));
-            names.collect::<std::io::Result<Vec<_>>>()
-        });
-        let names = listed.map_err(|source| SpoolError::Io {
-            path: folder.clone(),
-            action: "list it",
-            source,
-        })?;
-        let numbers = names
-            .iter()
-            .filter_map(|name| segment::number_of(name.as_encoded_bytes()));
-        let mut numbers: Vec<u64> = numbers.collect();
-        numbers.sort_unstable();
+        let numbers = segment::numbers(&folder)?;
         let mut spool = Spool {
             next_number: numbers.last().map_or(0, |last| last + 1),
             limits,
@@ -62,37 +50,8 @@ impl Spool {
     }
 
     fn take(&mut self, front: &Front, scanned: &mut Scanned) {
-        let mut segment = Segment::new(front.number);
-        let (mut at, mut len) = (0, front.bytes.len());
-        while let Some(step) = record::step(&front.bytes, at) {
-            match step.found {
-                Found::Record { header, .. } => {
-                    if segment.left.batches == 0 {
-                        segment.oldest = header.written;
-                    }
-                    segment.left += header.tally();
-                }
-                Found::Damaged { header } => {
-                    scanned.corrupt += header.tally();
-                    // Counted once, not at each start.
-                    front.mark(step.at);
-                }
-                Found::Noise => scanned.unreadable += (step.end - step.at) as u64,
-                Found::Done => {}
-            }
-            if step.torn {
-                len = step.at;
-            }
-            at = step.end;
-        }
-        segment.bytes = len as u64;
-        if len < front.bytes.len()
-            && let Err(error) = front.cut(len)
-        {
-            tracing::warn!(%error, folder = %self.folder().display(), "spool: cannot cut off the torn end of a file");
-            segment.bytes = front.bytes.len() as u64;
-        }
-        scanned.left += segment.left;
+        let path = segment::path(self.folder(), front.number);
+        let segment = look(front, &path, scanned);
         let empty = segment.left.batches == 0;
         self.limits.usage.found(segment.bytes);
         self.segments.push_back(segment);
@@ -106,4 +65,40 @@ impl Spool {
             self.discard(&segment);
         }
     }
+}
+
+/// What is in a file; what is damaged is marked, and a torn end cut off.
+pub(super) fn look(front: &Front, path: &Path, scanned: &mut Scanned) -> Segment {
+    let mut segment = Segment::new(front.number);
+    let (mut at, mut len) = (0, front.bytes.len());
+    while let Some(step) = record::step(&front.bytes, at) {
+        match step.found {
+            Found::Record { header, .. } => {
+                if segment.left.batches == 0 {
+                    segment.oldest = header.written;
+                }
+                segment.left += header.tally();
+            }
+            Found::Damaged { header } => {
+                scanned.corrupt += header.tally();
+                // Counted once, not at each start.
+                front.mark(step.at);
+            }
+            Found::Noise => scanned.unreadable += (step.end - step.at) as u64,
+            Found::Done => {}
+        }
+        if step.torn {
+            len = step.at;
+        }
+        at = step.end;
+    }
+    segment.bytes = len as u64;
+    if len < front.bytes.len()
+        && let Err(error) = front.cut(len)
+    {
+        tracing::warn!(%error, path = %path.display(), "spool: cannot cut off the torn end of a file");
+        segment.bytes = front.bytes.len() as u64;
+    }
+    scanned.left += segment.left;
+    segment
 }
