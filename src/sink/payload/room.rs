@@ -22,7 +22,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Of the room, made at once.
 const SHARE: u64 = 10;
-/// Walks for one object: what others write during a walk counts twice after it, and nobody begins to write meanwhile.
+/// Walks for one object: smaller ones may take room meanwhile.
 const WALKS: usize = 4;
 /// Files that one walk removes at the most, and remembers; then it begins anew.
 const BATCH: usize = 32_768;
@@ -145,8 +145,9 @@ impl Room {
         if let Some(taken) = self.fits(size) {
             return Ok(taken);
         }
-        let goal = (bounds.bytes - bounds.bytes / SHARE).saturating_sub(size);
         for _ in 0..WALKS {
+            let room = bounds.bytes - bounds.bytes / SHARE;
+            let goal = room.saturating_sub(size + self.state().writing);
             if let (_, Some(taken)) = self.walk(goal, Some(size)).await? {
                 return Ok(taken);
             }
