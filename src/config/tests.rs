@@ -45,6 +45,7 @@ fn environment() -> Environment {
     let names = [
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
+        "AZURE_STORAGE_ACCOUNT_KEY",
         "OTEL_API_KEY",
         "PLAINSPAN_HASH_KEY",
         "PLAINSPAN_SITE_KEY",

@@ -101,8 +101,8 @@ fn everything_else_of_qtap_has_a_message_of_its_own() {
         (event("pulse"), true, "OpenTelemetry collector"),
         (event("pulse-streaming"), true, "OpenTelemetry collector"),
         (event("pulse-legacy"), true, "OpenTelemetry collector"),
-        (object("qpoint"), true, "`s3` or `disk`"),
-        (object("otel"), true, "`s3` or `disk`"),
+        (object("qpoint"), true, "`azure` or `disk`"),
+        (object("otel"), true, "`azure` or `disk`"),
         (
             "services: {qscan: {type: client}}\n".to_owned(),
             false,

@@ -192,7 +192,7 @@ fn one_object_a_transaction_is_one_put_each_and_every_link_gives_what_was_said()
         .iter()
         .map(|(span, ..)| (key(&text(span, "plainspan.payload.url")).to_owned(), None))
         .collect();
-    for ((span, call, answer), document) in spans.iter().zip(run.store.get_all(&wanted)) {
+    for ((span, call, answer), document) in spans.iter().zip(run.store.get_ranges(&wanted)) {
         let digest = text(span, "plainspan.payload.digest");
         assert_eq!(sha256(&document), digest, "{}", call.target);
         verify_document(&document, span, call, answer);
@@ -220,7 +220,7 @@ fn segments_are_few_puts_and_every_link_gives_what_was_said_by_its_range() {
         })
         .collect();
     let reads = run.store.requests("GET");
-    let frames = run.store.get_all(&wanted);
+    let frames = run.store.get_ranges(&wanted);
     let reads = run.store.requests("GET") - reads;
     assert_eq!(reads, spans.len() as u64, "one ranged read a link");
     let mut documents = Vec::new();
@@ -241,7 +241,7 @@ fn segments_are_few_puts_and_every_link_gives_what_was_said_by_its_range() {
         documents.push(document);
     }
     let frames: Vec<_> = shared.iter().map(|(_, _, frame)| frame.clone()).collect();
-    for ((place, side, _), frame) in shared.iter().zip(run.store.get_all(&frames)) {
+    for ((place, side, _), frame) in shared.iter().zip(run.store.get_ranges(&frames)) {
         let other: Value = serde_json::from_slice(&unpacked(&frame)).expect("JSON");
         let message = &mut documents[*place][*side];
         let there = message["body_ref"]["message"].as_str().expect("a message");

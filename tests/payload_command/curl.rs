@@ -69,7 +69,7 @@ fn run(shell: &str, line: &str, dir: &Path) -> String {
 fn hostile() -> Vec<Said> {
     vec![
         get("/plain?a=1&b=%20"),
-        get("/'|touch x|'?q=$(touch x)`touch x`\"&b=[1-3]{a,b}")
+        get("/';touch%20x;'?q=$(touch${IFS}x)`touch%20x`\"&b=[1-3]{a,b}")
             .header(
                 "X-Quote",
                 "'; touch x; ' \"$(touch x)\" `touch x` \\ ! !! %s",
@@ -82,7 +82,7 @@ fn hostile() -> Vec<Said> {
             .post((0..=255).cycle().take(1000).collect::<Vec<u8>>()),
         get("/file").header("Accept", "a/b").post("@/etc/passwd"),
         get("/long").post("long ".repeat(60_000)),
-        get("/asks").post(vec![7; 1_500_000]),
+        get("/asks").post(vec![7; 1 << 20]),
         Said {
             method: "PURGE",
             ..get("/../up/./x")
@@ -107,7 +107,7 @@ fn a_line_sends_the_same_request_and_nothing_of_it_runs() {
             assert_eq!((&*asked.method, &*asked.version), (said.method, "HTTP/1.1"));
             let path = said.target.split(['?', '\'']).next().expect("a path");
             assert!(asked.target.starts_with(path), "{}", asked.target);
-            assert_eq!(asked.body, said.body, "{}", said.target);
+            assert!(asked.body == said.body, "body of {}", said.target);
             for (name, value) in said.request.iter().skip(1) {
                 assert_eq!(
                     asked.header(name),
@@ -138,7 +138,7 @@ fn a_query_arrives_as_it_was_but_for_what_a_url_cannot_have() {
     let (asked, _) = replayed("sh", &server, &hostile()[1]);
     assert_eq!(
         asked.target,
-        "/'|touch%20x|'?q=$(touch%20x)`touch%20x`%22&b=[1-3]{a,b}"
+        "/';touch%20x;'?q=$(touch${IFS}x)`touch%20x`%22&b=[1-3]{a,b}"
     );
 }
 

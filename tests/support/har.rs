@@ -17,10 +17,10 @@ pub fn validate(archive: &Path) {
 /// # Panics
 /// When one is not in the archive.
 pub fn replay(archive: &Path, calls: &Value) -> Vec<Value> {
-    let told = node(
-        "replay_har.js",
-        &[archive.as_os_str(), calls.to_string().as_ref()],
-    );
+    // Bodies may be longer than a command line.
+    let file = archive.with_extension("calls.json");
+    std::fs::write(&file, calls.to_string()).expect("write the calls");
+    let told = node("replay_har.js", &[archive.as_os_str(), file.as_os_str()]);
     serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"))
 }
 

@@ -96,13 +96,14 @@ impl SeaweedFs {
     ///
     /// # Panics
     /// When one is not there, or has not all of these bytes.
-    pub fn get_all(&self, wanted: &[(String, Option<Range<u64>>)]) -> Vec<Vec<u8>> {
-        let client = &self.client(AGENT);
+    pub fn get_ranges(&self, wanted: &[(String, Option<Range<u64>>)]) -> Vec<Vec<u8>> {
         let part = wanted.len().div_ceil(READERS).max(1);
         std::thread::scope(|scope| {
             let read = |part: &'_ [(String, Option<Range<u64>>)]| {
                 let part = part.to_vec();
-                scope.spawn(move || on_a_thread(get_part(client, part)))
+                // Connections end with the runtime that has made them: none is shared.
+                let client = self.client(AGENT);
+                scope.spawn(move || on_a_thread(async move { get_part(&client, part).await }))
             };
             let reading: Vec<_> = wanted.chunks(part).map(read).collect();
             let parts = reading.into_iter().map(|part| part.join().expect("read"));
@@ -165,21 +166,7 @@ impl SeaweedFs {
         assert!(status.expect("kill").success(), "kill {signal}");
     }
 
-    /// Ends the server as its operator would: what it has taken is on its disk.
-    pub fn stop(&mut self) {
-        self.signal("-TERM");
-        let began = Instant::now();
-        while self.server.try_wait().expect("ask for SeaweedFS").is_none() {
-            assert!(
-                began.elapsed() < START,
-                "SeaweedFS does not stop:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Starts it again after [`SeaweedFs::stop`] or [`SeaweedFs::kill`], where it was and with what it had; it takes objects when this returns.
+    /// Starts it again after [`SeaweedFs::kill`], where it was and with what it had; it takes objects when this returns.
     pub fn restart(&mut self) {
         self.server = spawn(self.dir.path(), self.ports);
         self.wait();
@@ -228,7 +215,7 @@ impl SeaweedFs {
     }
 
     /// The end of the server's log.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         let text = std::fs::read_to_string(self.dir.path().join("log")).expect("read the log");
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")

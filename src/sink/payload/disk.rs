@@ -105,7 +105,11 @@ impl Folder {
         let options = PutOptions::from(PutMode::Create);
         let result = files.put_opts(key, document.into(), options).await;
         let put = ended(result.map(drop), &none, explain::FILES)?;
-        folder::close_file(&file).map_err(failed)?;
+        match folder::close_file(&file) {
+            // Already removed again, to make room.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            closed => closed.map_err(failed)?,
+        }
         Ok(put)
     }
 

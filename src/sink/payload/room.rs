@@ -22,6 +22,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Of the room, made at once.
 const SHARE: u64 = 10;
+/// Walks for one object: smaller ones may take room meanwhile.
+const WALKS: usize = 4;
 /// Files that one walk removes at the most, and remembers; then it begins anew.
 const BATCH: usize = 32_768;
 /// What was being written for longer was left by an agent that was killed.
@@ -143,18 +145,21 @@ impl Room {
         if let Some(taken) = self.fits(size) {
             return Ok(taken);
         }
-        let goal = (bounds.bytes - bounds.bytes / SHARE).saturating_sub(size);
-        let (_, taken) = self.walk(goal, Some(size)).await?;
-        taken.ok_or_else(|| {
-            StoreError::new(
-                Failure::Full,
-                format!(
-                    "{}: payloads have all of the room, and cannot be removed",
-                    self.root.display()
-                ),
-                "check the folder's owner and mode, or raise `max_bytes`",
-            )
-        })
+        for _ in 0..WALKS {
+            let room = bounds.bytes - bounds.bytes / SHARE;
+            let goal = room.saturating_sub(size + self.state().writing);
+            if let (_, Some(taken)) = self.walk(goal, Some(size)).await? {
+                return Ok(taken);
+            }
+        }
+        Err(StoreError::new(
+            Failure::Full,
+            format!(
+                "{}: payloads have all of the room, and cannot be removed",
+                self.root.display()
+            ),
+            "check the folder's owner and mode, or raise `max_bytes`",
+        ))
     }
 
     fn fits(self: &Arc<Self>, size: u64) -> Option<Taken> {
@@ -295,7 +300,7 @@ impl<'a> Sweep<'a> {
             self.swept.left = 0;
             self.swept.oldest = None;
             self.oldest.clear();
-            self.look(&self.root.to_owned(), self.depth, age)?;
+            self.look(self.root, self.depth, age)?;
             let found = std::mem::take(&mut self.oldest).into_sorted_vec();
             let all = found.len() < BATCH;
             let mut removed = false;
@@ -357,9 +362,9 @@ impl<'a> Sweep<'a> {
         let old = self.now.duration_since(time).unwrap_or_default();
         let path = entry.path();
         if writing {
-            match old > ABANDONED {
-                true => gone(std::fs::remove_file(&path))?,
-                false => self.swept.left += size,
+            // Its room is counted by who writes it.
+            if old > ABANDONED {
+                gone(std::fs::remove_file(&path))?;
             }
             return Ok(());
         }

@@ -124,8 +124,6 @@ pub const NODE: Start = one("node", || {
     command
 })
 .with_idle(|| idle_script("node"));
-pub const NODE_FETCH: Start =
-    one("fetch", || script("node", "fetch_client.mjs", &[])).with_idle(|| idle_script("node"));
 pub const NODE_HTTP2: Start = start("http2", || script("node", "http2_client.js", &[]), 1, "2")
     .with_idle(|| idle_script("node"));
 pub const BUN: Start =

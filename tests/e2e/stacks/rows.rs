@@ -210,7 +210,6 @@ mod of_each {
         python_aiohttp_is_captured_as_client: beside(client("Python, aiohttp", aiohttp, clients::AIOHTTP)),
         node_16_is_captured_as_client: beside(over(client("Node", node16_version, clients::NODE16), "openssl", node16_openssl, "/node", Kind::Static)),
         node_is_captured_as_client: beside(over(client("Node, https", node, clients::NODE), "openssl", node_openssl, "/node", Kind::Static)),
-        node_fetch_is_captured_as_client: beside(over(client("Node, fetch", node, clients::NODE_FETCH), "openssl", node_openssl, "/node", Kind::Static)),
         node_http2_is_captured_as_client: beside(over(client("Node, http2", node, clients::NODE_HTTP2), "openssl", node_openssl, "/node", Kind::Static)),
         bun_is_captured_as_client: beside(over(client("Bun", bun_version, clients::BUN), "boringssl", none, "/bun", Kind::Stripped)),
         apache2_is_captured_as_server: server("apache2", apache2, servers::apache2, "apache2"),

@@ -1,4 +1,4 @@
-// Client over fetch, of Node (undici), Bun and Deno: carries out a plan of calls (see ../client.py), its connections'
+// Client over fetch, of Bun and of Node: carries out a plan of calls (see ../client.py), its connections'
 // calls side by side.
 //   fetch_client.mjs PLAN.json
 import { readFileSync, writeFileSync } from 'node:fs';

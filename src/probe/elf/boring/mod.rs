@@ -80,7 +80,7 @@ fn names<B: ReadAt>(image: &Image<'_, B>) -> Result<Vec<u64>, ScanError> {
         let overlap = 512;
         pieces(image, load, overlap, |from, piece| {
             for at in memmem::find_iter(piece, FILE) {
-                if let Some(start) = name_start(piece, at)
+                if let Some(start) = name_start(piece, at, from == 0)
                     && let Some(address) = load.address.checked_add(from + start as u64)
                     && !names.contains(&address)
                     && names.len() < MAX_NAMES
@@ -93,8 +93,8 @@ fn names<B: ReadAt>(image: &Image<'_, B>) -> Result<Vec<u64>, ScanError> {
     Ok(names)
 }
 
-/// Where the text begins that goes on with [`FILE`] at `at` and ends behind it.
-fn name_start(piece: &[u8], at: usize) -> Option<usize> {
+/// Where the text begins that goes on with [`FILE`] at `at` and ends behind it. `first`: nothing is before the piece.
+fn name_start(piece: &[u8], at: usize, first: bool) -> Option<usize> {
     let end = piece.get(at + FILE.len()..)?;
     if !(end.starts_with(b"\0") || end.starts_with(b"c\0")) {
         return None;
@@ -103,7 +103,7 @@ fn name_start(piece: &[u8], at: usize) -> Option<usize> {
     let text = before.iter().rev();
     let text = text.take_while(|b| matches!(b, 0x20..=0x7e)).count();
     // The piece may begin inside the text: the one before it has the whole.
-    (text < at).then_some(at - text)
+    (text < at || first).then_some(at - text)
 }
 
 /// Reads a segment in pieces that end `overlap` bytes inside the next.

@@ -9,7 +9,7 @@ const SOURCE: &str = r#"
 #include <string.h>
 typedef struct { char *data; long len; void *quic; void (*handshake)(void); } SSL;
 int last;
-#define APART __attribute__((noinline))
+#define APART __attribute__((noipa))
 APART void put(int lib, int unused, int reason, const char *file, unsigned line) { last += lib + reason + line + *file; }
 #define ERR(reason, line) put(16, 0, reason, "../../ssl/ssl_lib.cc", line)
 static char pool[4096];
@@ -126,7 +126,9 @@ fn is_found_where_the_symbols_were(flags: &[&str]) {
     assert_eq!(scan.stacks[0].name, "boringssl");
     assert!(scan.places().all(|(_, p)| p.method == Method::ErrorReports));
     let new = scan.places().filter(|(t, _)| {
-        let Probe::Call { call, .. } = t.probe;
+        let Probe::Call { call, .. } = t.probe else {
+            panic!("{t:?}");
+        };
         call == TlsCall::New
     });
     assert_eq!(new.count(), 1);
