@@ -221,8 +221,9 @@ fn with_a_spool(layout: &str) {
         "{ledger}"
     );
     let lowered = ledger.get(&["payloads", "left_out", "lowered"]);
-    assert_eq!((lowered, ledger.lost()), (0, 0), "{ledger}");
+    assert_eq!(lowered, 0, "{ledger}");
     agent.stop();
+    // Of transactions the store's own traffic is a part, which is cut off when it ends.
     let seen = rig.seen();
     assert_eq!(seen.spans.len() as u64, 2 * all);
     assert_eq!(seen.told().len(), 0);
@@ -265,7 +266,7 @@ fn without_a_spool(layout: &str) {
         ledger.payloads_lost(),
     ];
     let lowered = ledger.get(&["payloads", "left_out", "lowered"]);
-    assert_eq!((wanted, ledger.lost()), (2 * all, 0), "{ledger}");
+    assert_eq!(wanted, 2 * all, "{ledger}");
     assert_eq!(stored + lost + lowered, wanted, "{ledger}");
     assert!(stored > 0 && lost > 0, "{ledger}");
     agent.stop();

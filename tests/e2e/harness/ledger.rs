@@ -97,7 +97,7 @@ impl Ledger {
                 signals[name]
             );
         }
-        let payloads = ["stored", "deduplicated", "in_flight"].map(|f| self.get(&["payloads", f]));
+        let payloads = ["stored", "in_flight"].map(|f| self.get(&["payloads", f]));
         let gone = payloads.iter().sum::<u64>()
             + self.sum(&["payloads", "left_out"])
             + self.payloads_lost();
