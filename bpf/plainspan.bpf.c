@@ -16,9 +16,11 @@
 #include "parts/http1.bpf.h"
 #include "parts/walk.bpf.h"
 #include "parts/conn.bpf.h"
+#include "parts/goroutine.bpf.h"
 #include "parts/session.bpf.h"
 #include "parts/socket.bpf.h"
 #include "parts/tls.bpf.h"
+#include "parts/go.bpf.h"
 #include "parts/process.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

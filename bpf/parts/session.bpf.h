@@ -156,6 +156,32 @@ static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u3
 }
 
 /*
+ * The same of a goroutine. Of its sockets only those count that may carry TLS: what a program has between TLS and its
+ * socket, and a callback inside of the handshake, may talk to somebody else.
+ */
+static __noinline bool ps_goroutine_io(struct sock *sk, const struct ps_conn *conn, const struct pt_regs *regs,
+				       bool candidate, bool fresh)
+{
+	struct ps_goroutine_key key = {.g = regs->r14, .tgid = bpf_get_current_pid_tgid() >> 32};
+	struct ps_thread *t = bpf_map_lookup_elem(&ps_goroutines, &key);
+	struct ps_call *call;
+	__u64 frame;
+
+	if (!t)
+		return false;
+	frame = ps_go_frame(key.g, regs->sp);
+	call = frame ? ps_current_call(t, frame) : NULL;
+	if (!call)
+		return false;
+	if (candidate && !call->conn_id) {
+		call->conn_id = conn->id;
+		call->sk = (__u64)sk;
+		call->fresh = fresh;
+	}
+	return true;
+}
+
+/*
  * One send or receive of a thread, as the binding of TLS sessions sees it. Returns whether it was inside a TLS call.
  * `said`: PS_IO_*.
  */
@@ -172,6 +198,8 @@ static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32
 	struct ps_thread *t;
 	struct ps_call *call;
 
+	if (ps_go_met && ps_goroutine_io(sk, conn, regs, candidate, fresh))
+		return true;
 	t = bpf_task_storage_get(&ps_threads, task, NULL, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (!t) {
 		if (make)

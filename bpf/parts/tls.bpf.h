@@ -287,6 +287,16 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 	ps_copy(&op, ps_cfg.op_max);
 }
 
+/* TLS inside TLS: both are on this connection. */
+static __always_inline void ps_call_inside(struct ps_thread *t, const struct ps_call *call)
+{
+	if (t->depth && !t->call[0].conn_id) {
+		t->call[0].conn_id = call->conn_id;
+		t->call[0].sk = call->sk;
+		t->call[0].fresh = call->fresh;
+	}
+}
+
 static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -303,12 +313,7 @@ static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 	call = ps_call_pop(t, PT_REGS_SP(ctx));
 	if (!call)
 		return;
-	/* TLS inside TLS: both are on this connection. */
-	if (t->depth && !t->call[0].conn_id) {
-		t->call[0].conn_id = call->conn_id;
-		t->call[0].sk = call->sk;
-		t->call[0].fresh = call->fresh;
-	}
+	ps_call_inside(t, call);
 	if (call->call == PS_CALL_NEW) {
 		ps_tls_made(PT_REGS_RC(ctx), tgid);
 		return;

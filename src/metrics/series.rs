@@ -178,7 +178,7 @@ impl<K: Eq + Hash> Series<K> {
     }
 
     /// Attribute sets, without those of the overflow.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.points.len()
     }
 

@@ -39,6 +39,8 @@ pub(super) enum CallPrograms {
 /// Programs to attach, by family.
 pub(super) struct Programs {
     pub calls: CallPrograms,
+    /// For each place of [`Family::Go`].
+    pub go: OwnedFd,
 }
 
 impl Programs {
@@ -117,6 +119,7 @@ impl Attacher {
             }
             match family {
                 Family::Call => self.programs.calls.attach(&place, &mut links),
+                Family::Go => place.each(&self.programs.go, &mut links),
             }
             .map_err(failed)?;
         }
@@ -152,6 +155,15 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// One program at each of the places.
+    fn each(&self, program: &OwnedFd, links: &mut Vec<OwnedFd>) -> io::Result<()> {
+        if self.pmu.is_some() {
+            return self.perf(program, &self.targets, false, links);
+        }
+        links.extend(multi(program, MULTI, self.path, &self.targets, 0)?);
+        Ok(())
+    }
+
     /// One perf event and its link for each of `targets`.
     fn perf(
         &self,

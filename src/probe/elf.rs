@@ -10,6 +10,7 @@ mod chosen;
 mod code;
 mod exports;
 mod gnutls;
+mod go;
 mod image;
 mod nss;
 mod openssl;
@@ -89,6 +90,8 @@ pub enum Method {
     Internal,
     /// A function without a name that reports errors which only it does.
     ErrorReports,
+    /// The function that the program's own table of functions names, which stripping leaves.
+    FunctionTable,
 }
 
 /// Why a file could not be scanned.
@@ -130,7 +133,12 @@ fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
         None => boring::find(&image)?,
         found => found,
     };
-    let stacks = [openssl, gnutls::find(&image)?, nss::find(&image)?];
+    let stacks = [
+        openssl,
+        gnutls::find(&image)?,
+        nss::find(&image)?,
+        go::find(&image)?,
+    ];
     Ok(Scan {
         build_id,
         stacks: stacks.into_iter().flatten().collect(),

@@ -149,6 +149,7 @@ pub struct Kernel {
     data_ring: MapHandle,
     control_ring: MapHandle,
     sessions: MapHandle,
+    goroutines: MapHandle,
     policies: MapHandle,
     policy_on: MapHandle,
     conn_policies: MapHandle,
@@ -312,15 +313,17 @@ impl Kernel {
         switch(&self.conn_policy_on, 1, WHAT)
     }
 
-    /// Removes what is kept of a process that is gone: its policy, and TLS sessions that it did not free. Walks all
-    /// TLS sessions, so it is meant for processes that had any.
+    /// Removes what is kept of a process that is gone: its policy, TLS sessions that it did not free, and TLS calls that
+    /// its goroutines were in. Walks all TLS sessions, so it is meant for processes that had any.
     ///
     /// # Errors
     /// When a map cannot be read or written.
     pub fn forget_process(&self, pid: u32) -> Result<(), KernelError> {
         remove(&self.policies, &pid.to_ne_bytes(), "the process policies")?;
-        for key in self.sessions_of(pid)? {
-            remove(&self.sessions, &key, SESSIONS)?;
+        for (map, what) in [(&self.sessions, SESSIONS), (&self.goroutines, GOROUTINES)] {
+            for key in keys_of(map, pid, what)? {
+                remove(map, &key, what)?;
+            }
         }
         Ok(())
     }
@@ -330,17 +333,22 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be read.
     pub fn sessions_of(&self, pid: u32) -> Result<Vec<Vec<u8>>, KernelError> {
-        // struct ps_session_key: obj, tgid.
-        let of_process = |key: &Vec<u8>| key.get(8..12) == Some(&pid.to_ne_bytes()[..]);
-        let entries = self
-            .sessions
-            .lookup_batch(1024, MapFlags::ANY, MapFlags::ANY)
-            .map_err(|e| map_error(SESSIONS, e))?;
-        Ok(entries.map(|(key, _)| key).filter(of_process).collect())
+        keys_of(&self.sessions, pid, SESSIONS)
     }
 }
 
+/// The keys of a process in a map whose keys are an address and then the process: `struct ps_session_key`,
+/// `struct ps_goroutine_key`.
+fn keys_of(map: &MapHandle, pid: u32, what: &'static str) -> Result<Vec<Vec<u8>>, KernelError> {
+    let of_process = |key: &Vec<u8>| key.get(8..12) == Some(&pid.to_ne_bytes()[..]);
+    let entries = map
+        .lookup_batch(1024, MapFlags::ANY, MapFlags::ANY)
+        .map_err(|e| map_error(what, e))?;
+    Ok(entries.map(|(key, _)| key).filter(of_process).collect())
+}
+
 const SESSIONS: &str = "the TLS sessions";
+const GOROUTINES: &str = "the goroutines";
 
 fn remove(map: &MapHandle, key: &[u8], what: &'static str) -> Result<(), KernelError> {
     match map.delete(key) {
@@ -395,6 +403,7 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         data_ring: handle(&maps.ps_data_ring)?,
         control_ring: handle(&maps.ps_control_ring)?,
         sessions: handle(&maps.ps_tls)?,
+        goroutines: handle(&maps.ps_goroutines)?,
         policies: handle(&maps.ps_pid_policy)?,
         policy_on: handle(&maps.data_policy)?,
         conn_policies: handle(&maps.ps_conn_policy)?,
@@ -424,6 +433,8 @@ fn configure(
     maps.ps_control_ring.set_max_entries(control_bytes)?;
     maps.ps_conns.set_max_entries(options.max_connections)?;
     maps.ps_tls.set_max_entries(options.max_connections)?;
+    maps.ps_goroutines
+        .set_max_entries(options.max_connections)?;
     maps.ps_conn_policy
         .set_max_entries(options.max_connections)?;
     if let Some(data) = &mut maps.rodata_data {
@@ -440,6 +451,8 @@ fn configure(
     for program in [&mut progs.ps_tls_enter_perf, &mut progs.ps_tls_leave_perf] {
         program.set_autoload(tier == Tier::Perf);
     }
+    progs.ps_go_multi.set_autoload(tier != Tier::Perf);
+    progs.ps_go_perf.set_autoload(tier == Tier::Perf);
     Ok(())
 }
 
@@ -461,7 +474,14 @@ fn programs(skel: &PlainspanSkel<'_>, tier: Tier) -> io::Result<Programs> {
             leave: own(&progs.ps_tls_leave_perf)?,
         },
     };
-    Ok(Programs { calls })
+    let go = match tier {
+        Tier::Session | Tier::Multi => &progs.ps_go_multi,
+        Tier::Perf => &progs.ps_go_perf,
+    };
+    Ok(Programs {
+        calls,
+        go: own(go)?,
+    })
 }
 
 /// Handles of all that is loaded.
@@ -476,6 +496,7 @@ fn gauges(skel: &PlainspanSkel<'_>) -> Result<Gauges, KernelError> {
     let maps = [
         ("connections", &maps.ps_conns),
         ("tls_sessions", &maps.ps_tls),
+        ("goroutines", &maps.ps_goroutines),
         ("process_policies", &maps.ps_pid_policy),
         ("connection_policies", &maps.ps_conn_policy),
         ("own_connections", &maps.ps_own),

@@ -22,6 +22,28 @@ pub enum Probe {
     ///
     /// At the place the arguments are in their registers and the stack pointer is as at the function's entry.
     Call { call: TlsCall, result: CallResult },
+    /// A place in Go's `crypto/tls`. A return is a place of its own, never the return address: Go moves its stacks.
+    Go(GoPoint),
+}
+
+/// What a place in Go's `crypto/tls` is. Arguments are in the registers of Go's internal ABI: rax, rbx, rcx, rdi, rsi.
+///
+/// All but the return are the branch of the stack check at a function's entry (`jbe`), where the arguments are in their
+/// registers, the stack pointer is as at the entry, and the flags tell whether the function will begin again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GoPoint {
+    /// `(*Conn).Read(buffer, length)`.
+    Read,
+    /// `(*Conn).Write(buffer, length)`.
+    Write,
+    /// `(*Conn).writeRecordLocked(type, buffer, length)`, which makes the records of a write.
+    Record,
+    /// `(*Conn).clientHandshake` or `serverHandshake`: moves no plaintext, but does socket I/O.
+    Handshake,
+    /// `(*Conn).Close`.
+    Close,
+    /// A `ret` of `Read`, with the number of bytes in rax, or of a handshake.
+    Return,
 }
 
 /// What a call of a TLS library does.
@@ -81,10 +103,12 @@ pub enum CallResult {
 pub enum Family {
     /// [`Probe::Call`]: entry and return, `bpf/parts/tls.bpf.h`.
     Call,
+    /// [`Probe::Go`]: one program for all places, `bpf/parts/go.bpf.h`.
+    Go,
 }
 
 impl Family {
-    pub const ALL: [Family; 1] = [Family::Call];
+    pub const ALL: [Family; 2] = [Family::Call, Family::Go];
 }
 
 impl Target {
@@ -102,14 +126,16 @@ impl Probe {
     pub fn family(self) -> Family {
         match self {
             Probe::Call { .. } => Family::Call,
+            Probe::Go(_) => Family::Go,
         }
     }
 
     /// The attach cookie, by which the family's kernel programs know what was met. For calls: `enum ps_tls_call` and
-    /// `enum ps_tls_result` in `bpf/parts/tls.bpf.h`.
+    /// `enum ps_tls_result` in `bpf/parts/tls.bpf.h`; for Go: `enum ps_go_point` in `bpf/parts/go.bpf.h`.
     pub fn cookie(self) -> u64 {
         match self {
             Probe::Call { call, result } => call_cookie(call, result),
+            Probe::Go(point) => go_cookie(point),
         }
     }
 
@@ -117,7 +143,19 @@ impl Probe {
     pub(super) fn has_return(self) -> bool {
         match self {
             Probe::Call { call, .. } => call != TlsCall::Free,
+            Probe::Go(_) => false,
         }
+    }
+}
+
+fn go_cookie(point: GoPoint) -> u64 {
+    match point {
+        GoPoint::Read => 1,
+        GoPoint::Write => 2,
+        GoPoint::Record => 3,
+        GoPoint::Handshake => 4,
+        GoPoint::Close => 5,
+        GoPoint::Return => 6,
     }
 }
 

@@ -238,7 +238,7 @@ fn remove(path: &std::path::Path) {
 
 impl Opened {
     /// What is next in it that is not done; None: the end.
-    pub fn next(&mut self) -> Option<Entry> {
+    pub fn next_entry(&mut self) -> Option<Entry> {
         let bytes = self.front.bytes.clone();
         while let Some(step) = record::step(&bytes, self.front.at) {
             self.front.at = step.end;

@@ -32,7 +32,7 @@ fn first(journals: &Journals) -> (Vec<String>, u64) {
     let number = journals.first().expect("one waits");
     let mut opened = journals.read(number).expect("a file");
     let (mut texts, mut damaged) = (Vec::new(), 0);
-    while let Some(entry) = opened.next() {
+    while let Some(entry) = opened.next_entry() {
         match entry {
             Entry::Content { content, .. } => texts.push(String::from_utf8(content).expect("text")),
             Entry::Damaged { items } => damaged += items,

@@ -80,7 +80,8 @@ fn bytes_of<'c>(code: &'c [u8], address: u64, instruction: &Instruction) -> Opti
     code.get(start..start.checked_add(instruction.len())?)
 }
 
-fn written(info: &mut InstructionInfoFactory, instruction: &Instruction) -> Vec<Register> {
+/// The full registers that an instruction may change.
+pub fn written(info: &mut InstructionInfoFactory, instruction: &Instruction) -> Vec<Register> {
     info.info(instruction)
         .used_registers()
         .iter()
@@ -136,14 +137,14 @@ fn once(code: &[u8], address: u64, place: Place) -> Option<Place> {
     (place.offset == 0 || !back).then_some(place)
 }
 
-fn is_direct_branch(instruction: &Instruction) -> bool {
+pub fn is_direct_branch(instruction: &Instruction) -> bool {
     matches!(
         instruction.flow_control(),
         FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch
     ) && instruction.op0_kind() == OpKind::NearBranch64
 }
 
-fn is_direct_call(instruction: &Instruction) -> bool {
+pub fn is_direct_call(instruction: &Instruction) -> bool {
     instruction.flow_control() == FlowControl::Call
         && instruction.op0_kind() == OpKind::NearBranch64
 }

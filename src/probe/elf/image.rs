@@ -1,4 +1,4 @@
-//! The parts of an ELF file that a scan needs: segments, sections, symbols by name, relocations, build id.
+//! The parts of an ELF file that a scan needs: segments, sections, symbols by name, relocations, notes, build id.
 //!
 //! Offsets and sizes of the structures are those of the System V ABI, ELF-64 object file format.
 
@@ -19,14 +19,19 @@ const PF_X: u32 = 1;
 const PF_W: u32 = 2;
 const SHT_SYMTAB: u32 = 2;
 const SHT_RELA: u32 = 4;
+const SHT_NOBITS: u32 = 8;
 const SHT_DYNSYM: u32 = 11;
 const STT_FUNC: u8 = 2;
 const NT_GNU_BUILD_ID: u32 = 3;
 const R_X86_64_GLOB_DAT: u32 = 6;
 const R_X86_64_JUMP_SLOT: u32 = 7;
+const R_X86_64_RELATIVE: u32 = 8;
 
 /// Notes are small; more is no note that a linker wrote.
 const MAX_NOTES: u64 = 64 << 10;
+
+/// Names of sections together, bytes. A file has some dozens.
+const MAX_SECTION_NAMES: u64 = 64 << 10;
 
 /// Strings, symbols or slots of the functions asked for. A library has some dozens.
 const MAX_FOUND: usize = 64 << 10;
@@ -60,7 +65,9 @@ pub struct Frames {
 }
 
 struct Section {
+    name: u32,
     kind: u32,
+    address: u64,
     offset: u64,
     size: u64,
     link: u32,
@@ -74,6 +81,42 @@ impl Section {
             what,
         }
     }
+}
+
+/// Bytes of the file that are in memory at an address, before the file as a whole is moved to where it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    pub address: u64,
+    pub offset: u64,
+    pub size: u64,
+}
+
+impl Region {
+    pub fn part(self, what: &'static str) -> Part {
+        Part {
+            offset: self.offset,
+            size: self.size,
+            what,
+        }
+    }
+
+    /// From `at` bytes into it to its end.
+    pub fn from(self, at: u64) -> Option<Region> {
+        Some(Region {
+            address: self.address.checked_add(at)?,
+            offset: self.offset.checked_add(at)?,
+            size: self.size.checked_sub(at)?,
+        })
+    }
+}
+
+/// What a loaded part of the file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Code,
+    /// Neither code nor written to.
+    Constants,
+    Variables,
 }
 
 /// A function that a symbol defines.
@@ -98,6 +141,8 @@ pub struct Image<'b, B> {
     bytes: &'b B,
     segments: Vec<Segment>,
     sections: Vec<Section>,
+    /// Index of the section with the sections' names.
+    names: u16,
 }
 
 impl<'b, B: ReadAt> Image<'b, B> {
@@ -128,16 +173,23 @@ impl<'b, B: ReadAt> Image<'b, B> {
             bytes,
             segments,
             sections,
+            names: u16(62)?,
         })
     }
 
     /// The GNU build id.
     pub fn build_id(&self) -> Result<Option<Vec<u8>>, ScanError> {
+        let id = self.note(b"GNU\0", NT_GNU_BUILD_ID)?;
+        Ok(id.filter(|id| (1..=64).contains(&id.len())))
+    }
+
+    /// What the first note of this owner and kind holds.
+    pub fn note(&self, owner: &[u8], kind: u32) -> Result<Option<Vec<u8>>, ScanError> {
         for note in self.segments.iter().filter(|s| s.kind == PT_NOTE) {
             let size = note.size.min(MAX_NOTES);
             let notes = self.bytes.read(note.offset, size, "the notes")?;
-            if let Some(id) = build_id(&notes) {
-                return Ok(Some(id.to_vec()));
+            if let Some(descriptor) = descriptor(&notes, owner, kind) {
+                return Ok(Some(descriptor.to_vec()));
             }
         }
         Ok(None)
@@ -184,6 +236,96 @@ impl<'b, B: ReadAt> Image<'b, B> {
         let offset = frames.offset.checked_add(at);
         self.bytes
             .read(offset.ok_or(ScanError::Damaged(what))?, len, what)
+    }
+
+    pub fn bytes(&self) -> &'b B {
+        self.bytes
+    }
+
+    pub fn has_sections(&self) -> bool {
+        !self.sections.is_empty()
+    }
+
+    /// The first section with one of these names that has bytes in the file and is loaded.
+    pub fn section(&self, names: &[&str]) -> Result<Option<Region>, ScanError> {
+        let Some(strings) = self.sections.get(usize::from(self.names)) else {
+            return Ok(None);
+        };
+        let size = strings.size.min(MAX_SECTION_NAMES);
+        let strings = self.bytes.read(strings.offset, size, "section names")?;
+        let named = |section: &&Section| {
+            let tail = usize::try_from(section.name)
+                .ok()
+                .and_then(|at| strings.get(at..));
+            let is = |name: &&str| {
+                tail.and_then(|tail| tail.strip_prefix(name.as_bytes()))
+                    .is_some_and(|rest| rest.first() == Some(&0))
+            };
+            section.kind != SHT_NOBITS && section.address != 0 && names.iter().any(is)
+        };
+        Ok(self.sections.iter().find(named).map(|section| Region {
+            address: section.address,
+            offset: section.offset,
+            size: section.size,
+        }))
+    }
+
+    /// All parts of the file that are loaded for this use.
+    pub fn loaded(&self, wanted: Use) -> impl Iterator<Item = Region> {
+        let of_use = move |s: &&Segment| {
+            let is = match (s.executable, s.writable) {
+                (true, _) => Use::Code,
+                (false, false) => Use::Constants,
+                (false, true) => Use::Variables,
+            };
+            s.kind == PT_LOAD && is == wanted
+        };
+        self.segments.iter().filter(of_use).map(|s| Region {
+            address: s.address,
+            offset: s.offset,
+            size: s.size,
+        })
+    }
+
+    /// `len` bytes at `address`, of any use; `None` where they are not all of one loaded part of the file.
+    pub fn at(
+        &self,
+        address: u64,
+        len: u64,
+        what: &'static str,
+    ) -> Result<Option<Vec<u8>>, ScanError> {
+        let uses = [Use::Constants, Use::Variables, Use::Code];
+        let inside = |region: &Region| {
+            let at = address.checked_sub(region.address)?;
+            let rest = region.from(at)?;
+            (rest.size >= len).then_some(rest.offset)
+        };
+        let offset = uses
+            .iter()
+            .find_map(|u| self.loaded(*u).find_map(|r| inside(&r)));
+        let bytes = offset.map(|at| Ok(self.bytes.read(at, len, what)?.into_owned()));
+        bytes.transpose()
+    }
+
+    /// Each word that the dynamic linker sets to an address of this file: where it is, and that address, both before
+    /// the file is moved.
+    pub fn addresses(
+        &self,
+        mut each: impl FnMut(u64, u64) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        for (_, section) in self.of_kind(SHT_RELA) {
+            let relocations = section.part("a relocation table");
+            relocations.entries(self.bytes, 24, |_, entry| {
+                if u32_at(entry, 8) != Some(R_X86_64_RELATIVE) {
+                    return Ok(());
+                }
+                match (u64_at(entry, 0), u64_at(entry, 16)) {
+                    (Some(at), Some(address)) => each(at, address),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
     }
 
     fn segment_of(&self, address: u64) -> Option<(&Segment, u64)> {
@@ -423,7 +565,9 @@ fn segment(entry: &[u8]) -> Option<Segment> {
 
 fn section(entry: &[u8]) -> Option<Section> {
     Some(Section {
+        name: u32_at(entry, 0)?,
         kind: u32_at(entry, 4)?,
+        address: u64_at(entry, 16)?,
         offset: u64_at(entry, 24)?,
         size: u64_at(entry, 32)?,
         link: u32_at(entry, 40)?,
@@ -460,8 +604,9 @@ fn name_positions<B: ReadAt>(
     Ok(positions)
 }
 
-/// The build id in a run of notes: name size, descriptor size, type, name and descriptor padded to four bytes.
-fn build_id(mut notes: &[u8]) -> Option<&[u8]> {
+/// The descriptor of the first note of this owner and kind in a run of notes: name size, descriptor size, type, name and
+/// descriptor padded to four bytes.
+fn descriptor<'n>(mut notes: &'n [u8], owner: &[u8], wanted: u32) -> Option<&'n [u8]> {
     loop {
         let name_size = usize::try_from(u32_at(notes, 0)?).ok()?;
         let size = usize::try_from(u32_at(notes, 4)?).ok()?;
@@ -469,8 +614,8 @@ fn build_id(mut notes: &[u8]) -> Option<&[u8]> {
         let name = notes.get(12..12usize.checked_add(name_size)?)?;
         let start = 12usize.checked_add(name_size.checked_next_multiple_of(4)?)?;
         let descriptor = notes.get(start..start.checked_add(size)?)?;
-        if kind == NT_GNU_BUILD_ID && name == b"GNU\0" {
-            return (1..=64).contains(&size).then_some(descriptor);
+        if kind == wanted && name == owner {
+            return Some(descriptor);
         }
         notes = notes.get(start.checked_add(size.checked_next_multiple_of(4)?)?..)?;
     }
@@ -485,7 +630,9 @@ mod tests {
 
     fn positions(strings: &[u8]) -> Result<HashMap<u32, usize>, ScanError> {
         let section = Section {
+            name: 0,
             kind: 3,
+            address: 0,
             offset: 0,
             size: strings.len() as u64,
             link: 0,

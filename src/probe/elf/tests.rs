@@ -29,11 +29,18 @@ fn scanned(path: &Path) -> Scan {
 fn found(scan: &Scan) -> Vec<(&str, TlsCall, CallResult, &str, u64)> {
     scan.places()
         .map(|(t, p)| {
-            let Probe::Call { call, result } = t.probe;
+            let (call, result) = call_of(t);
             let symbol = t.symbol.as_str();
             (symbol, call, result, p.instruction.as_str(), p.offset)
         })
         .collect()
+}
+
+fn call_of(target: &Target) -> (TlsCall, CallResult) {
+    match target.probe {
+        Probe::Call { call, result } => (call, result),
+        Probe::Go(point) => panic!("{point:?} in {}", target.symbol),
+    }
 }
 
 fn symbols(scan: &Scan) -> Vec<&str> {
@@ -215,10 +222,7 @@ fn openssl_3_3_passes_the_count_through_the_fifth_argument() {
 fn where_the_callers_disagree_the_exported_functions_are_probed() {
     let exported = |functions: &[(&str, String)]| {
         let scan = build(functions, &[]);
-        let is_read = |t: &Target| {
-            let Probe::Call { call, .. } = t.probe;
-            call == TlsCall::Read
-        };
+        let is_read = |t: &Target| call_of(t).0 == TlsCall::Read;
         let read: Vec<String> = scan
             .places()
             .filter(|(t, p)| is_read(t) && p.method == Method::Exported)

@@ -28,7 +28,7 @@ pub(super) enum Head {
     /// One object of layout `object`.
     Document(Place),
     /// One frame of the segment with its key.
-    Frame { place: Place, entry: Entry },
+    Frame { place: Place, entry: Box<Entry> },
 }
 
 /// Where a payload is to be, and whose it is.

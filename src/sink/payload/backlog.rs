@@ -210,7 +210,7 @@ impl Waiting<'_> {
             let read = move || {
                 let (mut entries, mut bytes) = (Vec::new(), 0);
                 while bytes < AT_ONCE
-                    && let Some(entry) = opened.next()
+                    && let Some(entry) = opened.next_entry()
                 {
                     if let journal::Entry::Content { content, .. } = &entry {
                         bytes += content.len();
@@ -247,7 +247,7 @@ impl Waiting<'_> {
                 return None;
             }
             Head::Document(place) => (place, None),
-            Head::Frame { place, entry } => (place, Some(entry)),
+            Head::Frame { place, entry } => (place, Some(*entry)),
         };
         Some(Piece {
             at,

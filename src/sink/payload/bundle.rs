@@ -261,7 +261,7 @@ fn document_of(shared: &Shared, open: &mut Open, capture: &crate::redact::Redact
         Some(Ahead {
             head: Head::Frame {
                 place: Place::new(&open.key, &link, &about),
-                entry: entry.clone(),
+                entry: Box::new(entry.clone()),
             },
             process: about.process,
             bytes: Bytes::copy_from_slice(bytes),

@@ -300,7 +300,7 @@ impl<'a> Sweep<'a> {
             self.swept.left = 0;
             self.swept.oldest = None;
             self.oldest.clear();
-            self.look(&self.root.to_owned(), self.depth, age)?;
+            self.look(self.root, self.depth, age)?;
             let found = std::mem::take(&mut self.oldest).into_sorted_vec();
             let all = found.len() < BATCH;
             let mut removed = false;

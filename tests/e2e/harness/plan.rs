@@ -1,7 +1,7 @@
 //! Calls that clients carry out, and the clients.
 
 use super::process::{Running, run_well};
-use super::servers::{PYTHON, program};
+use super::servers::{PYTHON, go_program, program};
 use super::work::Work;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -67,6 +67,8 @@ pub enum Client {
     /// Connects, waits so many seconds, then talks.
     PythonPausing(u32),
     Node,
+    /// `tests/programs/go`: this build of it, speaking this version of HTTP. Connections side by side.
+    Go(&'static str, &'static str),
     Program(Program),
 }
 
@@ -114,6 +116,11 @@ impl Client {
             Client::PythonPausing(seconds) => plan.script(PYTHON, "client.py", &["raw"], seconds),
             Client::Node => plan.script("node", "client.js", &[], 0),
             Client::Program(program) => plan.program(program),
+            Client::Go(build, version) => {
+                let mut command = Command::new(go_program(build));
+                command.args(["client", version]);
+                plan.follow(command, build, 0)
+            }
         }
     }
 }
@@ -124,6 +131,7 @@ impl Client {
         match self {
             Client::CurlHttp2 | Client::CurlPriorKnowledge => "2",
             Client::Program(program) => program.http,
+            Client::Go(_, version) => version,
             _ => "1.1",
         }
     }
@@ -256,9 +264,15 @@ impl<'a> Plan<'a> {
     }
 
     fn script(&self, interpreter: &str, name: &str, arguments: &[&str], wait: u32) -> Vec<Answer> {
-        let file = self.file("plan.json", &self.described(), wait);
         let mut command = Command::new(interpreter);
-        command.arg(program(name)).args(arguments).arg(&file);
+        command.arg(program(name)).args(arguments);
+        self.follow(command, name, wait)
+    }
+
+    /// Runs a client that takes the plan as a file, its last argument, and tells what came of each call.
+    fn follow(&self, mut command: Command, name: &str, wait: u32) -> Vec<Answer> {
+        let file = self.file("plan.json", &self.described(), wait);
+        command.arg(&file);
         command.envs(self.service.map(|name| ("OTEL_SERVICE_NAME", name)));
         let output = run_well(&mut command, &self.dir, name, LIMIT);
         self.answers(&reports(&output.stdout))

@@ -214,15 +214,72 @@ pub fn websocket(work: &Work) -> Server {
     script(work, python, "websocket_server.py", "https")
 }
 
-fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> Server {
+/// A build of `tests/programs/go`: `new`, `new-pie`, `new-cgo`, `old`, `old-pie`, `old-symbols`.
+///
+/// # Panics
+/// When it is not built.
+pub fn go_program(build: &str) -> PathBuf {
+    let path = repository("target/go").join(build);
+    let found = path.exists();
+    assert!(found, "{} is missing: run tests/setup.sh", path.display());
+    path
+}
+
+/// `tests/programs/go`, over TLS; `how` is what stands between TLS and the socket: nothing, `wrapped` or `piped`.
+pub fn go(work: &Work, build: &str, how: Option<&str>) -> Server {
+    let mut command = Command::new(go_program(build));
+    command.arg("server");
+    listening(work, command, build, "https", how)
+}
+
+/// Caddy over TLS: answers GET with what was asked, POST with the body that came.
+pub fn caddy(work: &Work) -> Server {
     let port = free_port();
-    let mut command = Command::new(interpreter);
+    let dir = work.folder("caddy");
+    let template = std::fs::read_to_string(program("Caddyfile")).expect("Caddyfile");
+    let text = |path: PathBuf| path.to_str().expect("a path in UTF-8").to_owned();
+    let conf = template
+        .replace("@PORT@", &port.to_string())
+        .replace("@CERT@", &text(work.path("cert.pem")))
+        .replace("@KEY@", &text(work.path("key.pem")));
+    let path = dir.join("Caddyfile");
+    std::fs::write(&path, conf).expect("write Caddyfile");
+    let mut command = Command::new(venv("bin/caddy"));
+    command.args(["run", "--adapter", "caddyfile", "--config"]);
     command
-        .arg(program(name))
-        .args(["127.0.0.1", &port.to_string()]);
+        .arg(&path)
+        .env("HOME", &dir)
+        .env_remove("XDG_DATA_HOME");
+    let running = Running::start(&mut command, work.dir(), "caddy");
+    wait_for_port(&running, "127.0.0.1", port);
+    Server {
+        running,
+        scheme: "https",
+        address: "127.0.0.1".into(),
+        port,
+    }
+}
+
+fn script(work: &Work, interpreter: &str, name: &str, scheme: &'static str) -> Server {
+    let mut command = Command::new(interpreter);
+    command.arg(program(name));
+    listening(work, command, name, scheme, None)
+}
+
+/// Starts a server that takes its address, its port, with TLS its certificate and key, and what comes `last`.
+fn listening(
+    work: &Work,
+    mut command: Command,
+    name: &str,
+    scheme: &'static str,
+    last: Option<&str>,
+) -> Server {
+    let port = free_port();
+    command.args(["127.0.0.1", &port.to_string()]);
     if scheme == "https" {
         command.arg(work.path("cert.pem")).arg(work.path("key.pem"));
     }
+    command.args(last);
     let mut running = Running::start(&mut command, work.dir(), &format!("{name}-{scheme}"));
     running.wait_for_output("ready", Duration::from_secs(20));
     Server {

@@ -126,7 +126,9 @@ fn is_found_where_the_symbols_were(flags: &[&str]) {
     assert_eq!(scan.stacks[0].name, "boringssl");
     assert!(scan.places().all(|(_, p)| p.method == Method::ErrorReports));
     let new = scan.places().filter(|(t, _)| {
-        let Probe::Call { call, .. } = t.probe;
+        let Probe::Call { call, .. } = t.probe else {
+            panic!("{t:?}");
+        };
         call == TlsCall::New
     });
     assert_eq!(new.count(), 1);
