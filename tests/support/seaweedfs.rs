@@ -97,12 +97,13 @@ impl SeaweedFs {
     /// # Panics
     /// When one is not there, or has not all of these bytes.
     pub fn get_ranges(&self, wanted: &[(String, Option<Range<u64>>)]) -> Vec<Vec<u8>> {
-        let client = &self.client(AGENT);
         let part = wanted.len().div_ceil(READERS).max(1);
         std::thread::scope(|scope| {
             let read = |part: &'_ [(String, Option<Range<u64>>)]| {
+                // Connections belong to the runtime that opened them.
+                let client = self.client(AGENT);
                 let part = part.to_vec();
-                scope.spawn(move || on_a_thread(get_part(client, part)))
+                scope.spawn(move || on_a_thread(get_part(&client, part)))
             };
             let reading: Vec<_> = wanted.chunks(part).map(read).collect();
             let parts = reading.into_iter().map(|part| part.join().expect("read"));
