@@ -45,8 +45,10 @@ fn quoted(text: &str) -> String {
 /// A command that prints these bytes. An octal escape has three digits (POSIX, utilities, printf).
 fn printf(bytes: &[u8]) -> String {
     let mut out = String::from("printf '");
-    for byte in bytes {
+    for (at, byte) in bytes.iter().enumerate() {
         match byte {
+            // In front it would be an option.
+            b'-' if at == 0 => out.push_str("\\055"),
             b'%' => out.push_str("%%"),
             // A shell that a person types into replaces `!`, whatever quotes are inside of double ones.
             b'\'' | b'\\' | b'!' => _ = write!(out, "\\{byte:03o}"),
@@ -94,6 +96,7 @@ mod tests {
             b"\xe2\x80\xae turned",
             "é→".as_bytes(),
             b"-n",
+            b"-n\xff",
         ] {
             assert_eq!(back(bytes), bytes, "{bytes:?}");
         }

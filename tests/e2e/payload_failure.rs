@@ -251,7 +251,7 @@ fn with_a_spool_a_store_that_is_away_costs_no_segment_and_every_link_leads_to_it
 fn without_a_spool(layout: &str) {
     let _turn = turn();
     let mut rig = Rig::new(layout, false);
-    rig.config = rig.config.limit("memory", "8MiB");
+    rig.config = rig.config.limit("memory", "16MiB");
     let agent = rig.start();
     let mut gets = rig.get();
     let some = gets.paced(0, PER_SECOND, Duration::from_secs(4));

@@ -32,7 +32,7 @@ fn transactions() -> usize {
 
 /// 2 KB that no other call sends, and that compress as text does.
 fn body(number: usize) -> Vec<u8> {
-    let mut state = number as u64 * 0x9E37_79B9_7F4A_7C15 + 1;
+    let mut state = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -115,7 +115,9 @@ impl Run {
         let puts = store.requests("PUT") + store.requests("POST") - before;
         let mut spans: HashMap<String, Vec<SeenSpan>> = HashMap::new();
         for span in seen.spans() {
-            spans.entry(path(span)).or_default().push(span.clone());
+            if let Some(path) = path(span) {
+                spans.entry(path).or_default().push(span.clone());
+            }
         }
         let objects = store.sizes();
         let bytes: u64 = objects.values().sum();
@@ -148,14 +150,12 @@ impl Run {
     }
 }
 
-fn path(span: &SeenSpan) -> String {
-    match span.text("url.path") {
-        Some(path) => path,
-        None => {
-            let full = span.text("url.full").expect("url.full of a client");
-            url::Url::parse(&full).expect("a URL").path().to_owned()
-        }
-    }
+/// The path that a span is about; None: it is one of the agent's own.
+fn path(span: &SeenSpan) -> Option<String> {
+    span.text("url.path").or_else(|| {
+        let full = url::Url::parse(&span.text("url.full")?);
+        Some(full.expect("a URL").path().to_owned())
+    })
 }
 
 fn text(span: &SeenSpan, name: &str) -> String {

@@ -1,7 +1,6 @@
 //! What names of objects, and entries of indices, say by themselves.
 
-use super::fetch::Part;
-use crate::payload::{Link, digest_of};
+use crate::payload::digest_of;
 use crate::sink::payload::segment::SUFFIX;
 use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeDelta, Utc};
 
@@ -31,12 +30,6 @@ fn opened(key: &str) -> Option<DateTime<Utc>> {
     millis.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
     let time = NaiveDateTime::parse_from_str(second, "%Y%m%dT%H%M%S").ok()?;
     Some(time.and_utc())
-}
-
-/// `FIRST-LAST`.
-pub fn range(text: &str) -> Part {
-    let link: Link = format!("#bytes={text}").parse().ok()?;
-    link.bytes
 }
 
 #[cfg(test)]
@@ -80,13 +73,5 @@ mod tests {
         }
         assert!(wanted(None, segment, modified) && wanted(None, &object, modified));
         assert!(!wanted(None, "notes.txt", modified));
-    }
-
-    #[test]
-    fn bytes_of_an_index_are_a_range_or_nothing() {
-        assert_eq!(range("3-9"), Some((3, 9)));
-        for other in ["", "9-3", "a", "#bytes=1-2", "1-2 "] {
-            assert_eq!(range(other), None, "{other}");
-        }
     }
 }

@@ -303,7 +303,7 @@ impl<'a> Walk<'a> {
             if !matches!(outcome, Ok(true)) {
                 return;
             }
-            let part = names::range(&entry.bytes).filter(|(_, last)| *last < item.size);
+            let part = entry.range().filter(|(_, last)| *last < item.size);
             let Some(part) = part else {
                 bad += 1;
                 return;

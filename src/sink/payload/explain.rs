@@ -249,6 +249,11 @@ fn of_code(code: &str, answer: &Answer, text: &str, words: Words) -> Option<(Fai
         {
             refused(wrong_keys(words))
         }
+        // Azure's word for a network that may not ask; its emulator's for a wrong key.
+        "AuthorizationFailure" => refused(format!(
+            "check {}, and whether the account's network rules let this host in",
+            words.keys
+        )),
         "RequestTimeTooSkewed" | "RequestExpired" => refused(CLOCK.into()),
         "NoSuchBucket" | "ContainerNotFound" | "InvalidBucketName" | "ResourceNotFound" => {
             refused(no_bucket(words))

@@ -289,3 +289,18 @@ fn resolving_changes_nothing_but_the_reference() {
     assert!(told(r#"{"request":{"body_ref":7}}"#).contains("nothing that can be read"));
     assert!(told(r#"{"request":{"body_ref":{}"#).contains("not where it says"));
 }
+
+#[test]
+fn bytes_of_an_entry_are_a_range_or_nothing() {
+    let range = |bytes: &str| {
+        let entry = Entry {
+            bytes: bytes.to_owned(),
+            ..Entry::default()
+        };
+        entry.range()
+    };
+    assert_eq!(range("3-9"), Some((3, 9)));
+    for other in ["", "9-3", "a", "#bytes=1-2", "1-2 ", "1-2-3"] {
+        assert_eq!(range(other), None, "{other}");
+    }
+}
