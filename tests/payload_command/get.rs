@@ -53,7 +53,7 @@ fn a_link_is_one_ranged_read_and_two_where_a_body_is_shared() {
     for (number, reads) in [(0, 1), (1, 1), (2, 2)] {
         s3.server.forget();
         stored.get(number, &[]);
-        let asked = s3.server.asked();
+        let asked = s3.server.reads();
         assert_eq!(asked.len(), reads, "{asked:?}");
         let bytes = stored.url(number).split_once("#bytes=").expect("a range").1;
         let range = format!("bytes={bytes}").into_bytes();
@@ -72,7 +72,7 @@ fn layout_object_is_one_read() {
     let stored = Stored::at(&s3.settings(), "object", &some());
     s3.server.forget();
     stored.get(2, &[]);
-    assert_eq!(s3.server.asked().len(), 1);
+    assert_eq!(s3.server.reads().len(), 1);
 }
 
 #[test]
@@ -123,13 +123,13 @@ fn credentials_go_to_no_url_that_is_not_of_a_store() {
     let told = fails(2, &["get", &foreign]);
     assert!(told.contains("-c"), "{told}");
     assert_eq!(
-        (theirs.server.asked(), ours.server.asked()),
+        (theirs.server.reads(), ours.server.reads()),
         (vec![], vec![])
     );
     // A key that would lead elsewhere is none.
     let up = format!("http://{}/traffic/..%2f..%2fetc", ours.server.address);
     fails(1, &["get", "-c", config, &up]);
-    assert_eq!(ours.server.asked(), []);
+    assert_eq!(ours.server.reads(), []);
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn of_a_segment_the_index_alone_is_read_and_of_objects_all_which_is_said() {
     };
     s3[1].server.forget();
     assert!(told(&segments).contains("read the indices of 1 segments"));
-    let asked = s3[1].server.asked();
+    let asked = s3[1].server.reads();
     assert_eq!(asked.len(), 2, "a list and the segment's end: {asked:?}");
     let told = told(&objects);
     assert!(told.contains("layout object has no index"), "{told}");
@@ -148,7 +148,7 @@ fn a_long_index_takes_a_second_read() {
     assert_eq!(paths(&stored, &[]).len(), 3_000);
     let reads = s3
         .server
-        .asked()
+        .reads()
         .iter()
         .filter(|asked| asked.header("range").is_some())
         .count();
@@ -207,7 +207,7 @@ fn an_export_reads_neighbours_together_and_a_shared_body_once() {
     let stored = Stored::at(&s3.settings(), "segment", &some());
     s3.server.forget();
     over(&stored, "export", &["--json"]);
-    let asked = s3.server.asked();
+    let asked = s3.server.reads();
     // A list, the index, the documents, the frame with the body that all have.
     assert_eq!(asked.len(), 4, "{asked:?}");
 }

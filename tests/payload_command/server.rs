@@ -59,6 +59,13 @@ impl Server {
         self.asked.lock().expect("no panic").clone()
     }
 
+    /// Those that read. What stored the payloads may still have tried whether it can write.
+    pub fn reads(&self) -> Vec<Asked> {
+        let mut asked = self.asked();
+        asked.retain(|asked| asked.method != "PUT");
+        asked
+    }
+
     pub fn forget(&self) {
         self.asked.lock().expect("no panic").clear();
     }
