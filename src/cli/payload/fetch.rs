@@ -5,6 +5,7 @@
 
 use super::error::PayloadError;
 use crate::payload::escaped;
+use crate::sink::payload::chain;
 use crate::sink::payload::segment::MAX_DOCUMENT;
 use futures_util::StreamExt;
 use object_store::path::Path as Key;
@@ -291,18 +292,8 @@ pub fn explain(object: &Object, error: &Error) -> PayloadError {
     }
 }
 
-/// The error with its causes, each said once.
+/// The error with its causes, in one line.
 fn line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let cause = source.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        next = source.source();
-    }
-    let text: String = text.chars().take(400).collect();
+    let text: String = chain(error).chars().take(400).collect();
     escaped(text.as_bytes())
 }

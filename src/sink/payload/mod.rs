@@ -48,6 +48,7 @@ use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{PayloadLost, SharedTicket};
 use crate::telemetry::queues::{Fill, Watched};
 pub use document::{VERSION, encode, service_name};
+pub(crate) use explain::chain;
 pub use explain::{Failure, StoreError};
 use job::{Budget, Job, Waiting};
 use keep::Keep;
