@@ -132,6 +132,13 @@ impl Agent {
         let store = own_store(&config).filter(|_| dry_run.is_none());
         let mut own = Own::start(&options.log_level, options.log_format, store, &config.agent)?;
         let _span = tracing::info_span!("start").entered();
+        // Before anything that connects: connections of the agent are known by their beginning.
+        let kernel = Kernel::load(&KernelOptions {
+            tier: options.tier,
+            ring_bytes: config.limits.ring,
+            ..KernelOptions::default()
+        })?;
+        let (tier, gauges) = (kernel.tier(), kernel.gauges());
         let ledger = Ledger::new();
         let metrics = Metrics::new(
             config.known_methods.clone(),
@@ -154,21 +161,14 @@ impl Agent {
             ledger: &ledger,
         };
         let settings = settings(&config, None, &parts, runtime)?;
-        let want = settings.want;
         let mut table = Table::new(settings.limits).with_progress(settings.progress);
         let keeper = match dry_run {
             Some(_) => None,
             None => keeper(&config, &mut table)?,
         };
+        kernel.want(settings.want)?;
         let stage = stage(settings, &metrics, &ledger);
 
-        let kernel = Kernel::load(&KernelOptions {
-            tier: options.tier,
-            ring_bytes: config.limits.ring,
-            want,
-            ..KernelOptions::default()
-        })?;
-        let (tier, gauges) = (kernel.tier(), kernel.gauges());
         let finder = Finder::start(kernel.attacher(), finder::Options::default())?;
         let shared = Arc::new(Shared::default());
         let witness = options.record.as_deref().map(recorder).transpose()?;

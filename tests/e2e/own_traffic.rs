@@ -10,12 +10,53 @@ use crate::harness::servers;
 use crate::harness::turn;
 use crate::harness::work::Work;
 use crate::otlp_sink::OtlpSink;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// Transactions that passed the filter.
 fn kept(ledger: &Ledger) -> u64 {
     ledger.seen() - ledger.get(&["transactions", "left_out", "filtered"])
+}
+
+fn s3_at(port: u16) -> Value {
+    json!({
+        "id": "payloads", "type": "s3", "endpoint": format!("127.0.0.1:{port}"), "bucket": "loop",
+        "region": "us-east-1", "insecure": true,
+        "access_key": {"type": "text", "value": "key"}, "secret_key": {"type": "text", "value": "secret"},
+    })
+}
+
+/// A store that is slow reads what the agent said at its start when all is attached.
+#[test]
+fn what_the_agent_says_while_it_starts_makes_no_transactions() {
+    let _turn = turn();
+    let work = Work::new();
+    let sink = OtlpSink::start();
+    let store = TcpListener::bind("127.0.0.1:0").expect("port");
+    let port = store.local_addr().expect("address").port();
+    let this_program = std::env::current_exe().expect("own path");
+    let config = Config::new("full")
+        .s3(s3_at(port))
+        .tap("filters", json!({"include": [{"exe": this_program}]}))
+        .grpc(&sink.grpc_endpoint());
+    let agent = Agent::start(&work, &config.yaml());
+
+    let (mut connection, _) = store.accept().expect("the write probe");
+    let mut first = String::new();
+    BufReader::new(&connection)
+        .read_line(&mut first)
+        .expect("request line");
+    assert!(first.starts_with("PUT /loop/"), "{first}");
+    connection
+        .write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .expect("response");
+    drop(connection);
+    std::thread::sleep(Duration::from_secs(1));
+    let ledger = agent.ledger();
+    assert_eq!(kept(&ledger), 0, "the write probe was seen: {ledger}");
+    agent.stop();
 }
 
 #[test]
@@ -28,11 +69,7 @@ fn export_storage_and_status_of_the_agent_make_no_transactions() {
         // parts would make transactions by that, and each a payload more.)
         let store = servers::python_plain(&work);
         let nginx = servers::nginx(&work);
-        let payloads = json!({
-            "id": "payloads", "type": "s3", "endpoint": format!("127.0.0.1:{}", store.port), "bucket": "loop",
-            "region": "us-east-1", "insecure": true,
-            "access_key": {"type": "text", "value": "key"}, "secret_key": {"type": "text", "value": "secret"},
-        });
+        let payloads = s3_at(store.port);
         // Both ends of all that the agent itself says, and nothing else of a busy host.
         let this_program = std::env::current_exe().expect("own path");
         let include = json!({"include": [
