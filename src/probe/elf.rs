@@ -11,16 +11,20 @@ mod code;
 mod exports;
 mod gnutls;
 mod go;
+mod identity;
 mod image;
 mod nss;
 mod openssl;
+mod version;
 
 use super::target::Target;
 use bytes::FileBytes;
-pub use bytes::{MAX_READ, ReadAt};
+pub use bytes::{MAX_READ, MAX_TIME, ReadAt};
+pub use identity::Identity;
 use image::Image;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 /// What one file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +85,7 @@ pub struct Placement {
 }
 
 /// Which kind of function is probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The function that the symbol names.
@@ -105,6 +109,8 @@ pub enum ScanError {
     Damaged(&'static str),
     #[error("symbol tables are larger than {} MiB, or name the same functions over and over", MAX_READ >> 20)]
     TooLarge,
+    #[error("looking for TLS functions in it took longer than {} s, and was given up", MAX_TIME.as_secs())]
+    TooLong,
     #[error("cannot read the file: {0}")]
     Read(#[from] std::io::Error),
 }
@@ -117,13 +123,22 @@ pub fn scan(elf: &[u8]) -> Result<Scan, ScanError> {
     scan_from(&elf)
 }
 
-/// Scans an open file, reading only its headers, symbols and the code of the functions found: at most [`MAX_READ`].
+/// Scans an open file, reading only its headers, symbols and the code of the functions found: at most [`MAX_READ`], for
+/// at most [`MAX_TIME`].
 ///
 /// # Errors
 /// As [`scan`], and where reading fails. The file may change or shrink meanwhile: that is an error or a scan of what
 /// was read, never a fault.
 pub fn scan_file(file: &File) -> Result<Scan, ScanError> {
-    scan_from(&FileBytes::new(file)?)
+    scan_file_within(file, MAX_TIME)
+}
+
+/// The same within another time.
+///
+/// # Errors
+/// As [`scan_file`].
+pub fn scan_file_within(file: &File, time: Duration) -> Result<Scan, ScanError> {
+    scan_from(&FileBytes::until(file, Instant::now() + time)?)
 }
 
 fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
@@ -139,10 +154,13 @@ fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
         nss::find(&image)?,
         go::find(&image)?,
     ];
-    Ok(Scan {
-        build_id,
-        stacks: stacks.into_iter().flatten().collect(),
-    })
+    let mut stacks: Vec<Stack> = stacks.into_iter().flatten().collect();
+    for stack in &mut stacks {
+        if stack.version.is_none() {
+            stack.version = version::find(&image, stack.name)?;
+        }
+    }
+    Ok(Scan { build_id, stacks })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! whose calls have the form of [`Probe::Call`] needs no programs of its own; any other form is another variant, with
 //! programs of its own in [`super::attach`].
 
+use serde::{Deserialize, Serialize};
+
 /// One place to probe in one ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -15,7 +17,7 @@ pub struct Target {
 }
 
 /// What fires at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Probe {
     /// A call of the C calling convention, seen at its entry and, where it matters, at its return. The session object
     /// is the first argument, the buffer the second, the buffer's length the third.
@@ -30,7 +32,7 @@ pub enum Probe {
 ///
 /// All but the return are the branch of the stack check at a function's entry (`jbe`), where the arguments are in their
 /// registers, the stack pointer is as at the entry, and the flags tell whether the function will begin again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GoPoint {
     /// `(*Conn).Read(buffer, length)`.
     Read,
@@ -47,7 +49,7 @@ pub enum GoPoint {
 }
 
 /// What a call of a TLS library does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TlsCall {
     /// Plaintext from the peer.
     Read,
@@ -76,7 +78,7 @@ impl TlsCall {
 }
 
 /// How a call tells the number of bytes that it moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CallResult {
     /// An `int` is returned: the bytes if above 0.
     Int,

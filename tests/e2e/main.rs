@@ -25,6 +25,7 @@ mod content;
 mod curl_nginx;
 mod dry_run;
 mod filters;
+mod finding;
 mod go;
 mod grpc;
 mod guide;

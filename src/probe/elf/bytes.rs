@@ -5,9 +5,16 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 /// What is read of one file at most, bytes.
 pub const MAX_READ: u64 = 512 << 20;
+
+/// What is read of one file at a time at most, bytes: with what a scan remembers, its memory stays below 200 MiB.
+pub const MAX_AT_ONCE: u64 = 64 << 20;
+
+/// How long one scan may take. The largest programs take a tenth of it.
+pub const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What is in memory of a table or of strings at a time, bytes: those of a large program take tens of megabytes.
 pub const PIECE: u64 = 64 << 10;
@@ -17,7 +24,8 @@ pub trait ReadAt {
     /// Exactly `len` bytes from `offset`.
     ///
     /// # Errors
-    /// [`ScanError::Damaged`] with `what` where the range is not in the file; [`ScanError::TooLarge`] over the bound.
+    /// [`ScanError::Damaged`] with `what` where the range is not in the file; [`ScanError::TooLarge`] over the bound;
+    /// [`ScanError::TooLong`] when the time is over.
     fn read(&self, offset: u64, len: u64, what: &'static str) -> Result<Cow<'_, [u8]>, ScanError>;
 }
 
@@ -31,19 +39,22 @@ impl ReadAt for &[u8] {
     }
 }
 
-/// A file, with a budget for all reads together.
+/// A file, with a budget for all reads together, and an end of the time for them.
 pub struct FileBytes<'f> {
     file: &'f File,
     size: u64,
     left: Cell<u64>,
+    end: Instant,
 }
 
 impl<'f> FileBytes<'f> {
-    pub fn new(file: &'f File) -> Result<Self, ScanError> {
+    /// Reads until `end`; what is asked for later is [`ScanError::TooLong`].
+    pub fn until(file: &'f File, end: Instant) -> Result<Self, ScanError> {
         Ok(FileBytes {
             file,
             size: file.metadata()?.len(),
             left: Cell::new(MAX_READ),
+            end,
         })
     }
 }
@@ -54,8 +65,11 @@ impl ReadAt for FileBytes<'_> {
             return Err(ScanError::Damaged(what));
         }
         let left = self.left.get();
-        if len > left {
+        if len > left || len > MAX_AT_ONCE {
             return Err(ScanError::TooLarge);
+        }
+        if Instant::now() > self.end {
+            return Err(ScanError::TooLong);
         }
         self.left.set(left - len);
         let mut bytes = vec![0; usize::try_from(len).map_err(|_| ScanError::TooLarge)?];

@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file by the numbers of `stat`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct FileId {
     pub device: u64,
     pub inode: u64,
@@ -76,6 +76,12 @@ impl Located {
 
     pub fn open(&self) -> io::Result<File> {
         File::open(self.path())
+    }
+
+    /// Whether `file`, which is this one opened, still has the content that it had when it was located.
+    pub fn is_unchanged(&self, file: &File) -> io::Result<bool> {
+        let handle = file.try_clone()?;
+        Ok(Located::new(handle)?.version() == self.version())
     }
 }
 

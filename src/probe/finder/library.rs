@@ -1,23 +1,28 @@
 //! Deciding what to do with each mapped file, and holding the probes.
 //!
-//! Enters: mappings and files of directories. Leaves: links and verdicts. Holds: a file is scanned once as long as it
-//! does not change, and has probes once, however many processes and mounts show it.
+//! Enters: mappings and files of directories; what the lanes found. Leaves: links and verdicts. Holds: a file is scanned
+//! once as long as it does not change, and has probes once, however many processes and mounts show it; this thread waits
+//! for no file of others.
 
 use super::attach::Attach;
-use super::file::{FileId, Located, Version, locate};
+use super::file::{FileId, Located, Version};
+use super::lane::{Done, Ticket};
+use super::look::{Lanes, Scanned};
 use super::maps::{MappedFile, Mapping};
 use super::verdict::{Found, LibraryVerdict, State, Verdicts};
-use crate::probe::elf::{self, Scan, ScanError};
-use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use crate::probe::elf::{Scan, ScanError};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use tracing::field::Empty;
+use std::time::Instant;
 
 /// Files of no interest that are remembered, so that they are not read again.
 const MAX_REMEMBERED: usize = 16_384;
 /// How often attaching to one file is tried. Later tries come with passes over /proc.
-const MAX_ATTEMPTS: u32 = 3;
+pub(super) const MAX_ATTEMPTS: u32 = 3;
+/// Files that are looked at or scanned at a time: each is held open.
+const MAX_AT_WORK: usize = 64;
+/// A file of so many bytes has the verdict that it is waiting while it is scanned.
+const LARGE: u64 = 8 << 20;
 
 /// How closely to look at a mapping whose file is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,49 +34,83 @@ pub enum Look {
 }
 
 /// A mapping's file, as it was known last.
-struct Seen {
+pub(super) struct Seen {
     path: PathBuf,
     generation: Option<u64>,
-    id: FileId,
+    pub id: FileId,
 }
 
 /// What is known of a file.
-struct Known<L> {
-    version: Version,
-    outcome: Outcome<L>,
+pub(super) struct Known<L> {
+    pub version: Version,
+    pub outcome: Outcome<L>,
+    /// When a process was last seen to map it.
+    pub used: Instant,
+    /// Its path in a directory of the dynamic linker.
+    pub directory: Option<PathBuf>,
 }
 
-enum Outcome<L> {
+pub(super) enum Outcome<L> {
+    /// It is being scanned.
+    Scanning(Ticket),
     /// No TLS functions in it, or it cannot be probed.
     Nothing,
+    /// TLS that cannot be captured; there is a verdict.
+    Refused,
     Attached(Attached<L>),
-    /// The file is probed through another mount.
-    AttachedThrough,
+    /// The file is probed through another mount, as this file.
+    AttachedThrough(FileId),
     Failed {
         attempts: u32,
     },
 }
 
-struct Attached<L> {
-    path: PathBuf,
-    build_id: Option<Vec<u8>>,
+pub(super) struct Attached<L> {
+    pub path: PathBuf,
+    pub build_id: Option<Vec<u8>>,
     // Held for its `drop`, which detaches.
-    _link: L,
+    pub(super) _link: L,
+}
+
+/// A mapping whose file is looked for.
+struct Looking {
+    mapping: Mapping,
+    look: Look,
+    /// Of the same file, in case that the first one's process is gone.
+    other: Option<Mapping>,
+}
+
+/// A file that is scanned.
+pub(super) struct Scanning {
+    id: FileId,
+    pub path: PathBuf,
+    pub mapping: Option<Mapping>,
+    other: Option<Mapping>,
+    pub attempts: u32,
 }
 
 /// All files known, and the links.
 pub struct Libraries<A: Attach> {
-    attach: A,
-    proc: PathBuf,
-    verdicts: Verdicts,
+    pub(super) attach: A,
+    pub(super) proc: PathBuf,
+    pub(super) verdicts: Verdicts,
     own_pid: u32,
     own_file: Option<FileId>,
-    seen: HashMap<MappedFile, Seen>,
-    files: HashMap<FileId, Known<A::Link>>,
+    pub(super) seen: HashMap<MappedFile, Seen>,
+    pub(super) files: HashMap<FileId, Known<A::Link>>,
+    /// Why files could not be looked at.
+    pub(super) unreadable: HashMap<MappedFile, String>,
+    /// Of these, files that a thread hangs at: another would too.
+    stuck: HashSet<MappedFile>,
+    lanes: Lanes,
+    looking: HashMap<Ticket, Looking>,
+    /// What is in `looking`.
+    at: HashMap<(MappedFile, PathBuf), Ticket>,
+    scanning: HashMap<Ticket, Scanning>,
 }
 
 impl<A: Attach> Libraries<A> {
-    pub fn new(attach: A, proc: PathBuf, verdicts: Verdicts) -> Self {
+    pub fn new(attach: A, proc: PathBuf, verdicts: Verdicts, lanes: Lanes) -> Self {
         let own_file = match Located::at(Path::new("/proc/self/exe")) {
             Ok(own) => Some(own.id()),
             Err(error) => {
@@ -87,32 +126,118 @@ impl<A: Attach> Libraries<A> {
             own_file,
             seen: HashMap::new(),
             files: HashMap::new(),
+            unreadable: HashMap::new(),
+            stuck: HashSet::new(),
+            lanes,
+            looking: HashMap::new(),
+            at: HashMap::new(),
+            scanning: HashMap::new(),
         }
     }
 
-    /// Handles a mapping of a process. Answers whether its file is decided on; where it is not, another process's
-    /// mapping of the same file may tell more.
-    pub fn mapped(&mut self, mapping: &Mapping, look: Look) -> bool {
+    /// Nothing is looked at or scanned.
+    pub fn is_idle(&self) -> bool {
+        self.looking.is_empty() && self.scanning.is_empty()
+    }
+
+    /// So much is looked at or scanned that there must be answers before more is asked.
+    pub fn is_full(&self) -> bool {
+        self.looking.len() + self.scanning.len() >= MAX_AT_WORK
+    }
+
+    /// Handles a mapping of a process.
+    pub fn mapped(&mut self, mapping: &Mapping, look: Look) {
         if mapping.pid == self.own_pid {
-            return false;
+            return;
         }
         self.verdicts.count(|c| c.mappings_seen += 1);
-        if self.is_known(mapping, look) {
-            return true;
+        if self.is_known(mapping, look) || self.stuck.contains(&mapping.key) {
+            return;
         }
-        let located = match locate(&self.proc, mapping) {
-            Ok(located) => located,
-            Err(error) => {
-                self.not_located(mapping, &error);
-                return false;
-            }
-        };
-        let decided = self.handle(&located, &mapping.path, Some(mapping), look);
-        if decided {
-            self.remember(mapping, located.id(), look);
+        let at = (mapping.key, mapping.path.clone());
+        if let Some(looking) = self.at.get(&at).and_then(|t| self.looking.get_mut(t)) {
+            looking.other = Some(mapping.clone());
+            return;
         }
+        self.look(mapping.clone(), look);
         self.bound();
-        decided
+    }
+
+    /// Handles a mapping of a file that another one of the same pass was handled for.
+    pub fn also_mapped(&mut self, mapping: &Mapping) {
+        if mapping.pid == self.own_pid {
+            return;
+        }
+        let at = (mapping.key, mapping.path.clone());
+        match self.at.get(&at).and_then(|t| self.looking.get_mut(t)) {
+            Some(looking) => looking.other = Some(mapping.clone()),
+            None if self.seen.contains_key(&mapping.key) => self.also(mapping),
+            // The first one's process was gone, or did not let it be read.
+            None => self.mapped(mapping, Look::Closely),
+        }
+    }
+
+    fn look(&mut self, mapping: Mapping, look: Look) {
+        let ticket = self.lanes.looks.submit(mapping.clone());
+        self.at.insert((mapping.key, mapping.path.clone()), ticket);
+        let looking = Looking {
+            mapping,
+            look,
+            other: None,
+        };
+        self.looking.insert(ticket, looking);
+    }
+
+    /// Goes on with what the lanes have done.
+    pub fn answers(&mut self) {
+        for (ticket, done) in self.lanes.looks.take() {
+            let Some(looking) = self.looking.remove(&ticket) else {
+                continue;
+            };
+            let mapping = &looking.mapping;
+            self.at.remove(&(mapping.key, mapping.path.clone()));
+            match done {
+                Done::Answer(Ok(located)) => self.located(located, looking),
+                Done::Answer(Err(error)) => match looking.other {
+                    Some(other) => self.look(other, looking.look),
+                    None => self.not_located(mapping, &error),
+                },
+                Done::GivenUp => self.given_up_looking(mapping),
+            }
+        }
+        for (ticket, done) in self.lanes.scans.take() {
+            if let Some(scanning) = self.scanning.remove(&ticket) {
+                self.scanned(ticket, scanning, done);
+            }
+        }
+    }
+
+    fn located(&mut self, located: Located, looking: Looking) {
+        let Looking {
+            mapping,
+            look,
+            other,
+        } = looking;
+        self.unreadable.remove(&mapping.key);
+        self.remember(&mapping, located.id(), look);
+        let path = mapping.path.clone();
+        self.handle(located, path, Some(mapping), look);
+        if let Some(other) = other {
+            self.also(&other);
+        }
+    }
+
+    /// Another mapping of a file that may be scanned now.
+    fn also(&mut self, other: &Mapping) {
+        let known = self.seen.get(&other.key).and_then(|s| self.files.get(&s.id));
+        if let Some(Known {
+            outcome: Outcome::Scanning(ticket),
+            ..
+        }) = known
+            && let Some(scanning) = self.scanning.get_mut(ticket)
+        {
+            scanning.other = Some(other.clone());
+        }
     }
 
     fn remember(&mut self, mapping: &Mapping, id: FileId, look: Look) {
@@ -132,7 +257,11 @@ impl<A: Attach> Libraries<A> {
     pub fn in_directory(&mut self, path: &Path) {
         match Located::at(path) {
             Ok(located) => {
-                self.handle(&located, path, None, Look::Closely);
+                let id = located.id();
+                self.handle(located, path.to_owned(), None, Look::Closely);
+                if let Some(known) = self.files.get_mut(&id) {
+                    known.directory = Some(path.to_owned());
+                }
             }
             Err(error) => {
                 self.verdicts.count(|c| c.files_unreadable += 1);
@@ -143,15 +272,21 @@ impl<A: Attach> Libraries<A> {
 
     /// Nothing needs to be done for this mapping, by what is known without asking the file system.
     fn is_known(&mut self, mapping: &Mapping, look: Look) -> bool {
-        let (Look::Reported { generation }, Some(seen)) = (look, self.seen.get_mut(&mapping.key))
-        else {
+        let Some(seen) = self.seen.get_mut(&mapping.key) else {
             return false;
         };
-        let uninteresting = self
-            .files
-            .get(&seen.id)
-            .is_some_and(|k| matches!(k.outcome, Outcome::Nothing));
-        if seen.path != mapping.path || seen.generation.is_some_and(|g| g != generation) {
+        let known = self.files.get_mut(&seen.id);
+        if seen.path != mapping.path {
+            return false;
+        }
+        let uninteresting = known.is_some_and(|known| {
+            known.used = Instant::now();
+            matches!(known.outcome, Outcome::Nothing)
+        });
+        let Look::Reported { generation } = look else {
+            return false;
+        };
+        if seen.generation.is_some_and(|g| g != generation) {
             return false;
         }
         if uninteresting {
@@ -160,36 +295,55 @@ impl<A: Attach> Libraries<A> {
         uninteresting
     }
 
-    fn not_located(&self, mapping: &Mapping, error: &std::io::Error) {
+    fn not_located(&mut self, mapping: &Mapping, error: &std::io::Error) {
         let alive = self.proc.join(mapping.pid.to_string()).exists();
         self.verdicts.count(|c| match alive {
             true => c.files_unreadable += 1,
             false => c.processes_vanished += 1,
         });
+        if alive && self.unreadable.len() < MAX_REMEMBERED {
+            self.unreadable.insert(mapping.key, error.to_string());
+        }
         let (path, pid) = (mapping.path.display(), mapping.pid);
         tracing::debug!(%path, pid, %error, alive, "cannot look at a mapped file");
     }
 
-    /// Scans and attaches where needed. Answers whether the decision may be remembered.
+    fn given_up_looking(&mut self, mapping: &Mapping) {
+        let path = mapping.path.display();
+        tracing::warn!(%path, pid = mapping.pid, "the file system of a mapped file does not answer");
+        self.verdicts.count(|c| c.files_given_up += 1);
+        let reason = "its file system did not answer".to_owned();
+        self.unreadable.insert(mapping.key, reason);
+        self.stuck.insert(mapping.key);
+    }
+
+    /// Has the file scanned where it is new, has changed, or could not be attached.
     fn handle(
         &mut self,
-        located: &Located,
-        path: &Path,
-        mapping: Option<&Mapping>,
+        located: Located,
+        path: PathBuf,
+        mapping: Option<Mapping>,
         look: Look,
-    ) -> bool {
+    ) {
         let (id, version) = (located.id(), located.version());
         let mut attempts = 0;
-        if let Some(known) = self.files.get(&id)
-            && known.version == version
-        {
+        let mut directory = None;
+        if let Some(known) = self.files.get_mut(&id) {
+            known.used = Instant::now();
+            directory.clone_from(&known.directory);
             match &known.outcome {
                 Outcome::Failed { attempts: before }
                     if look == Look::Closely && *before < MAX_ATTEMPTS =>
                 {
                     attempts = *before;
                 }
-                _ => return true,
+                _ if known.version == version => {
+                    if let Some(mapping) = &mapping {
+                        self.also(mapping);
+                    }
+                    return;
+                }
+                _ => {}
             }
         }
         // A file that was written over, or another one with the number of a deleted one, has other code: the probes must
@@ -206,150 +360,131 @@ impl<A: Attach> Libraries<A> {
         let outcome = if Some(id) == self.own_file {
             Outcome::Nothing
         } else {
-            let scan = match self.scan(located, path, mapping) {
-                Some(scan) => scan,
-                None => return false,
-            };
-            match self.decide(located, path, mapping, &scan, attempts) {
-                Some(outcome) => outcome,
-                None => return false,
-            }
+            self.scan(located, path, mapping, attempts)
         };
-        self.files.insert(id, Known { version, outcome });
-        true
+        let known = Known {
+            version,
+            outcome,
+            used: Instant::now(),
+            directory,
+        };
+        self.files.insert(id, known);
     }
 
-    /// `None` where the file could not be read, which may be different next time.
-    fn scan(&self, located: &Located, path: &Path, mapping: Option<&Mapping>) -> Option<Scan> {
-        let scanned = located
-            .open()
-            .map_err(ScanError::Read)
-            .and_then(|file: File| elf::scan_file(&file));
-        match scanned {
-            Ok(scan) => {
-                self.verdicts.count(|c| c.files_scanned += 1);
-                Some(scan)
+    fn scan(
+        &mut self,
+        located: Located,
+        path: PathBuf,
+        mapping: Option<Mapping>,
+        attempts: u32,
+    ) -> Outcome<A::Link> {
+        let id = located.id();
+        if located.version().size >= LARGE {
+            let scan = Scan::default();
+            self.verdict(id, &path, mapping.as_ref(), &scan, State::Waiting);
+        }
+        let ticket = self.lanes.scans.submit(located);
+        let scanning = Scanning {
+            id,
+            path,
+            mapping,
+            other: None,
+            attempts,
+        };
+        self.scanning.insert(ticket, scanning);
+        Outcome::Scanning(ticket)
+    }
+
+    fn scanned(&mut self, ticket: Ticket, scanning: Scanning, done: Done<Scanned>) {
+        let id = scanning.id;
+        let current = self.files.get(&id).map(|known| &known.outcome);
+        // The file has changed since, and is scanned again.
+        if !matches!(current, Some(Outcome::Scanning(now)) if *now == ticket) {
+            return;
+        }
+        let outcome = match done {
+            Done::Answer(scanned) => self.outcome(&scanned, &scanning),
+            Done::GivenUp => {
+                self.verdicts.count(|c| c.files_given_up += 1);
+                let reason = "reading it took too long, and was given up".to_owned();
+                Some(self.refused(&scanning, &Scan::default(), reason))
             }
-            Err(ScanError::NotElf) => Some(Scan::default()),
+        };
+        let waited = matches!(outcome, None | Some(Outcome::Nothing));
+        match (outcome, self.files.get_mut(&id)) {
+            (Some(outcome), Some(known)) => known.outcome = outcome,
+            // It may be different next time.
+            _ => drop(self.files.remove(&id)),
+        }
+        if waited {
+            self.verdicts.no_longer_waits(id);
+        }
+    }
+
+    /// `None` where it cannot be decided now.
+    fn outcome(&self, scanned: &Scanned, scanning: &Scanning) -> Option<Outcome<A::Link>> {
+        let path = scanning.path.display();
+        if let Some(error) = &scanned.cache_error {
+            self.verdicts.count(|c| c.cache_errors += 1);
+            tracing::warn!(%path, %error, "the cache of scans cannot be used for a file: it is scanned");
+        }
+        match &scanned.scan {
+            Ok(scan) => {
+                self.verdicts.count(|c| match scanned.from_cache {
+                    true => c.files_from_cache += 1,
+                    false => c.files_scanned += 1,
+                });
+                let mappings = [&scanning.mapping, &scanning.other];
+                let decided = mappings
+                    .into_iter()
+                    .find_map(|m| self.decide(&scanned.located, scanning, m.as_ref(), scan));
+                if decided.is_none() {
+                    self.verdicts.count(|c| c.processes_vanished += 1);
+                }
+                decided
+            }
+            Err(ScanError::NotElf) => Some(Outcome::Nothing),
             Err(ScanError::Read(error)) => {
                 self.verdicts.count(|c| c.files_unreadable += 1);
-                tracing::debug!(path = %path.display(), %error, "cannot read a mapped file");
+                tracing::debug!(%path, %error, "cannot read a mapped file");
                 None
             }
             Err(error) => {
                 self.verdicts.count(|c| c.files_unsupported += 1);
-                // Only what calls itself a TLS library is worth a verdict.
-                if is_tls_library(path) {
+                // Of others only what calls itself a TLS library is worth a verdict.
+                let told = matches!(error, ScanError::TooLong | ScanError::TooLarge);
+                if told || is_tls_library(&scanning.path) {
                     let scan = Scan::default();
-                    let reason = error.to_string();
-                    self.verdict(located, path, mapping, &scan, State::Failed { reason });
+                    return Some(self.refused(scanning, &scan, error.to_string()));
                 }
-                Some(Scan::default())
+                Some(Outcome::Nothing)
             }
         }
     }
 
-    /// `None` where it cannot be decided from this mapping.
-    fn decide(
+    pub(super) fn refused(
         &self,
-        located: &Located,
-        path: &Path,
-        mapping: Option<&Mapping>,
+        scanning: &Scanning,
         scan: &Scan,
-        attempts: u32,
-    ) -> Option<Outcome<A::Link>> {
-        if scan.places().next().is_none() {
-            let refused = scan.stacks.iter().find_map(|s| s.refused.clone());
-            if let Some(reason) = refused {
-                tracing::info!(path = %path.display(), reason, "a TLS library cannot be captured");
-                self.verdict(located, path, mapping, scan, State::Failed { reason });
-            }
-            return Some(Outcome::Nothing);
-        }
-        if let (Some(twin), Some(mapping)) = (self.twin(located, scan), mapping) {
-            match probed_in(&self.proc, mapping, scan) {
-                Some(true) => {
-                    let through = twin.path.to_string_lossy().into_owned();
-                    let state = State::AttachedThrough { path: through };
-                    self.verdict(located, path, Some(mapping), scan, state);
-                    return Some(Outcome::AttachedThrough);
-                }
-                Some(false) => {}
-                None => {
-                    self.verdicts.count(|c| c.processes_vanished += 1);
-                    return None;
-                }
-            }
-        }
-        Some(self.attach(located, path, mapping, scan, attempts))
-    }
-
-    fn attach(
-        &self,
-        located: &Located,
-        path: &Path,
-        mapping: Option<&Mapping>,
-        scan: &Scan,
-        attempts: u32,
+        reason: String,
     ) -> Outcome<A::Link> {
-        let targets = scan.targets();
-        let span = tracing::info_span!(
-            "attach",
-            path = %path.display(),
-            targets = targets.len(),
-            otel.status_code = Empty,
-            otel.status_description = Empty,
-        );
-        let _entered = span.clone().entered();
-        match self.attach.attach(&located.path(), &targets) {
-            Ok(link) => {
-                self.verdicts.count(|c| c.libraries_attached += 1);
-                tracing::info!(path = %path.display(), targets = targets.len(), "probing a TLS library");
-                self.verdict(located, path, mapping, scan, State::Attached);
-                Outcome::Attached(Attached {
-                    path: path.to_owned(),
-                    build_id: scan.build_id.clone(),
-                    _link: link,
-                })
-            }
-            Err(error) => {
-                self.verdicts.count(|c| c.attach_failures += 1);
-                tracing::warn!(path = %path.display(), %error, "cannot probe a TLS library");
-                let reason = error.to_string();
-                span.record("otel.status_code", "error");
-                span.record("otel.status_description", &*reason);
-                self.verdict(located, path, mapping, scan, State::Failed { reason });
-                Outcome::Failed {
-                    attempts: attempts + 1,
-                }
-            }
-        }
+        let path = &scanning.path;
+        tracing::info!(path = %path.display(), reason, "a file with TLS in it cannot be captured");
+        let mapping = scanning.mapping.as_ref();
+        self.verdict(scanning.id, path, mapping, scan, State::Failed { reason });
+        Outcome::Refused
     }
 
-    /// A probed file that looks like this one on another mount: two overlay mounts of one image layer show different
-    /// devices and the same inode number, and the probe is in the layer's inode.
-    fn twin(&self, located: &Located, scan: &Scan) -> Option<&Attached<A::Link>> {
-        let build_id = scan.build_id.as_ref()?;
-        self.files.iter().find_map(|(id, known)| {
-            let same =
-                id.inode == located.id().inode && known.version.size == located.version().size;
-            match &known.outcome {
-                Outcome::Attached(a) if same && a.build_id.as_ref() == Some(build_id) => Some(a),
-                _ => None,
-            }
-        })
-    }
-
-    fn verdict(
+    pub(super) fn verdict(
         &self,
-        located: &Located,
+        id: FileId,
         path: &Path,
         mapping: Option<&Mapping>,
         scan: &Scan,
         state: State,
     ) {
         let found = mapping.map_or(Found::Directory, |m| Found::Process(m.pid));
-        let verdict = LibraryVerdict::new(path, located.id(), found, scan, state);
+        let verdict = LibraryVerdict::new(path, id, found, scan, state);
         self.verdicts.set(verdict);
     }
 
@@ -362,6 +497,8 @@ impl<A: Attach> Libraries<A> {
             .retain(|_, known| !matches!(known.outcome, Outcome::Nothing));
         let files = &self.files;
         self.seen.retain(|_, seen| files.contains_key(&seen.id));
+        self.unreadable.clear();
+        self.stuck.clear();
         self.verdicts.count(|c| c.cache_emptied += 1);
     }
 }
@@ -373,19 +510,4 @@ pub fn is_tls_library(path: &Path) -> bool {
         let name = name.to_string_lossy();
         NAMES.iter().any(|known| name.contains(known))
     })
-}
-
-/// Whether a probe stands in this mapping: the memory differs there from the file. `None` where the process is gone
-/// or the mapping holds no target.
-fn probed_in(proc: &Path, mapping: &Mapping, scan: &Scan) -> Option<bool> {
-    let len = mapping.end.checked_sub(mapping.start)?;
-    let (address, file_byte) = scan.places().find_map(|(t, p)| {
-        let inside = t.file_offset.checked_sub(mapping.file_offset)?;
-        let address = mapping.start.checked_add(inside)?;
-        (inside < len).then_some((address, p.file_byte))
-    })?;
-    let memory = File::open(proc.join(mapping.pid.to_string()).join("mem")).ok()?;
-    let mut byte = [0];
-    memory.read_exact_at(&mut byte, address).ok()?;
-    Some(byte != [file_byte])
 }

@@ -22,7 +22,7 @@ pub struct Mapping {
 }
 
 /// A file as the kernel names it for a mapping. On overlay and btrfs file systems `stat` may give other numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MappedFile {
     pub major: u32,
     pub minor: u32,

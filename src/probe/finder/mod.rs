@@ -2,20 +2,28 @@
 //!
 //! Enters: the kernel's reports of new executable mappings, /proc, the dynamic linker's directories. Leaves: probes
 //! attached through [`Attach`], [`Verdicts`]. Holds: a file is probed once, whoever maps it; the agent's own program
-//! never; a mapping that the kernel could not report is found by a pass over /proc.
+//! never; a mapping that the kernel could not report is found by a pass over /proc; a file system that does not answer
+//! holds up nothing but its own files.
 
 mod attach;
+pub mod cache;
+mod decide;
 mod file;
+mod lane;
 mod library;
+mod look;
 mod maps;
 mod perf;
 mod run;
+mod table;
 mod verdict;
 
 pub use attach::{Attach, AttachError};
+pub use file::FileId;
 pub use perf::PerfError;
 pub use verdict::{
-    Counts, Found, LibraryVerdict, Snapshot, StackVerdict, State, TargetVerdict, Verdicts,
+    Counts, Found, LibraryVerdict, ProcessState, ProcessVerdict, Snapshot, StackVerdict, State,
+    TargetVerdict, Verdicts,
 };
 
 use std::io;
@@ -33,6 +41,10 @@ pub struct Options {
     pub proc: PathBuf,
     /// Time between two passes over /proc, which find what the kernel's reports missed.
     pub pass_interval: Duration,
+    /// How long no process has a file mapped before its probes go.
+    pub unused: Duration,
+    /// Where results of scans are kept; none: nowhere.
+    pub scan_cache: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -51,6 +63,8 @@ impl Default for Options {
             library_dirs: dirs.map(PathBuf::from).to_vec(),
             proc: PathBuf::from("/proc"),
             pass_interval: Duration::from_secs(30),
+            unused: Duration::from_secs(90),
+            scan_cache: None,
         }
     }
 }
@@ -62,7 +76,7 @@ pub enum StartError {
     Perf(#[from] PerfError),
     #[error("cannot start the finder's thread: {0}")]
     Thread(io::Error),
-    #[error("cannot make the finder's stop signal: {0}")]
+    #[error("cannot make the finder's signals: {0}")]
     Signal(io::Error),
 }
 
@@ -80,17 +94,38 @@ impl Finder {
     {
         let rings = perf::Rings::open()?;
         let stop = Arc::new(run::Stop::new().map_err(StartError::Signal)?);
+        let wake = lane::Wake::new().map_err(StartError::Signal)?;
+        let cache = options.scan_cache.as_deref().and_then(open_cache);
+        let lanes =
+            look::Lanes::start(options.proc.clone(), cache, &wake).map_err(StartError::Thread)?;
         let verdicts = Verdicts::default();
-        let (thread_stop, thread_verdicts) = (stop.clone(), verdicts.clone());
+        let ways = run::Ways {
+            verdicts: verdicts.clone(),
+            lanes,
+            wake,
+        };
+        let thread_stop = stop.clone();
         let thread = std::thread::Builder::new()
             .name("finder".into())
-            .spawn(move || run::run(attach, options, rings, &thread_stop, thread_verdicts))
+            .spawn(move || run::run(attach, options, rings, &thread_stop, ways))
             .map_err(StartError::Thread)?;
         Ok(FinderHandle {
             verdicts,
             stop,
             thread: Some(thread),
         })
+    }
+}
+
+/// Without it every large program is scanned again when it starts: slower, and nothing else.
+fn open_cache(path: &std::path::Path) -> Option<cache::Cache> {
+    match cache::Cache::open(path) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "results of scans are not kept: tap.scan_cache names a folder that cannot be used");
+            None
+        }
     }
 }
 

@@ -2,19 +2,26 @@
 
 use super::Options;
 use super::attach::Attach;
+use super::lane::Wake;
 use super::library::{Libraries, Look, is_tls_library};
-use super::maps::{self, Mapping};
+use super::look::Lanes;
+use super::maps::{self, MappedFile, Mapping};
 use super::perf::{Record, Rings};
+use super::table::Pass;
 use super::verdict::Verdicts;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// After lost records, passes over /proc are at least this far apart.
 const PASS_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the thread waits at the most while files are looked at or scanned.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Tells the thread to end, and wakes it.
 pub struct Stop {
@@ -54,18 +61,29 @@ impl Stop {
 }
 
 /// Runs until told to stop. Links are dropped at the end.
-pub fn run<A: Attach>(attach: A, options: Options, rings: Rings, stop: &Stop, verdicts: Verdicts) {
-    let libraries = Libraries::new(attach, options.proc.clone(), verdicts.clone());
+pub fn run<A: Attach>(attach: A, options: Options, rings: Rings, stop: &Stop, ways: Ways) {
+    let Ways {
+        verdicts,
+        lanes,
+        wake,
+    } = ways;
+    let libraries = Libraries::new(attach, options.proc.clone(), verdicts.clone(), lanes);
+    let directories = options.library_dirs.iter().map(|dir| (dir.clone(), None));
     let mut watch = Watch {
         libraries,
+        directories: directories.collect(),
         options,
         rings,
         stop,
+        wake,
         verdicts,
         last_pass: Instant::now(),
+        found: None,
     };
-    watch.directories();
     watch.pass();
+    while !watch.is_settled() && !stop.is_set() {
+        watch.wait_answers();
+    }
     if stop.is_set() {
         return;
     }
@@ -73,36 +91,56 @@ pub fn run<A: Attach>(attach: A, options: Options, rings: Rings, stop: &Stop, ve
     watch.watch();
 }
 
+/// What the thread works with.
+pub struct Ways {
+    pub verdicts: Verdicts,
+    pub lanes: Lanes,
+    pub wake: Arc<Wake>,
+}
+
 struct Watch<'s, A: Attach> {
     libraries: Libraries<A>,
+    /// Directories of the dynamic linker, and when they were changed last.
+    directories: Vec<(PathBuf, Option<SystemTime>)>,
     options: Options,
     rings: Rings,
     stop: &'s Stop,
+    wake: Arc<Wake>,
     verdicts: Verdicts,
     last_pass: Instant,
+    /// What the last pass found, until all of its files are decided on.
+    found: Option<Pass>,
 }
 
 impl<A: Attach> Watch<'_, A> {
     /// Probes what lies in the dynamic linker's directories, so that the first user is covered from its first byte.
     fn directories(&mut self) {
-        for dir in std::mem::take(&mut self.options.library_dirs) {
-            for path in libraries_in(&dir) {
+        let mut directories = std::mem::take(&mut self.directories);
+        for (dir, seen) in &mut directories {
+            let changed = std::fs::metadata(&*dir).and_then(|m| m.modified()).ok();
+            if seen.is_some() && *seen == changed {
+                continue;
+            }
+            *seen = changed;
+            for path in libraries_in(dir) {
+                self.make_room();
                 if self.stop.is_set() {
-                    return;
+                    break;
                 }
                 self.libraries.in_directory(&path);
             }
         }
+        self.directories = directories;
     }
 
     fn watch(&mut self) {
         let mut fds = self.poll_fds();
         let mut next_pass = self.last_pass + self.options.pass_interval;
         while !self.stop.is_set() {
-            wait(
-                &mut fds,
-                next_pass.saturating_duration_since(Instant::now()),
-            );
+            let until = next_pass.saturating_duration_since(Instant::now());
+            // What hangs is given up by looking at the clock.
+            wait(&mut fds, if self.is_settled() { until } else { until.min(TICK) });
+            self.settle();
             if self.reported() {
                 next_pass = next_pass.min(self.last_pass + PASS_PAUSE);
             }
@@ -114,15 +152,44 @@ impl<A: Attach> Watch<'_, A> {
     }
 
     fn poll_fds(&self) -> Vec<libc::pollfd> {
-        let of = |fd: RawFd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        std::iter::once(self.stop.event.as_raw_fd())
+        [self.stop.event.as_raw_fd(), self.wake.fd()]
+            .into_iter()
             .chain(self.rings.fds())
-            .map(of)
+            .map(readable)
             .collect()
+    }
+
+    /// Every file that was met is decided on, and the table of processes is of the last pass.
+    fn is_settled(&self) -> bool {
+        self.libraries.is_idle() && self.found.is_none()
+    }
+
+    /// Takes answers; after the last one that a pass asked for, what the pass found is told.
+    fn settle(&mut self) {
+        self.wake.clear();
+        self.libraries.answers();
+        if self.libraries.is_idle()
+            && let Some(pass) = self.found.take()
+        {
+            self.verdicts.set_processes(self.libraries.table(&pass));
+            if pass.complete {
+                self.libraries.drop_unused(self.options.unused);
+            }
+            self.verdicts.count(|c| c.passes += 1);
+        }
+    }
+
+    fn wait_answers(&mut self) {
+        let fds = [self.stop.event.as_raw_fd(), self.wake.fd()];
+        wait(&mut fds.map(readable), TICK);
+        self.settle();
+    }
+
+    /// Waits while too much is looked at or scanned.
+    fn make_room(&mut self) {
+        while self.libraries.is_full() && !self.stop.is_set() {
+            self.wait_answers();
+        }
     }
 
     /// Handles what the kernel reported; true: some of it may be lost.
@@ -146,6 +213,7 @@ impl<A: Attach> Watch<'_, A> {
             );
         }
         for (mapping, generation) in mapped {
+            self.make_room();
             if self.stop.is_set() {
                 break;
             }
@@ -157,28 +225,45 @@ impl<A: Attach> Watch<'_, A> {
 
     /// Looks at the executable mappings of all processes, each file once.
     fn pass(&mut self) {
-        let mut done: HashSet<(maps::MappedFile, PathBuf)> = HashSet::new();
-        for pid in self.processes() {
-            for mapping in self.mappings_of(pid) {
+        self.directories();
+        let mut done: HashSet<(MappedFile, PathBuf)> = HashSet::new();
+        let mut pass = Pass {
+            complete: true,
+            ..Pass::default()
+        };
+        for pid in self.processes(&mut pass) {
+            let mut files = Vec::new();
+            for mapping in self.mappings_of(pid, &mut pass) {
+                self.make_room();
                 if self.stop.is_set() {
                     return;
                 }
-                let file = (mapping.key, mapping.path.clone());
-                if !done.contains(&file) && self.libraries.mapped(&mapping, Look::Closely) {
-                    done.insert(file);
+                files.push(mapping.key);
+                if done.insert((mapping.key, mapping.path.clone())) {
+                    self.libraries.mapped(&mapping, Look::Closely);
+                } else {
+                    self.libraries.also_mapped(&mapping);
                 }
             }
+            // A thread of the kernel has none.
+            if !files.is_empty() {
+                files.sort_unstable();
+                files.dedup();
+                pass.processes.push((pid, files));
+            }
         }
-        self.verdicts.count(|c| c.passes += 1);
+        self.found = Some(pass);
         self.last_pass = Instant::now();
+        self.settle();
     }
 
-    fn processes(&self) -> Vec<u32> {
+    fn processes(&self, pass: &mut Pass) -> Vec<u32> {
         let entries = match std::fs::read_dir(&self.options.proc) {
             Ok(entries) => entries,
             Err(error) => {
                 let proc = self.options.proc.display();
                 tracing::error!(%proc, %error, "cannot list processes: only new mappings are found");
+                pass.complete = false;
                 return Vec::new();
             }
         };
@@ -187,7 +272,7 @@ impl<A: Attach> Watch<'_, A> {
             .collect()
     }
 
-    fn mappings_of(&self, pid: u32) -> Vec<Mapping> {
+    fn mappings_of(&self, pid: u32, pass: &mut Pass) -> Vec<Mapping> {
         let path = self.options.proc.join(pid.to_string()).join("maps");
         match std::fs::read(&path) {
             Ok(text) => maps::executable(pid, &text).collect(),
@@ -196,10 +281,20 @@ impl<A: Attach> Watch<'_, A> {
                 if !gone {
                     self.verdicts.count(|c| c.processes_unreadable += 1);
                     tracing::debug!(pid, %error, "cannot read a process's mappings");
+                    pass.complete = false;
+                    pass.unreadable.push((pid, error.to_string()));
                 }
                 Vec::new()
             }
         }
+    }
+}
+
+fn readable(fd: RawFd) -> libc::pollfd {
+    libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many libraries are remembered one by one; further ones are counted in `verdicts_left_out`.
 pub const MAX_VERDICTS: usize = 4096;
+/// How many processes are; further ones are counted in `processes_left_out`.
+pub const MAX_PROCESSES: usize = 4096;
 
 /// What became of a library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,7 +20,9 @@ pub enum State {
     /// Its probes are attached.
     Attached,
     /// Another mount shows the same file, and the probes attached through that one are in effect here.
-    AttachedThrough { path: String },
+    AttachedThrough { through: String },
+    /// It is being scanned: what it says until then is not captured.
+    Waiting,
     /// It is not captured.
     Failed { reason: String },
 }
@@ -101,6 +105,33 @@ impl LibraryVerdict {
     }
 }
 
+/// What becomes of a process's TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ProcessState {
+    /// All TLS that was found in it.
+    Captured,
+    /// Some of it: for the rest see its libraries.
+    CapturedInPart { reason: String },
+    NotCaptured { reason: String },
+    /// A file of it is being scanned.
+    Waiting,
+    /// No TLS was found in its files. What it says in the clear is captured.
+    NoTls,
+}
+
+/// One process that has executable files mapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProcessVerdict {
+    pub pid: u32,
+    /// Its program, as it sees it; its name where that cannot be read.
+    pub exe: String,
+    #[serde(flatten)]
+    pub state: ProcessState,
+    /// Its files that have a verdict.
+    pub libraries: Vec<FileId>,
+}
+
 fn now_unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
@@ -117,8 +148,16 @@ pub struct Counts {
     pub libraries_attached: u64,
     /// Attempts to attach that failed.
     pub attach_failures: u64,
+    /// Libraries whose probes went because no process used them any more.
+    pub libraries_detached: u64,
+    /// Files whose scan was taken from the cache on disk.
+    pub files_from_cache: u64,
+    /// Entries of that cache that were not believed, or could not be read or written.
+    pub cache_errors: u64,
     /// ELF files that are damaged, of another architecture, or too large.
     pub files_unsupported: u64,
+    /// Files whose file system did not answer, or whose scan took too long.
+    pub files_given_up: u64,
     /// Mapped files that could not be opened or read.
     pub files_unreadable: u64,
     /// Times that a process's mappings could not be listed, for lack of rights (CAP_SYS_PTRACE).
@@ -131,6 +170,8 @@ pub struct Counts {
     pub passes: u64,
     /// Libraries beyond [`MAX_VERDICTS`].
     pub verdicts_left_out: u64,
+    /// Processes beyond [`MAX_PROCESSES`] at the last pass.
+    pub processes_left_out: u64,
     /// Times that the memory of scanned files was full and was emptied.
     pub cache_emptied: u64,
 }
@@ -141,6 +182,8 @@ pub struct Snapshot {
     pub ready: bool,
     pub counts: Counts,
     pub libraries: Vec<LibraryVerdict>,
+    /// As of the last pass over /proc, with what was captured since.
+    pub processes: Vec<ProcessVerdict>,
 }
 
 /// Shared handle to the verdicts.
@@ -177,6 +220,17 @@ impl Verdicts {
     pub(super) fn set(&self, verdict: LibraryVerdict) {
         let mut inner = self.lock();
         let same = |v: &LibraryVerdict| (v.device, v.inode) == (verdict.device, verdict.inode);
+        let attached = matches!(
+            verdict.state,
+            State::Attached | State::AttachedThrough { .. }
+        );
+        if let (true, Found::Process(pid)) = (attached, verdict.found) {
+            let file = FileId {
+                device: verdict.device,
+                inode: verdict.inode,
+            };
+            inner.captured_now(pid, file, &verdict.path);
+        }
         if let Some(old) = inner.libraries.iter_mut().find(|v| same(v)) {
             *old = verdict;
         } else if inner.libraries.len() < MAX_VERDICTS {
@@ -185,4 +239,62 @@ impl Verdicts {
             inner.counts.verdicts_left_out += 1;
         }
     }
+
+    /// What a file was waiting for found nothing to tell.
+    pub(super) fn no_longer_waits(&self, id: FileId) {
+        let waits = |v: &LibraryVerdict| v.is_of(id) && v.state == State::Waiting;
+        self.lock().libraries.retain(|v| !waits(v));
+    }
+
+    /// Forgets the verdict on a file.
+    pub(super) fn remove(&self, id: FileId) {
+        self.lock().libraries.retain(|v| !v.is_of(id));
+    }
+
+    /// Replaces the verdicts on processes.
+    pub(super) fn set_processes(&self, mut processes: Vec<ProcessVerdict>) {
+        let mut inner = self.lock();
+        let surplus = processes.len().saturating_sub(MAX_PROCESSES);
+        inner.counts.processes_left_out = surplus as u64;
+        processes.truncate(MAX_PROCESSES);
+        inner.processes = processes;
+    }
+}
+
+impl LibraryVerdict {
+    fn is_of(&self, id: FileId) -> bool {
+        (self.device, self.inode) == (id.device, id.inode)
+    }
+}
+
+impl Snapshot {
+    /// A library of a process was attached between two passes.
+    fn captured_now(&mut self, pid: u32, file: FileId, path: &str) {
+        if let Some(process) = self.processes.iter_mut().find(|p| p.pid == pid) {
+            if !process.libraries.contains(&file) {
+                process.libraries.push(file);
+            }
+            if process.state == ProcessState::NoTls {
+                process.state = ProcessState::Captured;
+            }
+        } else if self.processes.len() < MAX_PROCESSES {
+            self.processes.push(ProcessVerdict {
+                pid,
+                exe: exe(pid).unwrap_or_else(|| path.to_owned()),
+                state: ProcessState::Captured,
+                libraries: vec![file],
+            });
+        }
+    }
+}
+
+/// The program of a process; its name where that is all that can be read.
+pub(super) fn exe(pid: u32) -> Option<String> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let exe = std::fs::read_link(process.join("exe"));
+    let exe = exe.ok().map(|exe| exe.to_string_lossy().into_owned());
+    exe.or_else(|| {
+        let name = std::fs::read_to_string(process.join("comm")).ok()?;
+        Some(name.trim_end().to_owned())
+    })
 }

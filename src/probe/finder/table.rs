@@ -1,0 +1,78 @@
+//! The table of processes: what of each is captured, or why not.
+
+use super::attach::Attach;
+use super::library::{Libraries, Outcome};
+use super::maps::MappedFile;
+use super::verdict::{ProcessState, ProcessVerdict, exe};
+
+/// What a pass over /proc found.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// All mappings of all processes were read.
+    pub complete: bool,
+    /// Processes, with the files that each maps executable.
+    pub processes: Vec<(u32, Vec<MappedFile>)>,
+    /// Processes whose mappings could not be read, and why.
+    pub unreadable: Vec<(u32, String)>,
+}
+
+impl<A: Attach> Libraries<A> {
+    /// What becomes of each process of a pass, in the order of their numbers.
+    pub fn table(&self, pass: &Pass) -> Vec<ProcessVerdict> {
+        let read = pass.processes.iter().map(|(pid, files)| {
+            let (state, libraries) = self.state(files);
+            ProcessVerdict {
+                pid: *pid,
+                exe: exe(*pid).unwrap_or_default(),
+                state,
+                libraries,
+            }
+        });
+        let unread = pass.unreadable.iter().map(|(pid, error)| ProcessVerdict {
+            pid: *pid,
+            exe: exe(*pid).unwrap_or_default(),
+            state: ProcessState::NotCaptured {
+                reason: format!("its mappings cannot be read (CAP_SYS_PTRACE): {error}"),
+            },
+            libraries: Vec::new(),
+        });
+        let own = std::process::id();
+        // A process that is gone has neither program nor name.
+        let shown = |p: &ProcessVerdict| p.pid != own && !p.exe.is_empty();
+        let mut all: Vec<ProcessVerdict> = read.chain(unread).filter(shown).collect();
+        all.sort_by_key(|process| process.pid);
+        all
+    }
+
+    fn state(&self, mapped: &[MappedFile]) -> (ProcessState, Vec<super::file::FileId>) {
+        let mut libraries = Vec::new();
+        let (mut captured, mut waiting) = (false, false);
+        let mut reason = None;
+        for key in mapped {
+            if let Some(error) = self.unreadable.get(key) {
+                reason.get_or_insert_with(|| format!("a file of it cannot be read: {error}"));
+                continue;
+            }
+            let Some(seen) = self.seen.get(key) else {
+                continue;
+            };
+            match self.files.get(&seen.id).map(|known| &known.outcome) {
+                None | Some(Outcome::Nothing) => continue,
+                Some(Outcome::Attached(_) | Outcome::AttachedThrough(_)) => captured = true,
+                Some(Outcome::Scanning(_)) => waiting = true,
+                Some(Outcome::Refused | Outcome::Failed { .. }) => {
+                    reason.get_or_insert_with(|| "a library of it is not captured".to_owned());
+                }
+            }
+            libraries.push(seen.id);
+        }
+        let state = match (captured, reason) {
+            (true, None) => ProcessState::Captured,
+            (true, Some(reason)) => ProcessState::CapturedInPart { reason },
+            (false, _) if waiting => ProcessState::Waiting,
+            (false, Some(reason)) => ProcessState::NotCaptured { reason },
+            (false, None) => ProcessState::NoTls,
+        };
+        (state, libraries)
+    }
+}
