@@ -169,7 +169,12 @@ impl Agent {
         kernel.want(settings.want)?;
         let stage = stage(settings, &metrics, &ledger);
 
-        let finder = Finder::start(kernel.attacher(), finder::Options::default())?;
+        let found = finder::Options {
+            // A dry run leaves nothing behind.
+            scan_cache: config.tap.scan_cache.clone().filter(|_| dry_run.is_none()),
+            ..finder::Options::default()
+        };
+        let finder = Finder::start(kernel.attacher(), found)?;
         let shared = Arc::new(Shared::default());
         let witness = options.record.as_deref().map(recorder).transpose()?;
         let capture = Capture::start(

@@ -151,6 +151,9 @@ fn say_what_needs_a_restart(before: &Config, now: &Config) {
     if before.tap.join.state_file != now.tap.join.state_file {
         tracing::warn!("tap.trace.state_file takes effect when the agent is started again");
     }
+    if before.tap.scan_cache != now.tap.scan_cache {
+        tracing::warn!("tap.scan_cache takes effect when the agent is started again");
+    }
     if before.limits.ring != now.limits.ring {
         tracing::warn!("limits.ring takes effect when the agent is started again");
     }

@@ -565,6 +565,8 @@ pub struct Tap {
     pub routes: Vec<Pattern>,
     /// What no pattern applies to has a route by guess.
     pub route_heuristic: bool,
+    /// Folder for what was found in large programs; None: they are looked through whenever they start.
+    pub scan_cache: Option<PathBuf>,
 }
 
 impl Default for Tap {
@@ -585,6 +587,7 @@ impl Default for Tap {
             progress: Duration::from_secs(60),
             routes: Vec::new(),
             route_heuristic: false,
+            scan_cache: None,
         }
     }
 }

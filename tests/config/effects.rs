@@ -366,6 +366,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap.trace", &["state_file"], &[("tests/e2e/joining.rs", "an_http_2_connection_that_outlives_the_agent_is_joined_by_the_next_one")]),
     ("tap", &["routes"], &[ROUTES, CONFORMANCE]),
     ("tap", &["route_heuristic"], &[ROUTES, ("src/routes/tests.rs", "a_guess_is_learnt_from_what_went_well_and_said_to_be_one")]),
+    ("tap", &["scan_cache"], &[("tests/finder/cached.rs", "a_program_that_was_scanned_once_is_taken_from_the_cache_by_the_next_finder")]),
     ("tap", &["progress"], &[("tests/e2e/streams.rs", "server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end")]),
 ];
 

@@ -199,6 +199,7 @@ const CASES: &[Case] = &[
     ("tap", "trace", Tap, "trace: {context: link}", "trace_context: Link", "trace: link", "must be a map"),
     ("tap", "routes", Tap, "routes: ['/users/{id}']", "Pattern { text: \"/users/{id}\"", "routes: ['/users/{id']", "not one parameter"),
     ("tap", "route_heuristic", Tap, "route_heuristic: true", "route_heuristic: true", "route_heuristic: 2", "must be true or false"),
+    ("tap", "scan_cache", Tap, "scan_cache: 'off'", "scan_cache: None", "scan_cache: scans", "or be `off`"),
     ("tap", "progress", Tap, "progress: 5s", "progress: 5s", "progress: 10ms", "from 1s to 1d"),
     ("tap.http", "stack", Tap, "http: {stack: none}", "http_stack: None", "http: {stack: t}", "there is no stack `t`"),
     ("tap.filters", "groups", Tap, "filters: {groups: [kubernetes]}", "exe: \"/kubelet\", strategy: Suffix", "filters: {groups: [k8s]}", "cannot be `k8s`"),

@@ -105,8 +105,8 @@ fn one_layer_under_two_overlay_mounts_is_attached_once() {
     assert_eq!(state, State::Attached);
     let (_second, _) = Python::loaded(&library(&two));
     let (state, _) = until("the second has a verdict", || states(&two));
-    let path = library(&one).display().to_string();
-    assert_eq!(state, State::AttachedThrough { path });
+    let through = library(&one).display().to_string();
+    assert_eq!(state, State::AttachedThrough { through });
     // The same file in another file system has no probe in it: it gets its own.
     let attached = breakpoints.attached.lock().expect("not poisoned").clone();
     let ours = |p: &&PathBuf| p.ends_with("libssl.so.3") && p.starts_with(&one.merged);

@@ -69,6 +69,10 @@ impl Builder<'_> {
             progress: tap.duration("progress").unwrap_or(PROGRESS),
             routes: self.routes(tap),
             route_heuristic: tap.bool("route_heuristic").unwrap_or(false),
+            scan_cache: tap
+                .text("scan_cache")
+                .filter(|path| *path != "off")
+                .map(PathBuf::from),
         }
     }
 
