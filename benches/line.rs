@@ -293,6 +293,7 @@ fn stage(ledger: &Ledger) -> Stage {
         joins: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
+        verdicts: Default::default(),
     }
 }
 

@@ -21,8 +21,9 @@ use crate::pipeline::{
     self, Audience, Held, JoinSettings, Joins, LookupsChange, Measures, Pipeline, Plugins,
     Policies, Settings, Stacks, Stage, Witness,
 };
-use crate::probe::finder::{self, Finder, FinderHandle};
+use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::gauges::RunStats;
+use crate::probe::host;
 use crate::probe::kernel::{Kernel, KernelOptions, Tier};
 use crate::probe::time;
 use crate::routes::{self, Routes};
@@ -170,6 +171,8 @@ impl Agent {
         let stage = stage(settings, &metrics, &ledger);
 
         let found = finder::Options {
+            verdicts: stage.verdicts.clone(),
+            seccomp_trap: seccomp_trap(),
             // A dry run leaves nothing behind.
             scan_cache: config.tap.scan_cache.clone().filter(|_| dry_run.is_none()),
             ..finder::Options::default()
@@ -262,6 +265,24 @@ impl Agent {
         match measured {
             Some(measured) => measured.report(&self.ledger.snapshot()),
             None => Ok(()),
+        }
+    }
+}
+
+/// Programs with a seccomp filter would be ended by probes: said loudly, and in the verdicts of such programs.
+fn seccomp_trap() -> bool {
+    match host::seccomp_ends_probed_programs() {
+        Ok(false) => false,
+        Ok(true) => {
+            tracing::error!(
+                "this kernel ends programs with a seccomp filter, as in containers, when a probe returns (6.11 to 6.13 \
+                 without the fix of 6.14): stop the agent and update the kernel"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, "cannot tell whether seccomp filters and return probes go together");
+            false
         }
     }
 }
@@ -441,6 +462,7 @@ fn stage(settings: Settings, metrics: &Metrics, ledger: &Ledger) -> Stage {
         joins: Joins::new(settings.join),
         policies: Policies::new(settings.want),
         buffers: Buffers::default(),
+        verdicts: Verdicts::default(),
     }
 }
 

@@ -24,7 +24,7 @@ pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 use crate::conn::{ConnectionFate, Output, Table};
 use crate::enrich::{Clock, Ids, Process, Processes, Strategy};
 use crate::event::record::Ring;
-use crate::event::{self, Event, KernelTime};
+use crate::event::{self, ConnOpen, Event, KernelTime};
 use crate::join::{ClientEnd, Kept, Key};
 use crate::metrics::{Beside, Exemplar, Metrics};
 use crate::redact::{About, Raw, SpanIds};
@@ -33,7 +33,8 @@ use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Decision, Filter, Level, TransactionFacts};
 use crate::sampling::{Outcome, Sampling};
 use crate::telemetry::Ledger;
-use crate::telemetry::ledger::{LeftOut, Lost, Ticket};
+use crate::probe::finder::Verdicts;
+use crate::telemetry::ledger::{LeftOut, Lost, Ticket, Uncaptured};
 use crate::trace::{Begin, Begun};
 use crate::transaction::{Mark, Progress, Transaction};
 use ends::Ends;
@@ -78,6 +79,8 @@ pub struct Stage {
     pub policies: Policies,
     /// Memory of the evaluation of rules.
     pub buffers: Buffers,
+    /// What was found in processes, and when.
+    pub verdicts: Verdicts,
 }
 
 impl Pipeline {
@@ -560,6 +563,14 @@ impl Output for Stage {
             ConnectionFate::Captured => self.ledger.connection_captured(),
             ConnectionFate::Uncaptured(reason) => self.ledger.connection_uncaptured(reason),
         }
+    }
+
+    fn uncaptured(&mut self, reason: Uncaptured, open: Option<&ConnOpen>) {
+        let reason = match open {
+            Some(open) => self.why_uncaptured(reason, open),
+            None => reason,
+        };
+        self.ledger.connection_uncaptured(reason);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::TraceContextPolicy;
-use crate::config::{HttpCapture, Macro, Rate, Rule, Secret, Tap};
+use crate::config::{HttpCapture, Include, Macro, Rate, Rule, Secret, Tap};
 use crate::conn::Limits;
 use crate::enrich::Wanted;
 use crate::event::Want;
@@ -89,6 +89,7 @@ pub(super) fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
         joins: Default::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
+        verdicts: Default::default(),
     }
 }
 
@@ -687,4 +688,39 @@ async fn where_there_is_little_room_for_payloads_level_full_is_lowered_and_nothi
     let payloads = stage.ledger.snapshot().payloads;
     assert_eq!((payloads.wanted, payloads.in_flight), (2, 1));
     assert_eq!(payloads.left_out.lowered, 1);
+}
+
+#[test]
+fn a_connection_of_a_process_that_the_filters_refuse_counts_as_filtered() {
+    let (audience, _) = audience(Level::Headers, &[], Level::None);
+    let mut stage = stage(audience, None);
+    let open = ConnOpen {
+        time: KernelTime(1),
+        pid: std::process::id(),
+        conn: crate::event::ConnId(1),
+        local: ([127, 0, 0, 1], 1).into(),
+        remote: ([127, 0, 0, 1], 2).into(),
+        role: None,
+        whole: true,
+        netns: 0,
+        local_isn: 0,
+        remote_isn: 0,
+    };
+    stage.uncaptured(Uncaptured::UnknownStack, Some(&open));
+    stage.uncaptured(Uncaptured::NotHttp, None);
+    let other = Include {
+        pid: Some(1),
+        ..Include::default()
+    };
+    stage.filter = Filter::new(&Tap {
+        include: vec![other],
+        ..tap()
+    })
+    .expect("a filter");
+    stage.uncaptured(Uncaptured::UnknownStack, Some(&open));
+    let counted = stage.ledger.snapshot().connections.uncaptured;
+    assert_eq!(
+        (counted.unknown_stack, counted.not_http, counted.filtered),
+        (1, 1, 1)
+    );
 }

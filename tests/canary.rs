@@ -146,6 +146,7 @@ impl Line {
             joins: Joins::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
+            verdicts: Default::default(),
         };
         let limits = Limits {
             body: BodyLimits {

@@ -98,6 +98,7 @@ fn pipeline(kept: &Arc<Kept>, metrics: &Metrics, ledger: &Ledger) -> Pipeline {
         joins: Joins::default(),
         policies: Policies::default(),
         buffers: Buffers::default(),
+        verdicts: Default::default(),
     };
     let limits = Limits {
         body: BodyLimits {

@@ -70,6 +70,7 @@ pub enum LogFormat {
 pub enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Doctor(DoctorArgs),
     Reload(ReloadArgs),
     /// Says what the rules of a configuration make of a transaction
     #[command(
@@ -174,6 +175,26 @@ pub struct ReloadArgs {
     /// Where its status is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
     pub status: SocketAddr,
+}
+
+/// Says whether this host can run the agent, and which processes are captured and how, or why not
+///
+/// With an agent that runs: what it does. Without one: what it would do; nothing is attached to any program for that.
+/// Exit code 1 when this host cannot run the agent.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  sudo plainspan doctor\n  sudo plainspan doctor --all\n  sudo plainspan doctor --json | jq .verdicts.processes"
+)]
+pub struct DoctorArgs {
+    /// Where the status of the agent is served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
+    pub status: SocketAddr,
+    /// Also processes without TLS
+    #[arg(long)]
+    pub all: bool,
+    /// Everything as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How probes on TLS libraries are attached.

@@ -5,10 +5,12 @@
 
 pub mod args;
 pub mod check;
+pub mod doctor;
 pub mod payload;
 pub mod reload;
 pub mod rules;
 pub mod run;
+mod status;
 
 use args::{Cli, Command};
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
     match &cli.command {
         Command::Run(args) => run::run(args, cli.log),
         Command::Check(args) => check::check(args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Reload(args) => reload::reload(args),
         Command::Rules(command) => rules::rules(command),
         Command::Payload(command) => payload::payload(command),

@@ -1,19 +1,15 @@
 //! `plainspan reload`: tells the running agent to read its configuration again, and says what became of it.
 
 use super::args::ReloadArgs;
+use super::status;
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// A bound for each step of a request to the status endpoint.
-const STEP: Duration = Duration::from_secs(2);
 /// How long a reload may take: new stores are started, and the capture thread answers.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// `/status` names every library; it stays far below this.
-const MAX_STATUS: u64 = 64 << 20;
 
 /// Why nothing was reloaded, or it cannot be said.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +45,7 @@ pub fn reload(args: &ReloadArgs) -> ExitCode {
 }
 
 fn try_reload(args: &ReloadArgs) -> Result<String, ReloadError> {
-    let before = status(args.status).filter(|status| is_agent(status.pid));
+    let before = said(args.status).filter(|status| is_agent(status.pid));
     let pid = match (args.pid, &before) {
         (Some(pid), _) if !is_agent(pid) => return Err(ReloadError::NoAgent(pid)),
         (Some(pid), _) => pid,
@@ -70,7 +66,7 @@ fn try_reload(args: &ReloadArgs) -> Result<String, ReloadError> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(50));
-        match status(args.status) {
+        match said(args.status) {
             Some(now) if now.refused > before.refused => {
                 return Err(ReloadError::Refused(now.last_error.unwrap_or_default()));
             }
@@ -97,20 +93,11 @@ struct Said {
     last_error: Option<String>,
 }
 
-fn status(address: SocketAddr) -> Option<Said> {
-    let mut stream = TcpStream::connect_timeout(&address, STEP).ok()?;
-    stream.set_read_timeout(Some(STEP)).ok()?;
-    stream.set_write_timeout(Some(STEP)).ok()?;
-    let request = format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = Vec::new();
-    stream.take(MAX_STATUS).read_to_end(&mut answer).ok()?;
-    let end = memchr::memmem::find(&answer, b"\r\n\r\n")?;
-    read(answer.get(end + 4..)?)
+fn said(address: SocketAddr) -> Option<Said> {
+    read(&status::ask(address)?)
 }
 
-fn read(json: &[u8]) -> Option<Said> {
-    let status: Value = serde_json::from_slice(json).ok()?;
+fn read(status: &Value) -> Option<Said> {
     let config = status.get("config")?;
     let text = |key: &str| config.get(key)?.as_str().map(str::to_owned);
     let count = |key: &str| config.get("reloads")?.get(key)?.as_u64();
@@ -162,13 +149,14 @@ mod tests {
 
     #[test]
     fn the_status_says_whom_to_signal_and_how_reloads_ended() {
-        let json = br#"{"pid": 7, "config": {"source": "a.yaml", "digest": "ab",
+        let json = r#"{"pid": 7, "config": {"source": "a.yaml", "digest": "ab",
             "reloads": {"applied": 1, "refused": 2}, "last_error": "why"}}"#;
-        let said = read(json).expect("a status");
+        let parsed = |text| serde_json::from_str(text).expect("JSON");
+        let said = read(&parsed(json)).expect("a status");
         assert_eq!((said.pid, said.applied, said.refused), (7, 1, 2));
         assert_eq!(said.last_error.as_deref(), Some("why"));
-        assert_eq!(read(b"{\"pid\": 7}"), None);
-        assert_eq!(read(b"not json"), None);
+        assert_eq!(read(&parsed(r#"{"pid": 7}"#)), None);
+        assert_eq!(read(&parsed("[]")), None);
     }
 
     #[test]

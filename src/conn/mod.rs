@@ -18,7 +18,7 @@ mod table;
 
 pub use table::Table;
 
-use crate::event::KernelTime;
+use crate::event::{ConnOpen, KernelTime};
 use crate::join::{ClientEnd, Key};
 use crate::redact::Raw;
 use crate::telemetry::ledger::{Lost, Uncaptured};
@@ -53,6 +53,10 @@ pub trait Output {
     /// Transactions that began and can't be told.
     fn lost(&mut self, reason: Lost, transactions: u64);
     fn connection(&mut self, fate: ConnectionFate);
+    /// A connection gave nothing, for this reason by what is known of it alone; `open`: whose it was, where it was announced.
+    fn uncaptured(&mut self, reason: Uncaptured, _open: Option<&ConnOpen>) {
+        self.connection(ConnectionFate::Uncaptured(reason));
+    }
     /// This host has the client's end of a connection, with its requests in the clear.
     fn client_end(&mut self, _end: ClientEnd) {}
     /// That end was closed.

@@ -1,6 +1,5 @@
 //! What is known of a connection below its plaintext.
 
-use super::ConnectionFate;
 use super::hello::Hellos;
 use crate::event::{ConnEnd, ConnId, ConnOpen, Dir, KernelTime, Role, TlsId, Verdict};
 use crate::join::{Kept, Key, Known};
@@ -128,14 +127,14 @@ impl Socket {
     }
 
     /// Why it gave no transaction; None where it did.
-    pub fn fate(&self, end: &ConnEnd) -> Option<ConnectionFate> {
+    pub fn uncaptured(&self, end: &ConnEnd) -> Option<Uncaptured> {
         if self.captured {
             return None;
         }
         let verdict = end.verdict;
         let whole = self.open.is_some_and(|o| o.whole);
         let tls = self.had_tls || verdict == Verdict::Tls;
-        let reason = if end.unwanted && verdict != Verdict::Other {
+        Some(if end.unwanted && verdict != Verdict::Other {
             Uncaptured::LevelNone
         } else if self.had_http2 || verdict == Verdict::Http2 {
             Uncaptured::Http2
@@ -145,8 +144,7 @@ impl Socket {
             Uncaptured::UnknownStack
         } else {
             Uncaptured::NotHttp
-        };
-        Some(ConnectionFate::Uncaptured(reason))
+        })
     }
 }
 

@@ -407,8 +407,8 @@ impl Table {
             if let Some(key) = &socket.told {
                 out.client_gone(key, end.time);
             }
-            if let Some(fate) = socket.fate(end) {
-                out.connection(fate);
+            if let Some(reason) = socket.uncaptured(end) {
+                out.uncaptured(reason, socket.open.as_ref());
             }
         }
     }

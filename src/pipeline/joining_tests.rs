@@ -100,6 +100,7 @@ pub(in crate::pipeline) fn stage_with(tap: &Tap, join: JoinSettings) -> (Stage, 
         joins: Joins::new(join),
         policies: Policies::default(),
         buffers: Buffers::default(),
+        verdicts: Default::default(),
     };
     (stage, kept)
 }

@@ -9,6 +9,7 @@ use crate::enrich::Process;
 use crate::event::{ConnId, ConnOpen, KernelTime, Want};
 use crate::rules::expr::{Buffers, Facts};
 use crate::rules::{Early, Level};
+use crate::telemetry::ledger::Uncaptured;
 use crate::transaction::ConnectionInfo;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -124,6 +125,21 @@ impl Policies {
 }
 
 impl Stage {
+    /// Why a connection gave nothing, by what is known of its process too.
+    pub(super) fn why_uncaptured(&mut self, reason: Uncaptured, open: &ConnOpen) -> Uncaptured {
+        let process = self.processes.look(open.pid, open.time);
+        if !self.filter.may_admit(&process) {
+            return Uncaptured::Filtered;
+        }
+        let began = self.clock.wall(open.time);
+        match reason {
+            Uncaptured::UnknownStack if self.verdicts.is_late(open.pid, began) => {
+                Uncaptured::AttachedLate
+            }
+            reason => reason,
+        }
+    }
+
     /// Decides by what is known of a process alone what of it can be wanted.
     pub(super) fn judge(&mut self, pid: u32, time: KernelTime) {
         let process = self.processes.look(pid, time);
@@ -155,6 +171,11 @@ impl Stage {
         } else {
             Some(Told::Ignore)
         };
+        let before = self.policies.told.get(&process.pid) == Some(&Told::Ignore);
+        let filtered = policy == Some(Told::Ignore);
+        if filtered != before {
+            self.verdicts.filter(process.pid, filtered);
+        }
         self.policies.tell(process.pid, policy);
     }
 

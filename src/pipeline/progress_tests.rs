@@ -89,6 +89,7 @@ impl Line {
             joins: Default::default(),
             policies: Policies::default(),
             buffers: Buffers::default(),
+            verdicts: Default::default(),
         };
         Line {
             stage,

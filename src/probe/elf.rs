@@ -15,6 +15,7 @@ mod identity;
 mod image;
 mod nss;
 mod openssl;
+mod unknown;
 mod version;
 
 use super::target::Target;
@@ -51,7 +52,7 @@ impl Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
     /// The family: `openssl`, which includes BoringSSL, AWS-LC and LibreSSL by their names; `boringssl`, without any;
-    /// `gnutls`; `nss`; `go`.
+    /// `gnutls`; `nss`; `go`; `unknown`, which cannot be captured.
     pub name: &'static str,
     /// As the implementation names its version, where it can be told.
     pub version: Option<String>,
@@ -155,6 +156,9 @@ fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
         go::find(&image)?,
     ];
     let mut stacks: Vec<Stack> = stacks.into_iter().flatten().collect();
+    if stacks.is_empty() {
+        stacks.extend(unknown::find(&image)?);
+    }
     for stack in &mut stacks {
         if stack.version.is_none() {
             stack.version = version::find(&image, stack.name)?;

@@ -10,6 +10,7 @@ pub mod attach;
 pub mod elf;
 pub mod finder;
 pub mod gauges;
+pub mod host;
 pub mod kernel;
 pub mod ring;
 pub mod target;

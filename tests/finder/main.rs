@@ -1,8 +1,10 @@
 //! The finder with real processes and the kernel's real reports. Needs root, Python and Debian's libssl.so.3.
 
+mod cached;
 mod overlay;
 mod programs;
 mod support;
+mod unused;
 
 use plainspan::probe::finder::{Attach, AttachError, Found, Options, State};
 use plainspan::probe::target::Target;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A file in the packages of the tests' Python environment (`tests/setup.sh`).
-fn package(path: &str) -> PathBuf {
+pub fn package(path: &str) -> PathBuf {
     let venv = std::env::var_os("PLAINSPAN_TEST_VENV").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv"),
         PathBuf::from,

@@ -2,8 +2,9 @@
 
 use super::attach::Attach;
 use super::file::{FileId, Located};
-use super::library::{Attached, Libraries, Outcome, Scanning};
+use super::library::{Attached, Known, Libraries, Outcome, Scanning};
 use super::maps::Mapping;
+use super::table::Pass;
 use super::verdict::State;
 use crate::probe::elf::Scan;
 use std::collections::HashSet;
@@ -97,14 +98,19 @@ impl<A: Attach> Libraries<A> {
     }
 
     /// Detaches from files that no process has mapped for `unused`, and forgets verdicts on them. What lies in a
-    /// directory of the dynamic linker stays probed, for its next user, unless it was replaced there.
-    pub fn drop_unused(&mut self, unused: Duration) {
+    /// directory of the dynamic linker stays probed, for its next user, unless it was replaced there; and so does what a
+    /// process used last whose mappings cannot be read: it may use it still.
+    pub fn drop_unused(&mut self, unused: Duration, pass: &Pass) {
         let now = Instant::now();
-        let in_use = |used: Instant| now.saturating_duration_since(used) < unused;
+        let hidden: HashSet<u32> = pass.unreadable.iter().map(|(pid, _)| *pid).collect();
+        let in_use = |known: &Known<A::Link>| {
+            now.saturating_duration_since(known.used) < unused
+                || known.user.is_some_and(|pid| hidden.contains(&pid))
+        };
         let mut needed = HashSet::new();
         for (id, known) in &self.files {
             let in_place = |path: &Path| Located::at(path).is_ok_and(|found| found.id() == *id);
-            if in_use(known.used) || known.directory.as_deref().is_some_and(in_place) {
+            if in_use(known) || known.directory.as_deref().is_some_and(in_place) {
                 needed.insert(*id);
                 if let Outcome::AttachedThrough(of) = known.outcome {
                     needed.insert(of);

@@ -46,6 +46,8 @@ pub(super) struct Known<L> {
     pub outcome: Outcome<L>,
     /// When a process was last seen to map it.
     pub used: Instant,
+    /// That process.
+    pub user: Option<u32>,
     /// Its path in a directory of the dynamic linker.
     pub directory: Option<PathBuf>,
 }
@@ -281,6 +283,7 @@ impl<A: Attach> Libraries<A> {
         }
         let uninteresting = known.is_some_and(|known| {
             known.used = Instant::now();
+            known.user = Some(mapping.pid);
             matches!(known.outcome, Outcome::Nothing)
         });
         let Look::Reported { generation } = look else {
@@ -328,8 +331,12 @@ impl<A: Attach> Libraries<A> {
         let (id, version) = (located.id(), located.version());
         let mut attempts = 0;
         let mut directory = None;
+        let user = mapping.as_ref().map(|mapping| mapping.pid);
         if let Some(known) = self.files.get_mut(&id) {
-            known.used = Instant::now();
+            if user.is_some() {
+                known.used = Instant::now();
+                known.user = user;
+            }
             directory.clone_from(&known.directory);
             match &known.outcome {
                 Outcome::Failed { attempts: before }
@@ -366,6 +373,7 @@ impl<A: Attach> Libraries<A> {
             version,
             outcome,
             used: Instant::now(),
+            user,
             directory,
         };
         self.files.insert(id, known);

@@ -45,6 +45,10 @@ pub struct Options {
     pub unused: Duration,
     /// Where results of scans are kept; none: nowhere.
     pub scan_cache: Option<PathBuf>,
+    /// Return probes would end programs with a seccomp filter on this kernel: their verdicts say so.
+    pub seccomp_trap: bool,
+    /// Where verdicts go.
+    pub verdicts: Verdicts,
 }
 
 impl Default for Options {
@@ -65,6 +69,8 @@ impl Default for Options {
             pass_interval: Duration::from_secs(30),
             unused: Duration::from_secs(90),
             scan_cache: None,
+            seccomp_trap: false,
+            verdicts: Verdicts::default(),
         }
     }
 }
@@ -98,7 +104,7 @@ impl Finder {
         let cache = options.scan_cache.as_deref().and_then(open_cache);
         let lanes =
             look::Lanes::start(options.proc.clone(), cache, &wake).map_err(StartError::Thread)?;
-        let verdicts = Verdicts::default();
+        let verdicts = options.verdicts.clone();
         let ways = run::Ways {
             verdicts: verdicts.clone(),
             lanes,

@@ -171,9 +171,10 @@ impl<A: Attach> Watch<'_, A> {
         if self.libraries.is_idle()
             && let Some(pass) = self.found.take()
         {
-            self.verdicts.set_processes(self.libraries.table(&pass));
+            let table = self.libraries.table(&pass, self.options.seccomp_trap);
+            self.verdicts.set_processes(table);
             if pass.complete {
-                self.libraries.drop_unused(self.options.unused);
+                self.libraries.drop_unused(self.options.unused, &pass);
             }
             self.verdicts.count(|c| c.passes += 1);
         }
@@ -281,7 +282,6 @@ impl<A: Attach> Watch<'_, A> {
                 if !gone {
                     self.verdicts.count(|c| c.processes_unreadable += 1);
                     tracing::debug!(pid, %error, "cannot read a process's mappings");
-                    pass.complete = false;
                     pass.unreadable.push((pid, error.to_string()));
                 }
                 Vec::new()

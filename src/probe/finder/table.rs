@@ -4,11 +4,12 @@ use super::attach::Attach;
 use super::library::{Libraries, Outcome};
 use super::maps::MappedFile;
 use super::verdict::{ProcessState, ProcessVerdict, exe};
+use crate::probe::host::has_seccomp_filter;
 
 /// What a pass over /proc found.
 #[derive(Debug, Default)]
 pub struct Pass {
-    /// All mappings of all processes were read.
+    /// All processes were listed.
     pub complete: bool,
     /// Processes, with the files that each maps executable.
     pub processes: Vec<(u32, Vec<MappedFile>)>,
@@ -17,10 +18,17 @@ pub struct Pass {
 }
 
 impl<A: Attach> Libraries<A> {
-    /// What becomes of each process of a pass, in the order of their numbers.
-    pub fn table(&self, pass: &Pass) -> Vec<ProcessVerdict> {
+    /// What becomes of each process of a pass, in the order of their numbers; `seccomp_trap`: return probes end those with
+    /// a seccomp filter.
+    pub fn table(&self, pass: &Pass, seccomp_trap: bool) -> Vec<ProcessVerdict> {
         let read = pass.processes.iter().map(|(pid, files)| {
-            let (state, libraries) = self.state(files);
+            let (mut state, libraries) = self.state(files);
+            if seccomp_trap && !libraries.is_empty() && has_seccomp_filter(*pid) {
+                let reason = "its seccomp filter ends it when a probe returns: this kernel needs the fix of 6.14";
+                state = ProcessState::NotCaptured {
+                    reason: reason.to_owned(),
+                };
+            }
             ProcessVerdict {
                 pid: *pid,
                 exe: exe(*pid).unwrap_or_default(),

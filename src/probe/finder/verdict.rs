@@ -4,6 +4,7 @@ use crate::probe::elf::{Placement, Scan, Stack};
 use crate::probe::finder::file::FileId;
 use crate::probe::target::Target;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -116,6 +117,8 @@ pub enum ProcessState {
     NotCaptured { reason: String },
     /// A file of it is being scanned.
     Waiting,
+    /// The filters of the configuration leave it out. Known of processes that began, or used the network, since the agent.
+    Filtered,
     /// No TLS was found in its files. What it says in the clear is captured.
     NoTls,
 }
@@ -133,7 +136,11 @@ pub struct ProcessVerdict {
 }
 
 fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    unix_ms(SystemTime::now())
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -189,36 +196,76 @@ pub struct Snapshot {
 /// Shared handle to the verdicts.
 #[derive(Debug, Clone, Default)]
 pub struct Verdicts {
-    inner: Arc<Mutex<Snapshot>>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    snapshot: Snapshot,
+    /// Processes that the filters leave out.
+    filtered: HashSet<u32>,
 }
 
 impl Verdicts {
     // A panic elsewhere must not take the verdicts away: each change leaves them whole.
-    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All verdicts at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.lock().clone()
+        let inner = self.lock();
+        let mut snapshot = inner.snapshot.clone();
+        for process in &mut snapshot.processes {
+            if inner.filtered.contains(&process.pid) {
+                process.state = ProcessState::Filtered;
+            }
+        }
+        snapshot
+    }
+
+    /// The filters leave the process out, or no longer do.
+    pub fn filter(&self, pid: u32, filtered: bool) {
+        let mut inner = self.lock();
+        match filtered {
+            true if inner.filtered.len() < MAX_PROCESSES => inner.filtered.insert(pid),
+            _ => inner.filtered.remove(&pid),
+        };
+    }
+
+    /// A library of the process was captured after `began`, or is being scanned still.
+    pub fn is_late(&self, pid: u32, began: SystemTime) -> bool {
+        let began = unix_ms(began);
+        let inner = self.lock();
+        let libraries = &inner.snapshot.libraries;
+        let process = inner.snapshot.processes.iter().find(|p| p.pid == pid);
+        let own = |v: &LibraryVerdict| {
+            let found = v.found == Found::Process(pid);
+            found || process.is_some_and(|p| p.libraries.iter().any(|id| v.is_of(*id)))
+        };
+        libraries.iter().filter(|v| own(v)).any(|v| match v.state {
+            State::Attached | State::AttachedThrough { .. } => v.at_unix_ms >= began,
+            State::Waiting => true,
+            State::Failed { .. } => false,
+        })
     }
 
     /// Every library and process that was there at the start has been handled.
     pub fn ready(&self) -> bool {
-        self.lock().ready
+        self.lock().snapshot.ready
     }
 
     pub(super) fn set_ready(&self) {
-        self.lock().ready = true;
+        self.lock().snapshot.ready = true;
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.lock().counts);
+        change(&mut self.lock().snapshot.counts);
     }
 
     /// Adds a verdict, or replaces the one for the same file.
     pub(super) fn set(&self, verdict: LibraryVerdict) {
-        let mut inner = self.lock();
+        let inner = &mut self.lock().snapshot;
         let same = |v: &LibraryVerdict| (v.device, v.inode) == (verdict.device, verdict.inode);
         let attached = matches!(
             verdict.state,
@@ -243,21 +290,23 @@ impl Verdicts {
     /// What a file was waiting for found nothing to tell.
     pub(super) fn no_longer_waits(&self, id: FileId) {
         let waits = |v: &LibraryVerdict| v.is_of(id) && v.state == State::Waiting;
-        self.lock().libraries.retain(|v| !waits(v));
+        self.lock().snapshot.libraries.retain(|v| !waits(v));
     }
 
     /// Forgets the verdict on a file.
     pub(super) fn remove(&self, id: FileId) {
-        self.lock().libraries.retain(|v| !v.is_of(id));
+        self.lock().snapshot.libraries.retain(|v| !v.is_of(id));
     }
 
     /// Replaces the verdicts on processes.
     pub(super) fn set_processes(&self, mut processes: Vec<ProcessVerdict>) {
         let mut inner = self.lock();
         let surplus = processes.len().saturating_sub(MAX_PROCESSES);
-        inner.counts.processes_left_out = surplus as u64;
+        inner.snapshot.counts.processes_left_out = surplus as u64;
         processes.truncate(MAX_PROCESSES);
-        inner.processes = processes;
+        let lives = |pid: &u32| processes.iter().any(|p| p.pid == *pid);
+        inner.filtered.retain(lives);
+        inner.snapshot.processes = processes;
     }
 }
 
@@ -297,4 +346,94 @@ pub(super) fn exe(pid: u32) -> Option<String> {
         let name = std::fs::read_to_string(process.join("comm")).ok()?;
         Some(name.trim_end().to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const FILE: FileId = FileId {
+        device: 1,
+        inode: 2,
+    };
+
+    fn verdicts(state: State) -> Verdicts {
+        let verdicts = Verdicts::default();
+        let path = Path::new("/lib/libssl.so");
+        let scan = Scan::default();
+        verdicts.set(LibraryVerdict::new(path, FILE, Found::Process(7), &scan, state));
+        verdicts
+    }
+
+    #[test]
+    fn a_connection_is_late_where_its_process_had_its_library_captured_after_it_began() {
+        let now = SystemTime::now();
+        let (before, after) = (now - Duration::from_secs(9), now + Duration::from_secs(9));
+        let attached = verdicts(State::Attached);
+        assert!(attached.is_late(7, before));
+        assert!(!attached.is_late(7, after), "it was captured when it began");
+        assert!(!attached.is_late(8, before), "another process");
+        assert!(verdicts(State::Waiting).is_late(7, after));
+        let reason = "no".to_owned();
+        assert!(!verdicts(State::Failed { reason }).is_late(7, before));
+    }
+
+    #[test]
+    fn a_process_has_a_line_as_soon_as_its_library_is_captured() {
+        let verdicts = verdicts(State::Attached);
+        let own = std::process::id();
+        let path = Path::new("/lib/other.so");
+        let scan = Scan::default();
+        let other = FileId { inode: 3, ..FILE };
+        verdicts.set(LibraryVerdict::new(
+            path,
+            other,
+            Found::Process(own),
+            &scan,
+            State::Attached,
+        ));
+        let snapshot = verdicts.snapshot();
+        let process = snapshot.processes.iter().find(|p| p.pid == own);
+        let process = process.expect("a line");
+        assert_eq!(process.state, ProcessState::Captured);
+        assert_eq!(process.libraries, [other]);
+    }
+
+    #[test]
+    fn what_the_filters_leave_out_is_said_until_they_no_longer_do() {
+        let verdicts = verdicts(State::Attached);
+        let state = |verdicts: &Verdicts| {
+            let snapshot = verdicts.snapshot();
+            let process = snapshot.processes.iter().find(|p| p.pid == 7);
+            process.expect("a line").state.clone()
+        };
+        verdicts.filter(7, true);
+        assert_eq!(state(&verdicts), ProcessState::Filtered);
+        verdicts.filter(7, false);
+        assert_eq!(state(&verdicts), ProcessState::Captured);
+        verdicts.filter(7, true);
+        verdicts.set_processes(Vec::new());
+        assert!(verdicts.lock().filtered.is_empty(), "it is gone");
+    }
+
+    #[test]
+    fn a_file_that_waited_for_nothing_has_no_verdict() {
+        let waiting = verdicts(State::Waiting);
+        waiting.no_longer_waits(FILE);
+        assert!(waiting.snapshot().libraries.is_empty());
+        let attached = verdicts(State::Attached);
+        attached.no_longer_waits(FILE);
+        assert_eq!(attached.snapshot().libraries.len(), 1);
+    }
+
+    #[test]
+    fn a_library_under_another_mount_keeps_its_own_path() {
+        let through = "/one/libssl.so".to_owned();
+        let verdicts = verdicts(State::AttachedThrough { through });
+        let json = serde_json::to_value(verdicts.snapshot()).expect("serialises");
+        let library = &json["libraries"][0];
+        assert_eq!(library["path"], "/lib/libssl.so");
+        assert_eq!(library["through"], "/one/libssl.so");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod container;
 mod curls;
+mod doctor;
 mod loops;
 mod overlays;
 mod replaced;

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 const MAGIC: &str = concat!("plainspan-scan 1 ", env!("PLAINSPAN_SCANNER"));
 
 /// Names of stacks: what is read back has no other.
-const STACKS: [&str; 7] = [
+const STACKS: [&str; 8] = [
     "openssl",
     "boringssl",
     "gnutls",
@@ -22,6 +22,7 @@ const STACKS: [&str; 7] = [
     "go",
     "rustls",
     "s2n",
+    "unknown",
 ];
 
 /// Bytes of code that are compared: from before the function's entry, or the place where that is far, to behind it.

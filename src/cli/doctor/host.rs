@@ -1,0 +1,185 @@
+//! What the agent needs of this host.
+
+use crate::probe::host;
+use crate::probe::kernel::{Kernel, KernelOptions};
+use serde_json::{Value, json};
+use std::fmt;
+use std::fs;
+use std::io;
+
+/// One thing that was looked at.
+pub struct Check {
+    outcome: Outcome,
+    name: &'static str,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    /// It works, with less.
+    Less,
+    Fails,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Fine => "ok",
+            Outcome::Less => "warning",
+            Outcome::Fails => "FAILS",
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Check {
+            outcome,
+            name,
+            text,
+        } = self;
+        write!(f, "{:<8} {name}: {text}", outcome.word())
+    }
+}
+
+impl Check {
+    fn new(outcome: Outcome, name: &'static str, text: impl Into<String>) -> Check {
+        let text = text.into();
+        Check {
+            outcome,
+            name,
+            text,
+        }
+    }
+
+    pub fn is_failure(&self) -> bool {
+        self.outcome == Outcome::Fails
+    }
+
+    pub fn json(&self) -> Value {
+        json!({"check": self.name, "outcome": self.outcome.word(), "text": self.text})
+    }
+}
+
+/// All checks. A running agent has shown that the kernel programs can be loaded.
+pub fn checks(agent: Option<&Value>) -> Vec<Check> {
+    let mut checks = vec![programs(agent)];
+    checks.extend(capabilities());
+    checks.push(match host::sees_all_processes() {
+        Ok(true) => Check::new(Outcome::Fine, "processes", "all of the host are seen"),
+        Ok(false) => Check::new(
+            Outcome::Less,
+            "processes",
+            "only those of this container are seen: share the host's process namespace (hostPID: true, --pid=host)",
+        ),
+        Err(error) => Check::new(Outcome::Less, "processes", error.to_string()),
+    });
+    checks.push(match fs::read("/proc/1/maps") {
+        Ok(_) => Check::new(Outcome::Fine, "/proc", "mappings of others can be read"),
+        Err(error) => Check::new(
+            Outcome::Less,
+            "/proc",
+            format!(
+                "mappings of others cannot be read ({error}): programs that run before the agent are missed. \
+                 Run as root or with CAP_SYS_PTRACE"
+            ),
+        ),
+    });
+    checks.push(seccomp());
+    checks
+}
+
+fn programs(agent: Option<&Value>) -> Check {
+    let name = "kernel programs";
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    if let Some(agent) = agent {
+        let of = |key: &str| agent.get(key).map(plain).unwrap_or_default();
+        let text = format!(
+            "kernel {release}; agent {} runs as process {}, probes of tier {}",
+            of("version"),
+            of("pid"),
+            of("tier")
+        );
+        return Check::new(Outcome::Fine, name, text);
+    }
+    // Small rings: nothing is captured.
+    let options = KernelOptions {
+        ring_bytes: 64 << 10,
+        control_ring_bytes: 64 << 10,
+        max_connections: 1024,
+        ..KernelOptions::default()
+    };
+    match Kernel::load(&options) {
+        Ok(kernel) => {
+            let text = format!(
+                "kernel {release} takes them, with probes of tier {}",
+                kernel.tier()
+            );
+            Check::new(Outcome::Fine, name, text)
+        }
+        Err(error) => Check::new(Outcome::Fails, name, error.to_string()),
+    }
+}
+
+/// A value as people write it.
+pub fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What is needed beside loading programs.
+fn capabilities() -> Vec<Check> {
+    let needed = [
+        (
+            host::CAP_PERFMON,
+            "CAP_PERFMON",
+            "new mappings are reported",
+        ),
+        (
+            host::CAP_SYS_PTRACE,
+            "CAP_SYS_PTRACE",
+            "files and mappings of others can be looked at",
+        ),
+        (
+            host::CAP_DAC_READ_SEARCH,
+            "CAP_DAC_READ_SEARCH",
+            "programs that only their users may read can be scanned",
+        ),
+        (
+            host::CAP_CHECKPOINT_RESTORE,
+            "CAP_CHECKPOINT_RESTORE",
+            "deleted files of running programs can be opened",
+        ),
+    ];
+    let admin = host::has_capability(host::CAP_SYS_ADMIN);
+    let check = |(number, name, good): (u32, &'static str, &str)| {
+        // CAP_SYS_ADMIN includes the two newer ones.
+        let newer = matches!(number, host::CAP_PERFMON | host::CAP_CHECKPOINT_RESTORE);
+        let by_admin = newer && matches!(admin, Ok(true));
+        match host::has_capability(number).map(|has| has || by_admin) {
+            Ok(true) => Check::new(Outcome::Fine, name, good),
+            Ok(false) => Check::new(Outcome::Less, name, format!("missing; with it {good}")),
+            Err(error) => Check::new(Outcome::Less, name, unknown(&error)),
+        }
+    };
+    needed.into_iter().map(check).collect()
+}
+
+fn unknown(error: &io::Error) -> String {
+    format!("cannot be told: {error}")
+}
+
+fn seccomp() -> Check {
+    let name = "seccomp";
+    match host::seccomp_ends_probed_programs() {
+        Ok(false) => Check::new(Outcome::Fine, name, "programs with a filter can be probed"),
+        Ok(true) => Check::new(
+            Outcome::Fails,
+            name,
+            "this kernel (6.11 to 6.13, without the fix of 6.14) ends programs with a seccomp filter, as those in \
+             containers have, when a probe returns: do not run the agent before the kernel is updated",
+        ),
+        Err(error) => Check::new(Outcome::Less, name, unknown(&error)),
+    }
+}

@@ -1,0 +1,155 @@
+//! What this host allows, asked without loading anything.
+//!
+//! Enters: files of /proc and /sys, and what a child process sees. Leaves: facts. Holds: nothing is changed.
+
+use std::fs;
+use std::io;
+
+/// Numbers of capabilities (linux/capability.h).
+pub const CAP_DAC_READ_SEARCH: u32 = 2;
+pub const CAP_SYS_PTRACE: u32 = 19;
+pub const CAP_SYS_ADMIN: u32 = 21;
+pub const CAP_PERFMON: u32 = 38;
+pub const CAP_BPF: u32 = 39;
+pub const CAP_CHECKPOINT_RESTORE: u32 = 40;
+
+/// This process has the capability in effect.
+///
+/// # Errors
+/// Where /proc does not say.
+pub fn has_capability(number: u32) -> io::Result<bool> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    let set = set.ok_or_else(|| io::Error::other("no CapEff in /proc/self/status"))?;
+    Ok(set & (1 << number) != 0)
+}
+
+/// This process sees all processes of the host: it is in the first process namespace (`PROC_PID_INIT_INO` of the
+/// kernel).
+///
+/// # Errors
+/// Where /proc does not say.
+pub fn sees_all_processes() -> io::Result<bool> {
+    let namespace = fs::read_link("/proc/self/ns/pid")?;
+    Ok(namespace.to_string_lossy() == "pid:[4026531836]")
+}
+
+/// The process runs under a seccomp filter (`Seccomp: 2` in proc(5)).
+pub fn has_seccomp_filter(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+    line.is_some_and(|mode| mode.trim() == "2")
+}
+
+/// The system call by which a return probe comes back to the kernel, from 6.11 on (x86-64).
+const SYS_URETPROBE: u32 = 335;
+
+/// A return probe would end programs with a seccomp filter: from kernel 6.11 on it comes back by a system call, which
+/// filters know nothing of; 6.14, and the stable versions with that fix, let it through.
+///
+/// # Errors
+/// Where no child process can be had to try it.
+pub fn seccomp_ends_probed_programs() -> io::Result<bool> {
+    // Called by a program itself, it ends that by SIGILL, which shows that it is there.
+    if !matches!(in_child(false)?, Ended::Signal(libc::SIGILL)) {
+        return Ok(false);
+    }
+    Ok(!matches!(in_child(true)?, Ended::Signal(libc::SIGILL)))
+}
+
+enum Ended {
+    Signal(i32),
+    Otherwise,
+}
+
+/// Makes the system call in a child, with or without a filter that refuses it.
+fn in_child(filtered: bool) -> io::Result<Ended> {
+    // SAFETY: the child calls nothing but system calls, and ends by one.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if pid == 0 {
+        child(filtered);
+    }
+    let mut status = 0;
+    loop {
+        // SAFETY: `pid` is our child, and `status` outlives the call.
+        if unsafe { libc::waitpid(pid, &raw mut status, 0) } == pid {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(match libc::WIFSIGNALED(status) {
+        true => Ended::Signal(libc::WTERMSIG(status)),
+        false => Ended::Otherwise,
+    })
+}
+
+fn child(filtered: bool) -> ! {
+    // Load the number of the call; refuse the one; allow all others (linux/filter.h, linux/seccomp.h).
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
+    let step = |code, k, jt| libc::sock_filter { code, jt, jf: 0, k };
+    let mut filter = [
+        step(LOAD, 0, 0),
+        step(JUMP_IF_EQUAL, SYS_URETPROBE, 1),
+        step(RETURN, ALLOW, 0),
+        step(RETURN, REFUSE, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: only system calls, in a child of its own; the program and its filter outlive the calls that copy them.
+    unsafe {
+        // No file with its memory, and no message of the kernel.
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        if filtered {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            if libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) != 0 {
+                // Without filters no program has one.
+                libc::kill(libc::getpid(), libc::SIGILL);
+            }
+        }
+        libc::syscall(libc::c_long::from(SYS_URETPROBE));
+        libc::_exit(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_described_as_proc_describes_it() {
+        // SAFETY: geteuid has no arguments and cannot fail.
+        let root = unsafe { libc::geteuid() } == 0;
+        if root {
+            assert!(has_capability(CAP_BPF).expect("CapEff"));
+        }
+        assert!(!has_capability(63).expect("CapEff"), "there is no such one");
+        assert!(!has_seccomp_filter(u32::MAX));
+    }
+
+    #[test]
+    fn the_trap_of_seccomp_is_looked_for_without_harm() {
+        let first = seccomp_ends_probed_programs().expect("a child");
+        assert_eq!(seccomp_ends_probed_programs().expect("a child"), first);
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+        let mut numbers = release.split(['.', '-']).filter_map(|n| n.parse::<u32>().ok());
+        let version = (numbers.next(), numbers.next());
+        // Before the system call, and after the fix.
+        if version < (Some(6), Some(11)) || version >= (Some(6), Some(14)) {
+            assert!(!first, "{release}");
+        }
+    }
+}
