@@ -26,7 +26,9 @@ fn main() {
     for path in SCANNER {
         println!("cargo:rerun-if-changed={path}");
     }
-    let scanner = SCANNER.iter().try_fold(FNV, |hash, path| digest(Path::new(path), hash));
+    let scanner = SCANNER
+        .iter()
+        .try_fold(FNV, |hash, path| digest(Path::new(path), hash));
     match scanner {
         Ok(hash) => println!("cargo:rustc-env=PLAINSPAN_SCANNER={hash:016x}"),
         Err(error) => {

@@ -38,7 +38,9 @@ pub fn sees_all_processes() -> io::Result<bool> {
 /// The process runs under a seccomp filter (`Seccomp: 2` in proc(5)).
 pub fn has_seccomp_filter(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"));
     line.is_some_and(|mode| mode.trim() == "2")
 }
 
@@ -145,7 +147,9 @@ mod tests {
         let first = seccomp_ends_probed_programs().expect("a child");
         assert_eq!(seccomp_ends_probed_programs().expect("a child"), first);
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
-        let mut numbers = release.split(['.', '-']).filter_map(|n| n.parse::<u32>().ok());
+        let mut numbers = release
+            .split(['.', '-'])
+            .filter_map(|n| n.parse::<u32>().ok());
         let version = (numbers.next(), numbers.next());
         // Before the system call, and after the fix.
         if version < (Some(6), Some(11)) || version >= (Some(6), Some(14)) {

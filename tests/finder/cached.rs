@@ -49,7 +49,10 @@ fn a_program_that_was_scanned_once_is_taken_from_the_cache_by_the_next_finder() 
         targets
     };
     let large = |recorder: &Recorder| {
-        let mark = *std::fs::read(&program).expect("read").last_chunk().expect("bytes");
+        let mark = *std::fs::read(&program)
+            .expect("read")
+            .last_chunk()
+            .expect("bytes");
         recorder.of(mark).pop().expect("attached").targets
     };
     assert_eq!(large(&first), large(&second));

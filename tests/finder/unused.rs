@@ -65,7 +65,8 @@ fn a_deleted_library_stays_probed_as_long_as_a_process_has_it() {
 }
 
 #[test]
-fn a_library_of_a_directory_stays_probed_without_users_until_it_is_replaced_and_then_the_new_one_is() {
+fn a_library_of_a_directory_stays_probed_without_users_until_it_is_replaced_and_then_the_new_one_is()
+ {
     let (old, new) = (Private::new(), Private::new());
     let recorder = Recorder::default();
     let options = Options {
@@ -74,7 +75,10 @@ fn a_library_of_a_directory_stays_probed_without_users_until_it_is_replaced_and_
     };
     let finder = started(recorder.clone(), options);
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!((recorder.of(old.mark).len(), detached(&recorder, old.mark)), (1, 0));
+    assert_eq!(
+        (recorder.of(old.mark).len(), detached(&recorder, old.mark)),
+        (1, 0)
+    );
     std::fs::rename(new.path(), old.path()).expect("renamed");
     until("the new one is attached and the old one is not", || {
         let attached = recorder.of(new.mark).len() == 1;
@@ -90,24 +94,45 @@ fn each_process_has_a_verdict() {
     let recorder = Recorder::default();
     let finder = started(recorder.clone(), quick());
     let mut sleeps = Command::new("sleep");
-    let mut sleeps = sleeps.arg("60").stdin(Stdio::null()).spawn().expect("sleep");
+    let mut sleeps = sleeps
+        .arg("60")
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("sleep");
     let (python, _) = Python::loaded(&private.path());
     let (tls, plain) = (python.child.id(), sleeps.id());
     let snapshot = until("both have a verdict", || {
         let snapshot = finder.verdicts().snapshot();
-        let both = [tls, plain].iter().all(|pid| process(&snapshot, *pid).is_some());
+        let both = [tls, plain]
+            .iter()
+            .all(|pid| process(&snapshot, *pid).is_some());
         both.then_some(snapshot)
     });
     let captured = process(&snapshot, tls).expect("there");
     assert_eq!(captured.state, ProcessState::Captured);
     assert!(captured.exe.contains("python3"), "{}", captured.exe);
-    let library = snapshot.libraries.iter().find(|l| l.path == private.path().to_string_lossy());
+    let library = snapshot
+        .libraries
+        .iter()
+        .find(|l| l.path == private.path().to_string_lossy());
     let library = library.expect("a verdict");
     let of = |f: &plainspan::probe::finder::FileId| (f.device, f.inode);
-    assert!(captured.libraries.iter().map(of).any(|f| f == (library.device, library.inode)));
+    assert!(
+        captured
+            .libraries
+            .iter()
+            .map(of)
+            .any(|f| f == (library.device, library.inode))
+    );
     let none = process(&snapshot, plain).expect("there");
-    assert_eq!((&none.state, none.libraries.len()), (&ProcessState::NoTls, 0));
-    assert!(process(&snapshot, std::process::id()).is_none(), "the agent itself");
+    assert_eq!(
+        (&none.state, none.libraries.len()),
+        (&ProcessState::NoTls, 0)
+    );
+    assert!(
+        process(&snapshot, std::process::id()).is_none(),
+        "the agent itself"
+    );
     sleeps.kill().expect("ours to end");
     sleeps.wait().expect("ours to wait for");
     drop(python);

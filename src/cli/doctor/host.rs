@@ -125,7 +125,9 @@ fn programs(agent: Option<&Value>) -> Check {
 
 /// A value as people write it.
 pub fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// What is needed beside loading programs.

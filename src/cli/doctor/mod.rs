@@ -111,7 +111,10 @@ impl Report<'_> {
             (Err(error), _) => writeln!(out, "Processes could not be looked at: {error}"),
             (Ok(verdicts), agent) => {
                 if agent.is_none() {
-                    writeln!(out, "No agent is running here: this is what one would do.\n")?;
+                    writeln!(
+                        out,
+                        "No agent is running here: this is what one would do.\n"
+                    )?;
                 }
                 let words = table::Words {
                     runs: agent.is_some(),

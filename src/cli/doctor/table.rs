@@ -28,12 +28,7 @@ impl Words {
 }
 
 /// A line for each process: its number, what becomes of it, its program, and how.
-pub fn processes(
-    verdicts: &Value,
-    words: Words,
-    all: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn processes(verdicts: &Value, words: Words, all: bool, out: &mut dyn Write) -> io::Result<()> {
     let libraries: HashMap<(u64, u64), &Value> = list(verdicts, "libraries")
         .iter()
         .filter_map(|library| Some((file(library)?, library)))
@@ -238,7 +233,9 @@ Files with TLS
   not captured       /opt/own?[2J          unknown; not known                      -
 ";
         let squeeze = |t: &str| {
-            let lines = t.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "));
+            let lines = t
+                .lines()
+                .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "));
             lines.collect::<Vec<_>>()
         };
         assert_eq!(squeeze(&text), squeeze(want));
@@ -246,7 +243,11 @@ Files with TLS
 
     #[test]
     fn verdicts_of_another_shape_give_empty_tables_and_no_panic() {
-        for value in [json!(null), json!([]), json!({"processes": [1, {}], "libraries": [{}]})] {
+        for value in [
+            json!(null),
+            json!([]),
+            json!({"processes": [1, {}], "libraries": [{}]}),
+        ] {
             let words = Words { runs: true };
             let text = shown(|out| processes(&value, words, true, out));
             assert!(text.starts_with("Processes"));

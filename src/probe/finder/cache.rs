@@ -152,7 +152,13 @@ impl Cache {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn put(&self, key: &Key, file: &File, scan: &Scan, took: Duration) -> Result<(), CacheError> {
+    pub fn put(
+        &self,
+        key: &Key,
+        file: &File,
+        scan: &Scan,
+        took: Duration,
+    ) -> Result<(), CacheError> {
         if took < self.slow {
             return Ok(());
         }

@@ -184,9 +184,7 @@ impl<J: Send + 'static, A: Send + 'static> Lane<J, A> {
     /// What is done by now. A job that takes too long is given up here, and its thread replaced.
     pub fn take(&mut self) -> Vec<(Ticket, Done<A>)> {
         let mut state = self.shared.lock();
-        let late = state
-            .busy
-            .filter(|(_, since)| since.elapsed() > self.limit);
+        let late = state.busy.filter(|(_, since)| since.elapsed() > self.limit);
         if let Some((ticket, _)) = late {
             state.busy = None;
             state.done.push((ticket, Done::GivenUp));

@@ -231,7 +231,10 @@ impl<A: Attach> Libraries<A> {
 
     /// Another mapping of a file that may be scanned now.
     fn also(&mut self, other: &Mapping) {
-        let known = self.seen.get(&other.key).and_then(|s| self.files.get(&s.id));
+        let known = self
+            .seen
+            .get(&other.key)
+            .and_then(|s| self.files.get(&s.id));
         if let Some(Known {
             outcome: Outcome::Scanning(ticket),
             ..
@@ -321,13 +324,7 @@ impl<A: Attach> Libraries<A> {
     }
 
     /// Has the file scanned where it is new, has changed, or could not be attached.
-    fn handle(
-        &mut self,
-        located: Located,
-        path: PathBuf,
-        mapping: Option<Mapping>,
-        look: Look,
-    ) {
+    fn handle(&mut self, located: Located, path: PathBuf, mapping: Option<Mapping>, look: Look) {
         let (id, version) = (located.id(), located.version());
         let mut attempts = 0;
         let mut directory = None;

@@ -139,7 +139,14 @@ impl<A: Attach> Watch<'_, A> {
         while !self.stop.is_set() {
             let until = next_pass.saturating_duration_since(Instant::now());
             // What hangs is given up by looking at the clock.
-            wait(&mut fds, if self.is_settled() { until } else { until.min(TICK) });
+            wait(
+                &mut fds,
+                if self.is_settled() {
+                    until
+                } else {
+                    until.min(TICK)
+                },
+            );
             self.settle();
             if self.reported() {
                 next_pass = next_pass.min(self.last_pass + PASS_PAUSE);

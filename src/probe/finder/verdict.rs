@@ -113,8 +113,12 @@ pub enum ProcessState {
     /// All TLS that was found in it.
     Captured,
     /// Some of it: for the rest see its libraries.
-    CapturedInPart { reason: String },
-    NotCaptured { reason: String },
+    CapturedInPart {
+        reason: String,
+    },
+    NotCaptured {
+        reason: String,
+    },
     /// A file of it is being scanned.
     Waiting,
     /// The filters of the configuration leave it out. Known of processes that began, or used the network, since the agent.
@@ -362,7 +366,13 @@ mod tests {
         let verdicts = Verdicts::default();
         let path = Path::new("/lib/libssl.so");
         let scan = Scan::default();
-        verdicts.set(LibraryVerdict::new(path, FILE, Found::Process(7), &scan, state));
+        verdicts.set(LibraryVerdict::new(
+            path,
+            FILE,
+            Found::Process(7),
+            &scan,
+            state,
+        ));
         verdicts
     }
 

@@ -24,7 +24,15 @@ fn root_file_system(root: &Path, programs: &[&str]) {
         std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
         std::fs::copy(&file, &to).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }
-    for dir in ["proc", "dev", "etc", "tmp", "old", "var/log/nginx", "var/lib/nginx"] {
+    for dir in [
+        "proc",
+        "dev",
+        "etc",
+        "tmp",
+        "old",
+        "var/log/nginx",
+        "var/lib/nginx",
+    ] {
         std::fs::create_dir_all(root.join(dir)).expect("made");
     }
     std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").expect("written");
@@ -49,7 +57,13 @@ fn a_container_with_its_own_copy_of_everything_is_captured() {
     let root = stage.work.folder("root");
     root_file_system(
         &root,
-        &["/bin/sh", "/bin/umount", "/bin/sleep", "/usr/bin/curl", "/usr/sbin/nginx"],
+        &[
+            "/bin/sh",
+            "/bin/umount",
+            "/bin/sleep",
+            "/usr/bin/curl",
+            "/usr/sbin/nginx",
+        ],
     );
     for name in ["cert.pem", "key.pem"] {
         std::fs::copy(stage.work.path(name), root.join(name)).expect("copied");
@@ -79,7 +93,17 @@ fn a_container_with_its_own_copy_of_everything_is_captured() {
     std::fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").expect("written");
 
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", INSIDE, "sh"]);
+    command.args([
+        "--mount",
+        "--pid",
+        "--net",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        INSIDE,
+        "sh",
+    ]);
     let mut container = Running::start(command.arg(&root), stage.work.dir(), "container");
     // The path is that of the container; here another file has it, which the agent knows too.
     let library = Path::new("/lib/x86_64-linux-gnu/libssl.so.3");
@@ -91,7 +115,13 @@ fn a_container_with_its_own_copy_of_everything_is_captured() {
             let process = found["found"]["process"].as_u64()?;
             (found["state"] == "attached" && process > 0).then_some(())
         },
-        || format!("{}\n{:#}", container.outputs(), stage.agent.status()["verdicts"]),
+        || {
+            format!(
+                "{}\n{:#}",
+                container.outputs(),
+                stage.agent.status()["verdicts"]
+            )
+        },
     );
     std::fs::write(root.join("go"), "").expect("written");
     container.wait_for_output("done", Duration::from_secs(60));

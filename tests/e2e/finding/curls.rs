@@ -31,7 +31,12 @@ fn of_500_short_lived_curls_none_is_missed() {
     let calls = stage.calls("curl", 500);
     let mut script = String::new();
     for call in &calls {
-        writeln!(script, "curl -q -s -S -f -o /dev/null \"$1{}\"", call.target).expect("written");
+        writeln!(
+            script,
+            "curl -q -s -S -f -o /dev/null \"$1{}\"",
+            call.target
+        )
+        .expect("written");
     }
     curl(&script);
     stage.finish(&calls);

@@ -21,7 +21,9 @@ fn the_doctor_names_each_process_and_library_of_a_running_agent() {
     let lines: Vec<&str> = said.stdout.lines().collect();
     let pid = asker.running.pid().to_string();
     let path = library.to_str().expect("UTF-8");
-    let of_process = lines.iter().find(|line| line.trim_start().starts_with(&pid));
+    let of_process = lines
+        .iter()
+        .find(|line| line.trim_start().starts_with(&pid));
     let of_process = of_process.unwrap_or_else(|| panic!("{}", said.stdout));
     for part in ["captured", "python3", "OpenSSL 3.0", path, "internal"] {
         assert!(of_process.contains(part), "no {part:?} in {of_process}");
@@ -43,8 +45,13 @@ fn without_an_agent_the_doctor_says_what_one_would_do_and_probes_nothing() {
     let report: Value = serde_json::from_str(&said.stdout).expect("JSON");
     assert_eq!(report["agent_running"], false);
     let programs = &report["host"][0];
-    assert_eq!((&programs["check"], &programs["outcome"]), (&"kernel programs".into(), &"ok".into()));
-    let processes = report["verdicts"]["processes"].as_array().expect("processes");
+    assert_eq!(
+        (&programs["check"], &programs["outcome"]),
+        (&"kernel programs".into(), &"ok".into())
+    );
+    let processes = report["verdicts"]["processes"]
+        .as_array()
+        .expect("processes");
     let of_nginx = |p: &&Value| p["exe"] == "/usr/sbin/nginx" && p["state"] == "captured";
     assert!(processes.iter().any(|p| of_nginx(&p)), "{processes:?}");
     let text = plainspan(&work, &["doctor", "--status", &nowhere, "--all"], &[]);

@@ -83,7 +83,8 @@ impl Entry {
     /// # Errors
     /// Where the bytes are not those that were written under this name by this scanner.
     pub fn read(bytes: &[u8], name: &str) -> Result<Entry, CacheError> {
-        let end = memchr::memchr(b'\n', bytes).ok_or(CacheError::Damaged("it has no first line"))?;
+        let end =
+            memchr::memchr(b'\n', bytes).ok_or(CacheError::Damaged("it has no first line"))?;
         let (line, json) = bytes.split_at(end);
         let json = json.get(1..).unwrap_or_default();
         let line = line
@@ -226,5 +227,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect()
+    pairs
+        .map(|pair| byte(pair).filter(|_| pair.len() == 2))
+        .collect()
 }

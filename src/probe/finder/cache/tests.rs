@@ -101,11 +101,18 @@ fn a_file_with_the_same_headers_and_other_code_at_a_place_is_scanned_anew() {
     let (scan, kept) = scene.kept();
     let (target, placement) = scan.places().next().expect("a place");
     let at = usize::try_from(target.file_offset).expect("an offset");
-    for at in [at, at + 20, at - usize::try_from(placement.offset).expect("an offset")] {
+    for at in [
+        at,
+        at + 20,
+        at - usize::try_from(placement.offset).expect("an offset"),
+    ] {
         change(&scene.dir.path().join("lib"), |bytes| bytes[at] ^= 0x55);
         let file = scene.file();
         assert_eq!(key(&file), kept, "the key does not see it");
-        let got = scene.cache.get(&kept, &file).expect("no fault of the entry");
+        let got = scene
+            .cache
+            .get(&kept, &file)
+            .expect("no fault of the entry");
         assert_eq!(got, None);
         change(&scene.dir.path().join("lib"), |bytes| bytes[at] ^= 0x55);
     }
@@ -138,7 +145,13 @@ fn a_damaged_entry_is_not_believed_wherever_the_damage_is() {
         assert!(scene.cache.get(&key, &scene.file()).is_err(), "{len}");
         std::fs::write(&path, &whole).expect("written");
     }
-    assert!(scene.cache.get(&key, &scene.file()).expect("whole").is_some());
+    assert!(
+        scene
+            .cache
+            .get(&key, &scene.file())
+            .expect("whole")
+            .is_some()
+    );
 }
 
 #[test]
@@ -152,7 +165,10 @@ fn an_entry_of_another_scanner_another_file_or_another_user_is_not_believed() {
         bytes[scanner] = if bytes[scanner] == b'0' { b'1' } else { b'0' };
     });
     let refused = scene.cache.get(&key, &scene.file());
-    assert!(matches!(refused, Err(CacheError::Foreign(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CacheError::Foreign(_))),
+        "{refused:?}"
+    );
 
     let other = Key {
         name: "0".repeat(64),
@@ -160,11 +176,17 @@ fn an_entry_of_another_scanner_another_file_or_another_user_is_not_believed() {
     std::fs::write(&path, &whole).expect("written");
     std::fs::copy(&path, scene.entry(&other)).expect("copied");
     let refused = scene.cache.get(&other, &scene.file());
-    assert!(matches!(refused, Err(CacheError::Damaged(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CacheError::Damaged(_))),
+        "{refused:?}"
+    );
 
     std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("set");
     let refused = scene.cache.get(&key, &scene.file());
-    assert!(matches!(refused, Err(CacheError::Foreign(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CacheError::Foreign(_))),
+        "{refused:?}"
+    );
 
     std::fs::remove_file(&path).expect("removed");
     std::os::unix::fs::symlink(scene.entry(&other), &path).expect("linked");
@@ -176,10 +198,16 @@ fn a_folder_that_others_may_write_to_is_not_used() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("scans");
     drop(Cache::open(&path).expect("made"));
-    assert_eq!(std::fs::metadata(&path).expect("there").mode() & 0o777, 0o700);
+    assert_eq!(
+        std::fs::metadata(&path).expect("there").mode() & 0o777,
+        0o700
+    );
     std::fs::set_permissions(&path, Permissions::from_mode(0o722)).expect("set");
     let refused = Cache::open(&path);
-    assert!(matches!(refused, Err(CacheError::Foreign(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CacheError::Foreign(_))),
+        "{refused:?}"
+    );
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).expect("linked");
     assert!(Cache::open(&link).is_err());
