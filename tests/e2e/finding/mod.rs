@@ -3,6 +3,7 @@
 mod container;
 mod curls;
 mod doctor;
+mod late;
 mod loops;
 mod overlays;
 mod replaced;
