@@ -7,7 +7,7 @@
 //! It ends with every bound that the project has set itself, its value, and whether it is met.
 //!
 //! `PLAINSPAN_BENCH_ROUNDS` (3), `PLAINSPAN_BENCH_SECONDS` of each load (5), `PLAINSPAN_BENCH_ONLY`: loads whose names hold
-//! this text alone; `PLAINSPAN_BENCH_NOISE` (0.2): a round in which others used more of a core than this is run again.
+//! this text alone; `PLAINSPAN_BENCH_ATTACHED`: of what is attached those whose names hold this; `PLAINSPAN_BENCH_NOISE` (0.2): a round in which others used more of a core than this is run again.
 
 mod attached;
 mod bounds;
@@ -41,6 +41,7 @@ pub struct Plan {
     pub rounds: usize,
     pub seconds: u64,
     pub only: Option<String>,
+    pub attached: Option<String>,
     /// Of a core.
     pub noise: f64,
 }
@@ -51,12 +52,20 @@ impl Plan {
             rounds: variable("PLAINSPAN_BENCH_ROUNDS", 3),
             seconds: variable("PLAINSPAN_BENCH_SECONDS", 5),
             only: std::env::var("PLAINSPAN_BENCH_ONLY").ok(),
+            attached: std::env::var("PLAINSPAN_BENCH_ATTACHED").ok(),
             noise: variable("PLAINSPAN_BENCH_NOISE", 0.2),
         }
     }
 
     fn has(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| name.contains(only))
+    }
+
+    fn has_attached(&self, attached: Attached) -> bool {
+        let name = attached.to_string();
+        self.attached
+            .as_ref()
+            .is_none_or(|only| name.contains(only))
     }
 }
 
@@ -98,8 +107,10 @@ fn rounds(plan: &Plan, load: &Load, sink: &sink::Sink, results: &mut Results) {
     let scene = server::Scene::start(load);
     measure::warm_up(load, &scene);
     for round in 0..plan.rounds {
-        let mut order = load.attached.to_vec();
-        order.rotate_left(round % load.attached.len());
+        let wanted = load.attached.iter().copied();
+        let mut order: Vec<Attached> = wanted.filter(|a| plan.has_attached(*a)).collect();
+        let turn = round % order.len().max(1);
+        order.rotate_left(turn);
         for attached in order {
             let measured = measure::quiet(plan, load, &scene, sink, attached);
             eprintln!("{:<16} {attached:<24} {measured}", load.name);

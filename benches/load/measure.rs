@@ -218,9 +218,8 @@ fn settle(agent: Agent, ends: Ends, requests: u64, before: &Used) -> AgentFigure
     let (used, after) = (cost::cpu(agent.pid()) - before.agent, agent.ledger());
     agent.stop();
     let begin = before.ledger.as_ref().expect("an agent has a ledger");
-    let of = |l: &Ledger| l.seen() - l.get(&["transactions", "left_out", "filtered"]);
     let number = |path: &[&str]| after.get(path) - begin.get(path);
-    let transactions = of(&after) - of(begin);
+    let transactions = after.kept() - begin.kept();
     let each = u32::try_from(transactions.max(1)).expect("transactions");
     AgentFigures {
         each: used / each,

@@ -42,6 +42,11 @@ impl Ledger {
         self.get(&["transactions", "seen"])
     }
 
+    /// Transactions that passed the filter: of a test that names its programs, its own.
+    pub fn kept(&self) -> u64 {
+        self.seen() - self.get(&["transactions", "left_out", "filtered"])
+    }
+
     pub fn exported(&self) -> u64 {
         self.get(&["transactions", "exported"])
     }
