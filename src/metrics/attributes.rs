@@ -8,6 +8,7 @@ use crate::sink::otlp::KnownMethods;
 use crate::sink::otlp::encode::names;
 use crate::sink::otlp::encode::{OTHER_METHOD, origin, outcome, status_code};
 use crate::transaction::{Mark, Transaction};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Bytes of a server's name at the most: those of a DNS name (RFC 1035 §2.3.4).
@@ -55,7 +56,8 @@ impl Attributes {
         beside: Beside,
     ) -> Attributes {
         let role = transaction.role;
-        let origin = origin(transaction, &facts(transaction, beside.host_hidden));
+        let facts = facts(transaction, beside.host_hidden);
+        let origin = origin(transaction, &facts);
         let method = match &transaction.request {
             Some(request) => known_methods.name(&request.method),
             None => OTHER_METHOD,
@@ -63,7 +65,7 @@ impl Attributes {
         let connection = &transaction.connection;
         let secured = connection.tls.is_some() || connection.tls_info.is_some();
         let scheme = match &*origin.scheme {
-            "http" | "https" => origin.scheme,
+            "http" | "https" => origin.scheme.into_owned(),
             // Whoever asks may write any other.
             _ if secured => "https".to_owned(),
             _ => "http".to_owned(),
@@ -76,7 +78,7 @@ impl Attributes {
             status: status_code(transaction),
             error: outcome(transaction).error.map(String::from),
             version: transaction.protocol.version(),
-            server: server.map(|mut address| {
+            server: server.map(Cow::into_owned).map(|mut address| {
                 address.truncate(address.floor_char_boundary(MAX_ADDRESS));
                 (address, origin.server_port)
             }),

@@ -30,14 +30,23 @@ pub enum AttachError {
 }
 
 /// The programs of [`Family::Call`], by tier.
-pub(super) enum CallPrograms {
-    Session { both: OwnedFd },
-    Multi { enter: OwnedFd, leave: OwnedFd },
-    Perf { enter: OwnedFd, leave: OwnedFd },
+pub enum CallPrograms {
+    /// One for entry and return.
+    Session {
+        both: OwnedFd,
+    },
+    Multi {
+        enter: OwnedFd,
+        leave: OwnedFd,
+    },
+    Perf {
+        enter: OwnedFd,
+        leave: OwnedFd,
+    },
 }
 
 /// Programs to attach, by family.
-pub(super) struct Programs {
+pub struct Programs {
     pub calls: CallPrograms,
     /// For each place of [`Family::Go`].
     pub go: OwnedFd,
@@ -82,7 +91,8 @@ impl Drop for Attachment {
 }
 
 impl Attacher {
-    pub(super) fn new(programs: Programs) -> Attacher {
+    /// Attaches these: the agent's are made by [`super::kernel`].
+    pub fn new(programs: Programs) -> Attacher {
         Attacher {
             programs: Arc::new(programs),
         }

@@ -3,7 +3,6 @@
 use crate::harness::agent::Agent;
 use crate::harness::config::Config;
 use crate::harness::exchange::wait_for_targets;
-use crate::harness::ledger::Ledger;
 use crate::harness::plan::{Call, Client};
 use crate::harness::seen::Seen;
 use crate::harness::servers;
@@ -14,11 +13,6 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
-
-/// Transactions that passed the filter.
-fn kept(ledger: &Ledger) -> u64 {
-    ledger.seen() - ledger.get(&["transactions", "left_out", "filtered"])
-}
 
 fn s3_at(port: u16) -> Value {
     json!({
@@ -55,7 +49,7 @@ fn what_the_agent_says_while_it_starts_makes_no_transactions() {
     drop(connection);
     std::thread::sleep(Duration::from_secs(1));
     let ledger = agent.ledger();
-    assert_eq!(kept(&ledger), 0, "the write probe was seen: {ledger}");
+    assert_eq!(ledger.kept(), 0, "the write probe was seen: {ledger}");
     agent.stop();
 }
 
@@ -92,7 +86,7 @@ fn export_storage_and_status_of_the_agent_make_no_transactions() {
         });
 
         // Idle, but for this test that asks for the status again and again, and for the agent's own exports.
-        let before = kept(&agent.ledger());
+        let before = agent.ledger().kept();
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
             agent.page("/metrics");
@@ -101,7 +95,7 @@ fn export_storage_and_status_of_the_agent_make_no_transactions() {
         }
         let after = agent.ledger();
         assert_eq!(
-            kept(&after),
+            after.kept(),
             before,
             "the agent's own traffic was seen: {after}\n{}",
             Seen::of(&sink).summary()

@@ -163,7 +163,7 @@ fn spooled(ledger: &Ledger, signal: &str, what: &str) -> u64 {
 
 /// Everything that was seen is in the spool, spans and log records.
 fn all_spooled(ledger: &Ledger, items: u64) -> bool {
-    ledger.seen() == items
+    ledger.kept() == items
         && ledger.in_flight() == 0
         && ["traces", "logs"]
             .iter()
@@ -282,7 +282,7 @@ fn what_a_stop_cannot_send_is_sent_after_the_next_start() {
     for number in 0..50 {
         gets.one(number, "");
     }
-    agent.wait_ledger("all seen", LIMIT, |ledger| ledger.seen() == 100);
+    agent.wait_ledger("all seen", LIMIT, |ledger| ledger.kept() == 100);
     let stopped = agent.stop();
     assert!(
         stopped.stderr.contains("stay for the next start"),
@@ -402,7 +402,7 @@ fn on_a_full_disk_batches_wait_in_memory_and_arrive() {
     let full = std::fs::write(&filler, vec![1; 1 << 20]);
     assert!(full.is_err(), "the disk is larger than was asked for");
     let all = gets.paced(first, 50, Duration::from_secs(4));
-    let ledger = agent.wait_ledger("all seen", LIMIT, |ledger| ledger.seen() == 2 * all);
+    let ledger = agent.wait_ledger("all seen", LIMIT, |ledger| ledger.kept() == 2 * all);
     ledger.assert_nothing_lost();
     assert!(ledger.in_flight() > 0, "{ledger}");
     assert!(
@@ -438,7 +438,7 @@ fn a_full_spool_stays_within_its_bytes_and_is_sent_after_sigkill_and_the_rest_is
         std::thread::sleep(Duration::from_millis(10));
     }
     let ledger = agent.wait_ledger("the last is spooled or lost", LIMIT, |ledger| {
-        ledger.seen() == 800 && ledger.in_flight() == 0
+        ledger.kept() == 800 && ledger.in_flight() == 0
     });
     let lost = ledger.get(&["transactions", "lost", "spool_full"]);
     assert!(lost > 0 && lost < 800, "{ledger}");
@@ -494,7 +494,7 @@ fn under_500_requests_a_second_without_a_spool_the_bound_holds_what_it_can_and_t
     };
     let agent = rig.start();
     let all = rig.get().paced(0, 500, down_time());
-    let down = agent.wait_ledger("all seen", LIMIT, |ledger| ledger.seen() == 2 * all);
+    let down = agent.wait_ledger("all seen", LIMIT, |ledger| ledger.kept() == 2 * all);
     let [offered, exported, lost] = of_traces(&down, "queue_full");
     let held = down.get(&["signals", "collector/traces", "in_flight"]);
     assert_eq!([offered, exported], [2 * all, 0], "{down}");

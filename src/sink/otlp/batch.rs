@@ -3,14 +3,14 @@
 //! `ExportTraceServiceRequest` and `ExportLogsServiceRequest` have the same shape and field numbers (OTLP 1.x), so the
 //! frame around spans and log records is written here once, by hand, around messages that are encoded already.
 
+use super::encode::wire::{begin, bytes, field_len};
 use super::encode::{self, names};
 use super::queue::Encoded;
 use crate::enrich::Process;
 use crate::spool::Tally;
 use crate::telemetry::ledger::Lost;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -139,13 +139,13 @@ impl Batch {
                 GROUPS,
                 field_len(group.resource.len()) + field_len(part),
             );
-            field(&mut out, HEAD, &group.resource);
+            bytes(&mut out, HEAD, &group.resource);
             begin(&mut out, ITEMS, part);
-            field(&mut out, HEAD, &self.scope);
+            bytes(&mut out, HEAD, &self.scope);
             for item in &mut group.items {
-                field(&mut out, ITEMS, &std::mem::take(&mut item.message));
+                bytes(&mut out, ITEMS, &std::mem::take(&mut item.message));
             }
-            field(&mut out, SCHEMA, names::SCHEMA_URL.as_bytes());
+            bytes(&mut out, SCHEMA, names::SCHEMA_URL.as_bytes());
         }
         out.freeze()
     }
@@ -174,19 +174,4 @@ impl Batch {
     fn into_items(self) -> impl Iterator<Item = Encoded> {
         self.groups.into_iter().flat_map(|g| g.items)
     }
-}
-
-/// Bytes of a length-delimited field with a number below 16.
-fn field_len(content: usize) -> usize {
-    1 + encoded_len_varint(content as u64) + content
-}
-
-fn begin(out: &mut BytesMut, number: u32, len: usize) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(len as u64, out);
-}
-
-fn field(out: &mut BytesMut, number: u32, content: &[u8]) {
-    begin(out, number, content.len());
-    out.put_slice(content);
 }

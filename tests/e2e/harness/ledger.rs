@@ -42,6 +42,11 @@ impl Ledger {
         self.get(&["transactions", "seen"])
     }
 
+    /// Transactions that passed the filter: of a test that names its programs, its own.
+    pub fn kept(&self) -> u64 {
+        self.seen() - self.get(&["transactions", "left_out", "filtered"])
+    }
+
     pub fn exported(&self) -> u64 {
         self.get(&["transactions", "exported"])
     }
@@ -109,11 +114,8 @@ impl Ledger {
         );
     }
 
-    /// Nothing was lost anywhere: transactions, signals, payloads, bytes, kernel events.
-    ///
-    /// # Panics
-    /// When something was.
-    pub fn assert_nothing_lost(&self) {
+    /// Transactions, payloads, items of signals, bytes of the kernel, and its events that were lost.
+    pub fn losses(&self) -> [u64; 5] {
         let signals = self.0["signals"].as_object().expect("signals");
         let signal_losses: u64 = signals
             .keys()
@@ -125,15 +127,23 @@ impl Ledger {
             "events_undecodable",
         ];
         let events: u64 = kernel.iter().map(|name| self.get(&["capture", name])).sum();
-        let all = [
+        [
             self.lost(),
             self.payloads_lost(),
             signal_losses,
             self.get(&["bytes", "lost"]),
             events,
-        ];
+        ]
+    }
+
+    /// Nothing was lost anywhere: transactions, payloads, signals, bytes, kernel events.
+    ///
+    /// # Panics
+    /// When something was.
+    pub fn assert_nothing_lost(&self) {
         assert_eq!(
-            all, [0; 5],
+            self.losses(),
+            [0; 5],
             "lost (transactions, payloads, signals, bytes, events): {}",
             self.0
         );

@@ -3,8 +3,8 @@
 //	main server ADDRESS PORT CERT KEY [wrapped|piped]   prints "ready" when it listens
 //	main client 1.1|2 PLAN.json                         carries out a plan of calls (see client.py)
 //
-// The server answers GET with what was asked, POST to a path with /echo/ with the body that came, any other POST with its
-// length and SHA-256. `wrapped`: between TLS and the socket is a type of its own; `piped`: and other goroutines.
+// The server answers GET with what was asked, of /bytes/N with N bytes, POST to a path with /echo/ with the body that
+// came, any other POST with its length and SHA-256. `wrapped`: between TLS and the socket is a type of its own; `piped`: and other goroutines.
 //
 // Each list of calls of a plan goes over one kept-open connection, all lists side by side.
 package main
@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -50,6 +51,14 @@ func answer(response http.ResponseWriter, request *http.Request) {
 		return
 	}
 	text := []byte(fmt.Sprintf("asked %s %s\n", request.Method, request.URL.RequestURI()))
+	if strings.HasPrefix(request.URL.Path, "/bytes/") {
+		number, err := strconv.Atoi(strings.TrimPrefix(request.URL.Path, "/bytes/"))
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		text = bytes.Repeat([]byte("x"), number)
+	}
 	if request.Method == http.MethodPost {
 		text = []byte(fmt.Sprintf("%d %x\n", len(body), sha256.Sum256(body)))
 		if strings.Contains(request.URL.Path, "/echo/") {

@@ -1,10 +1,13 @@
 //! A list of attributes, written straight as protobuf: most of what is exported is attributes.
 
 use super::names;
+use super::wire::field_len;
 use crate::transaction::Headers;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::encoding::{encode_varint, encoded_len_varint};
 use std::borrow::Cow;
+use std::io::Write;
+use std::net::IpAddr;
 
 /// Number of the field `attributes` of a span.
 pub const OF_SPAN: u8 = 9;
@@ -78,6 +81,19 @@ impl Attributes {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
+    /// IPv4 in IPv6's clothes is IPv4.
+    pub fn ip(&mut self, name: &str, address: IpAddr) {
+        // Longer than any address (RFC 5952 and RFC 4291 §2.5.5: 45).
+        let mut text = [0; 48];
+        let mut rest = &mut text[..];
+        if write!(rest, "{}", address.to_canonical()).is_ok() {
+            let left = rest.len();
+            let text = &text[..text.len() - left];
+            self.begin(name, field_len(text.len()));
+            self.bytes(STRING, text);
+        }
+    }
+
     pub fn bool(&mut self, name: &str, value: bool) {
         self.begin(name, 2);
         self.out.extend_from_slice(&[BOOL, value.into()]);
@@ -91,11 +107,16 @@ impl Attributes {
     /// One attribute for each name of a header field, `prefix` and the name in lower case, with one element for each
     /// field line. Pseudo-headers (`:path`) are none.
     pub fn headers(&mut self, prefix: &str, headers: &Headers) {
+        let mut names = Seen::default();
+        headers.iter().for_each(|(name, _)| names.add(name));
         let mut key = String::new();
-        for (index, (name, _)) in headers.iter().enumerate() {
-            let pseudo = name.first().is_none_or(|b| *b == b':');
+        for (index, (name, value)) in headers.iter().enumerate() {
+            if name.first().is_none_or(|b| *b == b':') {
+                continue;
+            }
+            let alone = !names.perhaps_twice(name);
             let before = || headers.iter().take(index);
-            if pseudo || before().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
+            if !alone && before().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
                 continue;
             }
             key.clear();
@@ -105,6 +126,7 @@ impl Attributes {
             key.make_ascii_lowercase();
             match name.len() > names::MAX_NAME {
                 true => self.cut(&key),
+                false if alone => self.element(&key, value),
                 false => self.array(&key, || headers.get_all(name).map(Cow::Borrowed)),
             }
         }
@@ -142,6 +164,18 @@ impl Attributes {
         encode_varint(len as u64, &mut self.out);
         self.bytes(KEY, name.as_bytes());
         self.length(VALUE, value);
+    }
+
+    /// An array of one.
+    fn element(&mut self, name: &str, value: &[u8]) {
+        let text = String::from_utf8_lossy(value);
+        let text = self.capped(name, &text);
+        let element = field_len(text.len());
+        let elements = field_len(element);
+        self.begin(name, field_len(elements));
+        self.length(ARRAY, elements);
+        self.length(ELEMENT, element);
+        self.bytes(STRING, text.as_bytes());
     }
 
     /// Elements as long as they find room; not UTF-8, they are replaced.
@@ -200,6 +234,40 @@ impl Attributes {
     }
 }
 
+/// Names of header fields, each as a bit: what was seen once is known for certain to be alone.
+#[derive(Default)]
+struct Seen {
+    once: [u64; WORDS],
+    twice: [u64; WORDS],
+}
+
+/// Bits are so many times 64.
+const WORDS: usize = 8;
+
+impl Seen {
+    fn add(&mut self, name: &[u8]) {
+        let (word, bit) = Seen::place(name);
+        self.twice[word] |= self.once[word] & bit;
+        self.once[word] |= bit;
+    }
+
+    fn perhaps_twice(&self, name: &[u8]) -> bool {
+        let (word, bit) = Seen::place(name);
+        self.twice[word] & bit != 0
+    }
+
+    /// The same for names that differ in case alone.
+    fn place(name: &[u8]) -> (usize, u64) {
+        let letters = name.iter().map(|b| u64::from(b.to_ascii_lowercase()));
+        let sum = letters.fold(name.len() as u64, |sum, b| {
+            sum.wrapping_mul(31).wrapping_add(b)
+        });
+        // The upper bits of a product depend on all of its bits (Fibonacci hashing).
+        let hash = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55;
+        ((hash as usize / 64) % WORDS, 1 << (hash % 64))
+    }
+}
+
 fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(names::MAX_VALUE)]
 }
@@ -208,9 +276,4 @@ fn cut(value: &str) -> &str {
 fn shown<T>(value: &[u8], take: impl FnOnce(&str) -> T) -> (T, bool) {
     let text = String::from_utf8_lossy(value);
     (take(cut(&text)), text.len() <= names::MAX_VALUE)
-}
-
-/// Bytes of a field with a length and a number below 16.
-fn field_len(content: usize) -> usize {
-    1 + encoded_len_varint(content as u64) + content
 }

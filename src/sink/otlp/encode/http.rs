@@ -128,84 +128,122 @@ fn failure(transaction: &Transaction) -> Option<&'static str> {
 
 /// Where a request went, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Web {
-    pub scheme: String,
-    /// Host of the URL, as written.
-    pub host: Option<String>,
-    pub server_address: Option<String>,
-    pub server_port: Option<u16>,
+pub struct Web<'a> {
+    pub origin: Origin<'a>,
     /// Absent for the target of CONNECT.
-    pub path: Option<String>,
-    pub query: Option<String>,
+    pub path: Option<Cow<'a, str>>,
+    pub query: Option<Cow<'a, str>>,
+    url: Url<'a>,
+}
+
+/// What an absolute URL is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Url<'a> {
+    #[default]
+    Unknown,
+    /// As it was sent.
+    Whole(Cow<'a, str>),
+    /// This behind scheme and host.
+    Behind(Cow<'a, str>),
+}
+
+impl Web<'_> {
     /// The absolute URL. Absent where no host is known.
-    pub full: Option<String>,
+    pub fn full(&self) -> Option<Cow<'_, str>> {
+        match (&self.url, &self.origin.host) {
+            (Url::Whole(url), _) => Some(Cow::Borrowed(url)),
+            (Url::Behind(rest), Some(host)) => Some(Cow::Owned(
+                [&self.origin.scheme, "://", host, rest].concat(),
+            )),
+            (Url::Unknown, _) | (Url::Behind(_), None) => None,
+        }
+    }
 }
 
 /// Reads target, host and forwarding headers. Without a request there is only the scheme.
-pub fn web(capture: &Capture) -> Web {
+pub fn web(capture: &Capture) -> Web<'_> {
     let transaction = &capture.transaction;
     let origin = origin(transaction, &capture.facts);
     let Some(request) = &transaction.request else {
         return Web {
-            scheme: origin.scheme,
+            origin,
             ..Web::default()
         };
     };
-    let text = String::from_utf8_lossy(&request.target);
-    let target = Target::parse(&request.method, &text);
+    match String::from_utf8_lossy(&request.target) {
+        Cow::Borrowed(text) => of_target(origin, (&request.method, text), Cow::Borrowed),
+        Cow::Owned(text) => of_target(
+            origin,
+            (&request.method, &text),
+            |part: &str| -> Cow<'_, str> { owned(part) },
+        ),
+    }
+}
+
+fn owned(part: &str) -> Cow<'static, str> {
+    Cow::Owned(part.to_owned())
+}
+
+fn of_target<'t, 'a>(
+    origin: Origin<'a>,
+    (method, text): (&[u8], &'t str),
+    keep: impl Fn(&'t str) -> Cow<'a, str>,
+) -> Web<'a> {
+    let target = Target::parse(method, text);
     let (path, query) = target.path_and_query();
-    let scheme = &origin.scheme;
-    let full = match (&target, &origin.host) {
-        (Target::Absolute { .. }, _) => Some(text.to_string()),
+    let url = match target {
+        Target::Absolute { .. } => Url::Whole(keep(text)),
         // A path that was not seen is not `/`.
-        (Target::Origin(""), _) => None,
-        (Target::Origin(path), Some(host)) => Some(format!("{scheme}://{host}{path}")),
-        (Target::Authority(_) | Target::Asterisk, Some(host)) => Some(format!("{scheme}://{host}")),
-        (_, None) => None,
+        Target::Origin("") => Url::Unknown,
+        Target::Origin(path) => Url::Behind(keep(path)),
+        Target::Authority(_) | Target::Asterisk => Url::Behind(Cow::Borrowed("")),
     };
     Web {
-        server_address: origin.server_address,
-        server_port: origin.server_port,
-        path: path.map(str::to_owned),
-        query: query.map(str::to_owned),
-        full,
-        scheme: origin.scheme,
-        host: origin.host,
+        origin,
+        path: path.map(&keep),
+        query: query.map(&keep),
+        url,
     }
 }
 
 /// Whom a request was for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Origin {
-    pub scheme: String,
+pub struct Origin<'a> {
+    pub scheme: Cow<'a, str>,
     /// As written.
-    pub host: Option<String>,
-    pub server_address: Option<String>,
+    pub host: Option<Cow<'a, str>>,
+    pub server_address: Option<Cow<'a, str>>,
     pub server_port: Option<u16>,
 }
 
 /// Reads the origin from a transaction, and from `facts` of its headers. Without a request there is only the scheme.
-pub fn origin(transaction: &Transaction, facts: &Facts) -> Origin {
+pub fn origin<'a>(transaction: &'a Transaction, facts: &'a Facts) -> Origin<'a> {
     let connection = &transaction.connection;
     let secured = connection.tls.is_some() || connection.tls_info.is_some();
     let own_scheme = if secured { "https" } else { "http" };
     let Some(request) = &transaction.request else {
         return Origin {
-            scheme: own_scheme.to_owned(),
+            scheme: Cow::Borrowed(own_scheme),
             ..Origin::default()
         };
     };
     let text = String::from_utf8_lossy(&request.target);
     let target = Target::parse(&request.method, &text);
-    let scheme = match (&target, transaction.role) {
-        (_, Role::Server) => forwarded_scheme(facts).unwrap_or(target_scheme(&target, own_scheme)),
-        (_, Role::Client) => target_scheme(&target, own_scheme),
+    // Few targets have one.
+    let named = target.authority().map(owned);
+    let scheme = match transaction.role {
+        Role::Server => forwarded_scheme(facts).unwrap_or(target_scheme(&target, own_scheme)),
+        Role::Client => target_scheme(&target, own_scheme),
     };
     let host = match transaction.role {
-        Role::Client => client_host(transaction, facts, &target, &scheme),
-        Role::Server => server_host(facts, &target),
+        Role::Client => client_host(transaction, facts, named, &scheme),
+        Role::Server => server_host(facts, named),
     };
-    let server = host.as_deref().and_then(target::authority);
+    let server = match &host {
+        Some(Cow::Borrowed(host)) => target::authority(host).map(|a| (a.host, a.port)),
+        Some(Cow::Owned(host)) => target::authority(host).map(|a| (owned(&a.host), a.port)),
+        None => None,
+    };
     let forwarded_port = facts
         .x_forwarded_port
         .as_deref()
@@ -213,24 +251,24 @@ pub fn origin(transaction: &Transaction, facts: &Facts) -> Origin {
         .and_then(|p| p.trim().parse().ok());
     let server_port = server
         .as_ref()
-        .and_then(|s| s.port.or(forwarded_port).or(target::default_port(&scheme)));
+        .and_then(|(_, port)| port.or(forwarded_port).or(target::default_port(&scheme)));
     Origin {
-        server_address: server.map(|s| s.host.into_owned()),
+        server_address: server.map(|(host, _)| host),
         server_port,
         scheme,
         host,
     }
 }
 
-fn target_scheme(target: &Target<'_>, own: &str) -> String {
+fn target_scheme(target: &Target<'_>, own: &'static str) -> Cow<'static, str> {
     match target {
-        Target::Absolute { scheme, .. } => scheme.to_ascii_lowercase(),
-        _ => own.to_owned(),
+        Target::Absolute { scheme, .. } => Cow::Owned(scheme.to_ascii_lowercase()),
+        _ => Cow::Borrowed(own),
     }
 }
 
 /// The scheme that the first proxy was asked with.
-fn forwarded_scheme(facts: &Facts) -> Option<String> {
+fn forwarded_scheme(facts: &Facts) -> Option<Cow<'static, str>> {
     let of_forwarded = facts
         .forwarded
         .as_deref()
@@ -242,24 +280,22 @@ fn forwarded_scheme(facts: &Facts) -> Option<String> {
     of_forwarded
         .or_else(of_header)
         .filter(|s| target::is_scheme(s))
-        .map(|s| s.to_ascii_lowercase())
+        .map(|s| Cow::Owned(s.to_ascii_lowercase()))
 }
 
 /// Of the target, else the Host header, else the name asked for in TLS, else the peer's address.
-fn client_host(
-    transaction: &Transaction,
-    facts: &Facts,
-    target: &Target<'_>,
+fn client_host<'a>(
+    transaction: &'a Transaction,
+    facts: &'a Facts,
+    named: Option<Cow<'a, str>>,
     scheme: &str,
-) -> Option<String> {
+) -> Option<Cow<'a, str>> {
     let connection = &transaction.connection;
-    let named = target
-        .authority()
-        .or(facts.host.as_deref())
-        .map(str::trim)
-        .filter(|h| !h.is_empty());
-    if let Some(host) = named {
-        return Some(host.to_owned());
+    let named = named
+        .or(facts.host.as_deref().map(Cow::Borrowed))
+        .and_then(without_space);
+    if named.is_some() {
+        return named;
     }
     let peer = connection.remote.map(target::of_socket);
     let sni = connection.tls_info.as_ref().and_then(|t| t.sni.as_deref());
@@ -270,7 +306,16 @@ fn client_host(
         },
         None => peer?,
     };
-    Some(written(&authority, scheme))
+    Some(Cow::Owned(written(&authority, scheme)))
+}
+
+/// Without white space around it. None: nothing is left.
+fn without_space(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let text = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => owned(text.trim()),
+    };
+    (!text.is_empty()).then_some(text)
 }
 
 /// An authority as a URL has it.
@@ -288,27 +333,26 @@ fn written(authority: &Authority<'_>, scheme: &str) -> String {
 }
 
 /// The host that the first proxy was asked for, else that of the request.
-fn server_host(facts: &Facts, target: &Target<'_>) -> Option<String> {
+fn server_host<'a>(facts: &'a Facts, named: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
     let of_forwarded = facts
         .forwarded
         .as_deref()
         .and_then(|f| target::forwarded(f, "host"));
-    if let Some(host) = of_forwarded {
-        return Some(host.into_owned());
+    if of_forwarded.is_some() {
+        return of_forwarded;
     }
     facts
         .x_forwarded_host
         .as_deref()
         .and_then(target::first_of_list)
-        .or(target.authority())
-        .or(facts.host.as_deref())
-        .map(str::trim)
-        .filter(|h| !h.is_empty())
-        .map(str::to_owned)
+        .map(Cow::Borrowed)
+        .or(named)
+        .or(facts.host.as_deref().map(Cow::Borrowed))
+        .and_then(without_space)
 }
 
 /// `client.address`: the first client that proxies name, else the peer.
-pub fn client_address(capture: &Capture) -> Option<String> {
+pub fn client_address(capture: &Capture) -> Option<Cow<'_, str>> {
     let facts = &capture.facts;
     let known = |name: &str| !name.eq_ignore_ascii_case("unknown");
     let of_forwarded = facts
@@ -322,9 +366,10 @@ pub fn client_address(capture: &Capture) -> Option<String> {
             .filter(|name| known(name))
             .map(Cow::Borrowed)
     };
-    let named = of_forwarded
-        .or_else(of_header)
-        .and_then(|name| target::authority(&name).map(|a| a.host.into_owned()));
+    let named = of_forwarded.or_else(of_header).and_then(|name| match name {
+        Cow::Borrowed(name) => target::authority(name).map(|a| a.host),
+        Cow::Owned(name) => target::authority(&name).map(|a| owned(&a.host)),
+    });
     let peer = || capture.transaction.connection.remote;
-    named.or_else(|| peer().map(|p| target::ip(p.ip())))
+    named.or_else(|| peer().map(|p| Cow::Owned(target::ip(p.ip()))))
 }

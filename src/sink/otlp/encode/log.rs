@@ -2,11 +2,10 @@
 
 use super::http::{self, Web};
 use super::span::log_attributes;
-use super::{EncodeOptions, names, unix_nanos};
+use super::{EncodeOptions, names, unix_nanos, wire};
 use crate::redact::{Capture, SpanIds};
 use crate::sink::PayloadLink;
 use crate::transaction::Transaction;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
 use std::borrow::Cow;
@@ -15,6 +14,20 @@ use std::time::SystemTime;
 /// What stands in a line for the method of a request that was not seen.
 pub const REQUEST_NOT_SEEN: &str = "(request not seen)";
 
+/// Fields of a log record.
+mod field {
+    pub const TIME: u32 = 1;
+    pub const SEVERITY_NUMBER: u32 = 2;
+    pub const BODY: u32 = 5;
+    pub const FLAGS: u32 = 8;
+    pub const TRACE_ID: u32 = 9;
+    pub const SPAN_ID: u32 = 10;
+    pub const OBSERVED_TIME: u32 = 11;
+    pub const EVENT_NAME: u32 = 12;
+}
+/// Field of `AnyValue`.
+const STRING_VALUE: u32 = 1;
+
 /// The log record of a capture, as observed at `observed`. It happened when the transaction ended.
 pub fn log_record(
     capture: &Capture,
@@ -22,10 +35,8 @@ pub fn log_record(
     observed: SystemTime,
     options: &EncodeOptions,
 ) -> LogRecord {
-    LogRecord {
-        attributes: log_attributes(capture, link, options).finish(),
-        ..frame(capture, observed)
-    }
+    let bytes = log_record_bytes(capture, link, observed, options);
+    LogRecord::decode(&bytes[..]).expect("what was written here reads back")
 }
 
 /// The log record of a capture as a message of protobuf.
@@ -35,30 +46,25 @@ pub fn log_record_bytes(
     observed: SystemTime,
     options: &EncodeOptions,
 ) -> Vec<u8> {
-    let mut out = log_attributes(capture, link, options).into_bytes();
-    // Fields may stand in any order.
-    frame(capture, observed)
-        .encode(&mut out)
-        .expect("a Vec takes all");
-    out
-}
-
-/// The log record without its attributes.
-fn frame(capture: &Capture, observed: SystemTime) -> LogRecord {
     let outcome = http::outcome(&capture.transaction);
-    LogRecord {
-        time_unix_nano: unix_nanos(capture.end),
-        observed_time_unix_nano: unix_nanos(observed),
-        severity_number: outcome.severity as i32,
-        body: Some(AnyValue {
-            value: Some(Value::StringValue(line(capture))),
-        }),
-        flags: u32::from(capture.ids.flags),
-        trace_id: trace_id(&capture.ids),
-        span_id: span_id(&capture.ids),
-        event_name: names::EVENT.to_owned(),
-        ..LogRecord::default()
+    let web = http::web(capture);
+    let mut out = log_attributes(capture, link, (options, &outcome), &web).into_bytes();
+    // Fields may stand in any order.
+    wire::fixed64(&mut out, field::TIME, unix_nanos(capture.end));
+    wire::fixed64(&mut out, field::OBSERVED_TIME, unix_nanos(observed));
+    wire::varint(&mut out, field::SEVERITY_NUMBER, outcome.severity as u64);
+    let line = line_of(capture, &web);
+    wire::begin(&mut out, field::BODY, wire::field_len(line.len()));
+    wire::bytes(&mut out, STRING_VALUE, line.as_bytes());
+    if capture.ids.flags != 0 {
+        wire::fixed32(&mut out, field::FLAGS, capture.ids.flags.into());
     }
+    if let Some((trace, span)) = capture.ids.shown() {
+        wire::bytes(&mut out, field::TRACE_ID, trace);
+        wire::bytes(&mut out, field::SPAN_ID, span);
+    }
+    wire::bytes(&mut out, field::EVENT_NAME, names::EVENT.as_bytes());
+    out
 }
 
 /// Empty where no span is known that the event belongs to.
@@ -77,13 +83,17 @@ pub(super) fn span_id(ids: &SpanIds) -> Vec<u8> {
 
 /// One readable line: `GET https://host/path 200 12.3 ms`. It may hold control bytes.
 pub fn line(capture: &Capture) -> String {
+    line_of(capture, &http::web(capture))
+}
+
+fn line_of(capture: &Capture, web: &Web<'_>) -> String {
     let transaction = &capture.transaction;
     let method = match &transaction.request {
         Some(request) => String::from_utf8_lossy(&request.method),
         None => Cow::Borrowed(REQUEST_NOT_SEEN),
     };
     let status = status(transaction);
-    let url = url(&http::web(capture));
+    let url = url(web);
     let millis = transaction.timing.end.since(transaction.timing.start) as f64 / 1e6;
     let space = if url.is_empty() { "" } else { " " };
     format!("{method}{space}{url} {status} {millis:.1} ms")
@@ -107,14 +117,14 @@ pub fn status(transaction: &Transaction) -> Cow<'static, str> {
 }
 
 /// The whole URL, or what is known of it, cut as attributes are.
-pub fn url(web: &Web) -> String {
-    let mut url = match (&web.full, &web.path) {
-        (Some(full), _) => full.clone(),
+pub fn url(web: &Web<'_>) -> String {
+    let mut url = match (web.full(), &web.path) {
+        (Some(full), _) => full.into_owned(),
         (None, Some(path)) => match &web.query {
             Some(query) => format!("{path}?{query}"),
-            None => path.clone(),
+            None => path.to_string(),
         },
-        (None, None) => web.host.clone().unwrap_or_default(),
+        (None, None) => web.origin.host.as_deref().unwrap_or_default().to_owned(),
     };
     url.truncate(url.floor_char_boundary(names::MAX_VALUE));
     url

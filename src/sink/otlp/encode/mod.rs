@@ -17,6 +17,7 @@ mod span;
 mod target;
 #[cfg(test)]
 mod tests;
+pub(super) mod wire;
 
 pub use attributes::Attributes;
 pub use http::{

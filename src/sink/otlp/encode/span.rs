@@ -3,8 +3,7 @@
 use super::attributes::{Attributes, OF_LOG_RECORD, OF_SPAN};
 use super::grpc;
 use super::http::{self, Outcome, Web};
-use super::log::{span_id, trace_id};
-use super::{EncodeOptions, names, unix_nanos};
+use super::{EncodeOptions, names, unix_nanos, wire};
 use crate::event::Role;
 use crate::redact::{Capture, Origin};
 use crate::rules::Level;
@@ -28,12 +27,25 @@ const FLAG_REMOTE_KNOWN: u32 = 0x100;
 /// OTLP span flags: the parent is remote.
 const FLAG_REMOTE: u32 = 0x200;
 
+/// Fields of a span.
+mod field {
+    pub const TRACE_ID: u32 = 1;
+    pub const SPAN_ID: u32 = 2;
+    pub const TRACE_STATE: u32 = 3;
+    pub const PARENT_SPAN_ID: u32 = 4;
+    pub const NAME: u32 = 5;
+    pub const KIND: u32 = 6;
+    pub const START: u32 = 7;
+    pub const END: u32 = 8;
+    pub const LINKS: u32 = 13;
+    pub const STATUS: u32 = 15;
+    pub const FLAGS: u32 = 16;
+}
+
 /// The span of a capture.
 pub fn span(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOptions) -> Span {
-    Span {
-        attributes: attributes(capture, link, capture.decision.level, options).finish(),
-        ..frame(capture, options)
-    }
+    let bytes = span_bytes(capture, link, options);
+    Span::decode(&bytes[..]).expect("what was written here reads back")
 }
 
 /// The span of a capture as a message of protobuf.
@@ -42,36 +54,36 @@ pub fn span_bytes(
     link: Option<&PayloadLink>,
     options: &EncodeOptions,
 ) -> Vec<u8> {
-    let mut out = attributes(capture, link, capture.decision.level, options).into_bytes();
-    // Fields may stand in any order.
-    frame(capture, options)
-        .encode(&mut out)
-        .expect("a Vec takes all");
-    out
-}
-
-/// The span without its attributes.
-fn frame(capture: &Capture, options: &EncodeOptions) -> Span {
-    let ids = &capture.ids;
+    let level = capture.decision.level;
     let outcome = http::outcome(&capture.transaction);
-    Span {
-        trace_id: trace_id(ids),
-        span_id: span_id(ids),
-        parent_span_id: ids.parent_span_id.map(Vec::from).unwrap_or_default(),
-        trace_state: ids.tracestate.clone(),
-        flags: flags(capture),
-        name: name(capture, options).into_owned(),
-        kind: kind(capture) as i32,
-        start_time_unix_nano: unix_nanos(capture.start),
-        end_time_unix_nano: unix_nanos(capture.end),
-        links: links(capture),
-        // Unset is the absence of a status.
-        status: outcome.error.is_some().then(|| Status {
+    let mut out = of_outcome(capture, link, level, (options, &outcome)).into_bytes();
+    // Fields may stand in any order.
+    let ids = &capture.ids;
+    if let Some((trace, span)) = ids.shown() {
+        wire::bytes(&mut out, field::TRACE_ID, trace);
+        wire::bytes(&mut out, field::SPAN_ID, span);
+    }
+    wire::unless_empty(&mut out, field::TRACE_STATE, ids.tracestate.as_bytes());
+    if let Some(parent) = &ids.parent_span_id {
+        wire::bytes(&mut out, field::PARENT_SPAN_ID, parent);
+    }
+    wire::bytes(&mut out, field::NAME, name(capture, options).as_bytes());
+    wire::varint(&mut out, field::KIND, kind(capture) as u64);
+    wire::fixed64(&mut out, field::START, unix_nanos(capture.start));
+    wire::fixed64(&mut out, field::END, unix_nanos(capture.end));
+    if let Some(context) = &ids.link {
+        wire::bytes(&mut out, field::LINKS, &self::link(context).encode_to_vec());
+    }
+    // Unset is the absence of a status.
+    if outcome.error.is_some() {
+        let status = Status {
             code: StatusCode::Error as i32,
             ..Status::default()
-        }),
-        ..Span::default()
+        };
+        wire::bytes(&mut out, field::STATUS, &status.encode_to_vec());
     }
+    wire::fixed32(&mut out, field::FLAGS, flags(capture));
+    out
 }
 
 /// `flags` of the span: W3C flags of its context, and whether its parent is remote.
@@ -109,10 +121,6 @@ fn kind(capture: &Capture) -> SpanKind {
     }
 }
 
-fn links(capture: &Capture) -> Vec<Link> {
-    capture.ids.link.iter().map(link).collect()
-}
-
 fn link(context: &TraceContext) -> Link {
     let inferred = context.source == TraceContextSource::Inferred;
     let remote = if inferred { 0 } else { FLAG_REMOTE };
@@ -140,13 +148,22 @@ pub fn attributes(
     level: Level,
     options: &EncodeOptions,
 ) -> Attributes {
-    let web = http::web(capture);
     let outcome = http::outcome(&capture.transaction);
+    of_outcome(capture, link, level, (options, &outcome))
+}
+
+fn of_outcome(
+    capture: &Capture,
+    link: Option<&PayloadLink>,
+    level: Level,
+    (options, outcome): (&EncodeOptions, &Outcome),
+) -> Attributes {
+    let web = http::web(capture);
     let mut list = Attributes::with_capacity(OF_SPAN, 48);
     method(&mut list, capture, options);
     url(&mut list, capture, &web);
     peers(&mut list, capture, &web);
-    response(&mut list, capture, &outcome);
+    response(&mut list, capture, outcome);
     sizes(&mut list, capture);
     user_agent(&mut list, capture, level);
     tls(&mut list, capture);
@@ -162,15 +179,14 @@ pub fn attributes(
 pub(super) fn log_attributes(
     capture: &Capture,
     link: Option<&PayloadLink>,
-    options: &EncodeOptions,
+    (options, outcome): (&EncodeOptions, &Outcome),
+    web: &Web<'_>,
 ) -> Attributes {
-    let web = http::web(capture);
-    let outcome = http::outcome(&capture.transaction);
     let mut list = Attributes::with_capacity(OF_LOG_RECORD, 32);
     method(&mut list, capture, options);
-    url(&mut list, capture, &web);
-    list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
-    response(&mut list, capture, &outcome);
+    url(&mut list, capture, web);
+    list.maybe_text(names::SERVER_ADDRESS, web.origin.server_address.as_deref());
+    response(&mut list, capture, outcome);
     headers(&mut list, capture, capture.decision.level);
     own(&mut list, capture);
     websocket(&mut list, capture);
@@ -186,7 +202,7 @@ pub(super) fn progress_attributes(capture: &Capture, options: &EncodeOptions) ->
     let mut list = Attributes::with_capacity(OF_LOG_RECORD, 24);
     method(&mut list, capture, options);
     url(&mut list, capture, &web);
-    list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
+    list.maybe_text(names::SERVER_ADDRESS, web.origin.server_address.as_deref());
     if let Some(status) = http::status(transaction) {
         list.int(names::HTTP_RESPONSE_STATUS_CODE, status.into());
     }
@@ -220,10 +236,10 @@ fn method(list: &mut Attributes, capture: &Capture, options: &EncodeOptions) {
     }
 }
 
-fn url(list: &mut Attributes, capture: &Capture, web: &Web) {
-    list.text(names::URL_SCHEME, web.scheme.as_str());
+fn url(list: &mut Attributes, capture: &Capture, web: &Web<'_>) {
+    list.text(names::URL_SCHEME, &*web.origin.scheme);
     match capture.transaction.role {
-        Role::Client => list.maybe_text(names::URL_FULL, web.full.as_deref()),
+        Role::Client => list.maybe_text(names::URL_FULL, web.full()),
         Role::Server => {
             list.maybe_text(names::URL_PATH, web.path.as_deref());
             list.maybe_text(names::URL_QUERY, web.query.as_deref());
@@ -246,10 +262,10 @@ fn route(list: &mut Attributes, capture: &Capture) {
     }
 }
 
-fn peers(list: &mut Attributes, capture: &Capture, web: &Web) {
+fn peers(list: &mut Attributes, capture: &Capture, web: &Web<'_>) {
     let transaction = &capture.transaction;
-    list.maybe_text(names::SERVER_ADDRESS, web.server_address.as_deref());
-    if let Some(port) = web.server_port {
+    list.maybe_text(names::SERVER_ADDRESS, web.origin.server_address.as_deref());
+    if let Some(port) = web.origin.server_port {
         list.int(names::SERVER_PORT, port.into());
     }
     match transaction.role {
@@ -258,11 +274,11 @@ fn peers(list: &mut Attributes, capture: &Capture, web: &Web) {
     }
     let connection = &transaction.connection;
     if let Some(peer) = connection.remote {
-        list.text(names::NETWORK_PEER_ADDRESS, super::target::ip(peer.ip()));
+        list.ip(names::NETWORK_PEER_ADDRESS, peer.ip());
         list.int(names::NETWORK_PEER_PORT, peer.port().into());
     }
     if let Some(local) = connection.local {
-        list.text(names::NETWORK_LOCAL_ADDRESS, super::target::ip(local.ip()));
+        list.ip(names::NETWORK_LOCAL_ADDRESS, local.ip());
         list.int(names::NETWORK_LOCAL_PORT, local.port().into());
     }
     // `network.protocol.name` is for what is not http.
@@ -274,10 +290,10 @@ fn peers(list: &mut Attributes, capture: &Capture, web: &Web) {
 
 /// Draws the edge to a server that has no span of its own. With a trace context in the request there may be one,
 /// and the edge would be there twice.
-fn peer_service(list: &mut Attributes, capture: &Capture, web: &Web) {
+fn peer_service(list: &mut Attributes, capture: &Capture, web: &Web<'_>) {
     let transaction = &capture.transaction;
     let untraced = transaction.context.is_none() && transaction.request.is_some();
-    if let Some(server) = web.server_address.as_deref().filter(|_| untraced) {
+    if let Some(server) = web.origin.server_address.as_deref().filter(|_| untraced) {
         list.text(names::PEER_SERVICE, server);
         list.text(names::SERVICE_PEER_NAME, server);
     }
