@@ -706,6 +706,9 @@ fn a_connection_of_a_process_that_the_filters_refuse_counts_as_filtered() {
         local_isn: 0,
         remote_isn: 0,
     };
+    for _ in 0..3 {
+        stage.connection(ConnectionFate::Seen);
+    }
     stage.uncaptured(Uncaptured::UnknownStack, Some(&open));
     stage.uncaptured(Uncaptured::NotHttp, None);
     let other = Include {
