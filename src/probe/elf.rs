@@ -161,7 +161,11 @@ fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
     }
     for stack in &mut stacks {
         if stack.version.is_none() {
-            stack.version = version::find(&image, stack.name)?;
+            stack.version = match version::find(&image, stack.name) {
+                // Too much was read for its places, which count for more.
+                Err(ScanError::TooLarge | ScanError::TooLong) => None,
+                found => found?,
+            };
         }
     }
     Ok(Scan { build_id, stacks })

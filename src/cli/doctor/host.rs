@@ -75,17 +75,7 @@ pub fn checks(agent: Option<&Value>) -> Vec<Check> {
         ),
         Err(error) => Check::new(Outcome::Less, "processes", error.to_string()),
     });
-    checks.push(match fs::read("/proc/1/maps") {
-        Ok(_) => Check::new(Outcome::Fine, "/proc", "mappings of others can be read"),
-        Err(error) => Check::new(
-            Outcome::Less,
-            "/proc",
-            format!(
-                "mappings of others cannot be read ({error}): programs that run before the agent are missed. \
-                 Run as root or with CAP_SYS_PTRACE"
-            ),
-        ),
-    });
+    checks.push(mappings());
     checks.push(seccomp());
     checks
 }
@@ -170,6 +160,36 @@ fn capabilities() -> Vec<Check> {
 
 fn unknown(error: &io::Error) -> String {
     format!("cannot be told: {error}")
+}
+
+/// Of how many processes the agent would see nothing that they had mapped before it started.
+fn mappings() -> Check {
+    let name = "/proc";
+    let entries = match fs::read_dir(name) {
+        Ok(entries) => entries,
+        Err(error) => return Check::new(Outcome::Fails, name, unknown(&error)),
+    };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let (mut read, mut refused) = (0, Vec::new());
+    for pid in pids {
+        match fs::read(format!("/proc/{pid}/maps")) {
+            Ok(_) => read += 1,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused.push(pid),
+            // It has ended.
+            Err(_) => {}
+        }
+    }
+    let Some(first) = refused.first() else {
+        let text = format!("mappings of all {read} processes can be read");
+        return Check::new(Outcome::Fine, name, text);
+    };
+    let text = format!(
+        "mappings of {} of {} processes cannot be read, of process {first} to begin with: what they had mapped before \
+         the agent started is missed. Run as root or with CAP_SYS_PTRACE",
+        refused.len(),
+        read + refused.len()
+    );
+    Check::new(Outcome::Less, name, text)
 }
 
 fn seccomp() -> Check {

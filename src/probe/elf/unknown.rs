@@ -64,3 +64,29 @@ fn holds_labels<B: ReadAt>(image: &Image<'_, B>) -> Result<bool, ScanError> {
     }
     Ok(found.iter().any(|row| row.iter().all(|found| *found)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::elf::scan;
+
+    #[test]
+    fn tls_whose_functions_have_other_names_is_told_and_not_probed() {
+        let mut bytes = std::fs::read("/usr/lib/x86_64-linux-gnu/libssl.so.3")
+            .expect("Debian's libssl3 is installed");
+        let names: Vec<usize> = Finder::new("SSL_").find_iter(&bytes).collect();
+        for at in names {
+            bytes[at] = b'X';
+        }
+        let found = scan(&bytes).expect("an ELF file");
+        assert_eq!(found.stacks.len(), 1);
+        assert_eq!(found.stacks[0].name, NAME);
+        assert!(found.stacks[0].refused.is_some() && found.targets().is_empty());
+    }
+
+    #[test]
+    fn a_program_without_tls_has_no_stack() {
+        let bytes = std::fs::read("/bin/true").expect("coreutils");
+        assert_eq!(scan(&bytes).expect("an ELF file").stacks, []);
+    }
+}

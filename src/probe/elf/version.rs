@@ -136,4 +136,18 @@ mod tests {
         assert_eq!(join(parsed.iter().max().expect("some")), "3.2");
         assert_eq!(join(&parsed[1]), "1.1.1");
     }
+
+    #[test]
+    fn libraries_of_the_system_say_their_versions() {
+        for (library, begins) in [
+            ("libssl.so.3", "OpenSSL 3.0"),
+            ("libgnutls.so.30", "GnuTLS 3."),
+        ] {
+            let path = format!("/usr/lib/x86_64-linux-gnu/{library}");
+            let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            let scan = crate::probe::elf::scan(&bytes).expect("an ELF file");
+            let version = scan.stacks[0].version.as_deref().unwrap_or_default();
+            assert!(version.starts_with(begins), "{library}: {version}");
+        }
+    }
 }

@@ -36,6 +36,8 @@ impl Key {
     /// Where the file's times cannot be read.
     pub fn new(identity: &Identity, file: &File) -> io::Result<Key> {
         let mut digest = Sha256::new();
+        // Results of another scanner have other names, and make room when they are old.
+        digest.update(entry::SCANNER);
         digest.update(identity.headers);
         digest.update(identity.size.to_le_bytes());
         match &identity.build_id {

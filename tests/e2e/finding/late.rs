@@ -38,11 +38,20 @@ fn a_connection_of_a_program_that_is_still_being_scanned_counts_as_late() {
         );
         let mut command = Command::new(&bun);
         command.args(["-e", &script]);
-        run_well(&mut command, stage.work.dir(), "bun", Duration::from_secs(30));
+        run_well(
+            &mut command,
+            stage.work.dir(),
+            "bun",
+            Duration::from_secs(30),
+        );
         std::thread::sleep(Duration::from_secs(1));
         if late() > before {
             return;
         }
     }
-    panic!("{}\n{:#}", stage.agent.ledger(), stage.agent.status()["verdicts"]);
+    panic!(
+        "{}\n{:#}",
+        stage.agent.ledger(),
+        stage.agent.status()["verdicts"]
+    );
 }

@@ -26,7 +26,13 @@ impl Config {
             plugins: vec![
                 json!({"type": "http_capture", "config": {"level": level, "format": "json"}}),
             ],
-            tap: json!({"direction": "all", "ignore_loopback": false, "http": {"stack": "all"}}),
+            // Every program is scanned, whatever ran on this host before.
+            tap: json!({
+                "direction": "all",
+                "ignore_loopback": false,
+                "http": {"stack": "all"},
+                "scan_cache": "off",
+            }),
             limits: json!({}),
             stacks: json!({}),
             root: json!({}),

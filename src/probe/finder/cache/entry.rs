@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// What the line in front begins with, and the scanner whose results these are.
+/// Digest of the sources of the scanner whose results these are.
+pub const SCANNER: &str = env!("PLAINSPAN_SCANNER");
+
+/// What the line in front begins with.
 const MAGIC: &str = concat!("plainspan-scan 1 ", env!("PLAINSPAN_SCANNER"));
 
 /// Names of stacks: what is read back has no other.
