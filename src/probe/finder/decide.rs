@@ -1,20 +1,100 @@
-//! What becomes of a file that was scanned: probes, or why not. And of probes that nobody needs any more.
+//! What becomes of a file that was scanned: probes, or why not.
 
 use super::attach::Attach;
 use super::file::{FileId, Located};
-use super::library::{Attached, Known, Libraries, Outcome, Scanning};
+use super::lane::{Done, Ticket};
+use super::library::{Attached, Libraries, Outcome, Scanning, is_tls_library};
+use super::look::Scanned;
 use super::maps::Mapping;
-use super::table::Pass;
 use super::verdict::State;
-use crate::probe::elf::Scan;
-use std::collections::HashSet;
+use crate::probe::elf::{Scan, ScanError};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 use tracing::field::Empty;
 
 impl<A: Attach> Libraries<A> {
+    /// Goes on with a file that was scanned, or was given up.
+    pub(super) fn scanned(&mut self, ticket: Ticket, scanning: Scanning, done: Done<Scanned>) {
+        let id = scanning.id;
+        let current = self.files.get(&id).map(|known| &known.outcome);
+        // The file has changed since, and is scanned again.
+        if !matches!(current, Some(Outcome::Scanning(now)) if *now == ticket) {
+            return;
+        }
+        let outcome = match done {
+            Done::Answer(scanned) => self.outcome(&scanned, &scanning),
+            Done::GivenUp => {
+                self.verdicts.count(|c| c.files_given_up += 1);
+                let reason = "reading it took too long, and was given up".to_owned();
+                Some(self.refused(&scanning, &Scan::default(), reason))
+            }
+        };
+        let waited = matches!(outcome, None | Some(Outcome::Nothing));
+        match (outcome, self.files.get_mut(&id)) {
+            (Some(outcome), Some(known)) => known.outcome = outcome,
+            // It may be different next time.
+            _ => drop(self.files.remove(&id)),
+        }
+        if waited {
+            self.verdicts.no_longer_waits(id);
+        }
+    }
+
+    /// `None` where it cannot be decided now.
+    fn outcome(&self, scanned: &Scanned, scanning: &Scanning) -> Option<Outcome<A::Link>> {
+        let path = scanning.path.display();
+        if let Some(error) = &scanned.cache_error {
+            self.verdicts.count(|c| c.cache_errors += 1);
+            tracing::warn!(%path, %error, "the cache of scans cannot be used for a file: it is scanned");
+        }
+        match &scanned.scan {
+            Ok(scan) => {
+                self.verdicts.count(|c| match scanned.from_cache {
+                    true => c.files_from_cache += 1,
+                    false => c.files_scanned += 1,
+                });
+                let mappings = [&scanning.mapping, &scanning.other];
+                let decided = mappings
+                    .into_iter()
+                    .find_map(|m| self.decide(&scanned.located, scanning, m.as_ref(), scan));
+                if decided.is_none() {
+                    self.verdicts.count(|c| c.processes_vanished += 1);
+                }
+                decided
+            }
+            Err(ScanError::NotElf) => Some(Outcome::Nothing),
+            Err(ScanError::Read(error)) => {
+                self.verdicts.count(|c| c.files_unreadable += 1);
+                tracing::debug!(%path, %error, "cannot read a mapped file");
+                None
+            }
+            Err(error) => {
+                self.verdicts.count(|c| c.files_unsupported += 1);
+                // Of others only what calls itself a TLS library is worth a verdict.
+                let told = matches!(error, ScanError::TooLong | ScanError::TooLarge);
+                if told || is_tls_library(&scanning.path) {
+                    let scan = Scan::default();
+                    return Some(self.refused(scanning, &scan, error.to_string()));
+                }
+                Some(Outcome::Nothing)
+            }
+        }
+    }
+
+    pub(super) fn refused(
+        &self,
+        scanning: &Scanning,
+        scan: &Scan,
+        reason: String,
+    ) -> Outcome<A::Link> {
+        let path = &scanning.path;
+        tracing::info!(path = %path.display(), reason, "a file with TLS in it cannot be captured");
+        let mapping = scanning.mapping.as_ref();
+        self.verdict(scanning.id, path, mapping, scan, State::Failed { reason });
+        Outcome::Refused
+    }
+
     /// `None` where it cannot be decided from this mapping.
     pub(super) fn decide(
         &self,
@@ -95,49 +175,6 @@ impl<A: Attach> Libraries<A> {
                 _ => None,
             }
         })
-    }
-
-    /// Detaches from files that no process has mapped for `unused`, and forgets verdicts on them. What lies in a
-    /// directory of the dynamic linker stays probed, for its next user, unless it was replaced there; and so does what a
-    /// process used last whose mappings cannot be read: it may use it still.
-    pub fn drop_unused(&mut self, unused: Duration, pass: &Pass) {
-        let now = Instant::now();
-        let hidden: HashSet<u32> = pass.unreadable.iter().map(|(pid, _)| *pid).collect();
-        let in_use = |known: &Known<A::Link>| {
-            now.saturating_duration_since(known.used) < unused
-                || known.user.is_some_and(|pid| hidden.contains(&pid))
-        };
-        let mut needed = HashSet::new();
-        for (id, known) in &self.files {
-            let in_place = |path: &Path| Located::at(path).is_ok_and(|found| found.id() == *id);
-            if in_use(known) || known.directory.as_deref().is_some_and(in_place) {
-                needed.insert(*id);
-                if let Outcome::AttachedThrough(of) = known.outcome {
-                    needed.insert(of);
-                }
-            }
-        }
-        let gone = |outcome: &Outcome<A::Link>| {
-            !matches!(outcome, Outcome::Nothing | Outcome::Scanning(_))
-        };
-        let verdicts = &self.verdicts;
-        self.files.retain(|id, known| {
-            let keep = needed.contains(id) || !gone(&known.outcome);
-            if !keep {
-                verdicts.remove(*id);
-                if let Outcome::Attached(attached) = &known.outcome {
-                    let path = attached.path.display();
-                    tracing::info!(%path, "no process uses a TLS library any more: its probes are gone");
-                    verdicts.count(|c| {
-                        c.libraries_attached -= 1;
-                        c.libraries_detached += 1;
-                    });
-                }
-            }
-            keep
-        });
-        let files = &self.files;
-        self.seen.retain(|_, seen| files.contains_key(&seen.id));
     }
 }
 

@@ -7,10 +7,10 @@
 use super::attach::Attach;
 use super::file::{FileId, Located, Version};
 use super::lane::{Done, Ticket};
-use super::look::{Lanes, Scanned};
+use super::look::Lanes;
 use super::maps::{MappedFile, Mapping};
 use super::verdict::{Found, LibraryVerdict, State, Verdicts};
-use crate::probe::elf::{Scan, ScanError};
+use crate::probe::elf::Scan;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -84,10 +84,10 @@ struct Looking {
 
 /// A file that is scanned.
 pub(super) struct Scanning {
-    id: FileId,
+    pub id: FileId,
     pub path: PathBuf,
     pub mapping: Option<Mapping>,
-    other: Option<Mapping>,
+    pub other: Option<Mapping>,
     pub attempts: u32,
 }
 
@@ -398,86 +398,6 @@ impl<A: Attach> Libraries<A> {
         };
         self.scanning.insert(ticket, scanning);
         Outcome::Scanning(ticket)
-    }
-
-    fn scanned(&mut self, ticket: Ticket, scanning: Scanning, done: Done<Scanned>) {
-        let id = scanning.id;
-        let current = self.files.get(&id).map(|known| &known.outcome);
-        // The file has changed since, and is scanned again.
-        if !matches!(current, Some(Outcome::Scanning(now)) if *now == ticket) {
-            return;
-        }
-        let outcome = match done {
-            Done::Answer(scanned) => self.outcome(&scanned, &scanning),
-            Done::GivenUp => {
-                self.verdicts.count(|c| c.files_given_up += 1);
-                let reason = "reading it took too long, and was given up".to_owned();
-                Some(self.refused(&scanning, &Scan::default(), reason))
-            }
-        };
-        let waited = matches!(outcome, None | Some(Outcome::Nothing));
-        match (outcome, self.files.get_mut(&id)) {
-            (Some(outcome), Some(known)) => known.outcome = outcome,
-            // It may be different next time.
-            _ => drop(self.files.remove(&id)),
-        }
-        if waited {
-            self.verdicts.no_longer_waits(id);
-        }
-    }
-
-    /// `None` where it cannot be decided now.
-    fn outcome(&self, scanned: &Scanned, scanning: &Scanning) -> Option<Outcome<A::Link>> {
-        let path = scanning.path.display();
-        if let Some(error) = &scanned.cache_error {
-            self.verdicts.count(|c| c.cache_errors += 1);
-            tracing::warn!(%path, %error, "the cache of scans cannot be used for a file: it is scanned");
-        }
-        match &scanned.scan {
-            Ok(scan) => {
-                self.verdicts.count(|c| match scanned.from_cache {
-                    true => c.files_from_cache += 1,
-                    false => c.files_scanned += 1,
-                });
-                let mappings = [&scanning.mapping, &scanning.other];
-                let decided = mappings
-                    .into_iter()
-                    .find_map(|m| self.decide(&scanned.located, scanning, m.as_ref(), scan));
-                if decided.is_none() {
-                    self.verdicts.count(|c| c.processes_vanished += 1);
-                }
-                decided
-            }
-            Err(ScanError::NotElf) => Some(Outcome::Nothing),
-            Err(ScanError::Read(error)) => {
-                self.verdicts.count(|c| c.files_unreadable += 1);
-                tracing::debug!(%path, %error, "cannot read a mapped file");
-                None
-            }
-            Err(error) => {
-                self.verdicts.count(|c| c.files_unsupported += 1);
-                // Of others only what calls itself a TLS library is worth a verdict.
-                let told = matches!(error, ScanError::TooLong | ScanError::TooLarge);
-                if told || is_tls_library(&scanning.path) {
-                    let scan = Scan::default();
-                    return Some(self.refused(scanning, &scan, error.to_string()));
-                }
-                Some(Outcome::Nothing)
-            }
-        }
-    }
-
-    pub(super) fn refused(
-        &self,
-        scanning: &Scanning,
-        scan: &Scan,
-        reason: String,
-    ) -> Outcome<A::Link> {
-        let path = &scanning.path;
-        tracing::info!(path = %path.display(), reason, "a file with TLS in it cannot be captured");
-        let mapping = scanning.mapping.as_ref();
-        self.verdict(scanning.id, path, mapping, scan, State::Failed { reason });
-        Outcome::Refused
     }
 
     pub(super) fn verdict(

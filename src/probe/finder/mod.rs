@@ -16,6 +16,7 @@ mod maps;
 mod perf;
 mod run;
 mod table;
+mod unused;
 mod verdict;
 
 pub use attach::{Attach, AttachError};
