@@ -1,24 +1,21 @@
 //! OTLP over HTTP with protobuf bodies.
 
 use super::client::{USER_AGENT, accepted, chain};
+use super::compress::{self, compress};
 use super::retry::{self, Reply};
 use super::{StartError, tls};
 use crate::config::{Compression, OtlpEndpoint, OtlpProxy};
 use bytes::Bytes;
-use flate2::write::GzEncoder;
 use reqwest::header::{
     CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use reqwest::{Response, Url, redirect};
-use std::io::{self, Write};
 use std::time::SystemTime;
 
 /// Bytes of a reply that are read; the rest is left alone.
 const MAX_REPLY: usize = 4 << 20;
 /// Characters of an error reply that are shown.
 const SHOWN: usize = 200;
-/// zstd's own default.
-const ZSTD_LEVEL: i32 = 3;
 
 pub struct Client {
     client: reqwest::Client,
@@ -62,18 +59,16 @@ impl Client {
     }
 
     pub async fn send(&self, message: Bytes) -> Reply {
-        let (body, encoding) = match compress(self.compression, message) {
-            Ok(compressed) => compressed,
-            Err(error) => {
-                return Reply::refused(format!("the request cannot be compressed: {error}"));
-            }
+        let body = match compress(self.compression, message) {
+            Ok(body) => body,
+            Err(error) => return Reply::refused(error),
         };
         let mut request = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/x-protobuf")
             .body(body);
-        if let Some(encoding) = encoding {
+        if let Some(encoding) = compress::name(self.compression) {
             request = request.header(CONTENT_ENCODING, encoding);
         }
         let response = match request.send().await {
@@ -143,21 +138,6 @@ fn shown(reply: &[u8]) -> String {
         .filter(|c| !c.is_control() && *c != char::REPLACEMENT_CHARACTER)
         .take(SHOWN)
         .collect()
-}
-
-fn compress(compression: Compression, message: Bytes) -> io::Result<(Bytes, Option<&'static str>)> {
-    Ok(match compression {
-        Compression::None => (message, None),
-        Compression::Gzip => {
-            let mut writer = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            writer.write_all(&message)?;
-            (writer.finish()?.into(), Some("gzip"))
-        }
-        Compression::Zstd => {
-            let packed = zstd::encode_all(&message[..], ZSTD_LEVEL)?;
-            (packed.into(), Some("zstd"))
-        }
-    })
 }
 
 fn headers(target: &OtlpEndpoint) -> Result<HeaderMap, StartError> {

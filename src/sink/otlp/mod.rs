@@ -7,6 +7,7 @@
 mod batch;
 mod books;
 mod client;
+mod compress;
 mod connect;
 mod courier;
 mod disk;

@@ -6,7 +6,6 @@ use crate::transaction::Headers;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::encoding::{encode_varint, encoded_len_varint};
 use std::borrow::Cow;
-use std::io::Write;
 use std::net::IpAddr;
 
 /// Number of the field `attributes` of a span.
@@ -72,7 +71,7 @@ impl Attributes {
         let value = value.min(i64::MAX as u64);
         self.begin(name, 1 + encoded_len_varint(value));
         self.out.push(INT);
-        encode_varint(value, &mut self.out);
+        self.varint(value);
     }
 
     pub fn double(&mut self, name: &str, value: f64) {
@@ -83,14 +82,13 @@ impl Attributes {
 
     /// IPv4 in IPv6's clothes is IPv4.
     pub fn ip(&mut self, name: &str, address: IpAddr) {
-        // Longer than any address (RFC 5952 and RFC 4291 §2.5.5: 45).
-        let mut text = [0; 48];
-        let mut rest = &mut text[..];
-        if write!(rest, "{}", address.to_canonical()).is_ok() {
-            let left = rest.len();
-            let text = &text[..text.len() - left];
-            self.begin(name, field_len(text.len()));
-            self.bytes(STRING, text);
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let (text, len) = dotted(address.octets());
+                self.begin(name, field_len(len));
+                self.bytes(STRING, &text[..len]);
+            }
+            IpAddr::V6(address) => self.text(name, address.to_string()),
         }
     }
 
@@ -122,7 +120,7 @@ impl Attributes {
             key.clear();
             key.push_str(prefix);
             let short = name.get(..names::MAX_NAME).unwrap_or(name);
-            key.push_str(&String::from_utf8_lossy(short));
+            key.push_str(&lossy(short));
             key.make_ascii_lowercase();
             match name.len() > names::MAX_NAME {
                 true => self.cut(&key),
@@ -161,14 +159,14 @@ impl Attributes {
     fn begin(&mut self, name: &str, value: usize) {
         self.out.push(self.field);
         let len = field_len(name.len()) + field_len(value);
-        encode_varint(len as u64, &mut self.out);
+        self.varint(len as u64);
         self.bytes(KEY, name.as_bytes());
         self.length(VALUE, value);
     }
 
     /// An array of one.
     fn element(&mut self, name: &str, value: &[u8]) {
-        let text = String::from_utf8_lossy(value);
+        let text = lossy(value);
         let text = self.capped(name, &text);
         let element = field_len(text.len());
         let elements = field_len(element);
@@ -218,7 +216,15 @@ impl Attributes {
 
     fn length(&mut self, key: u8, len: usize) {
         self.out.push(key);
-        encode_varint(len as u64, &mut self.out);
+        self.varint(len as u64);
+    }
+
+    fn varint(&mut self, value: u64) {
+        match u8::try_from(value) {
+            // Nearly all.
+            Ok(byte @ ..0x80) => self.out.push(byte),
+            _ => encode_varint(value, &mut self.out),
+        }
     }
 
     fn bytes(&mut self, key: u8, bytes: &[u8]) {
@@ -232,6 +238,29 @@ impl Attributes {
         }
         cut(value)
     }
+}
+
+/// An IPv4 address in text (RFC 6943 §3.1.1), and its length. What formats numbers of any width takes ten times as long.
+fn dotted(octets: [u8; 4]) -> ([u8; 15], usize) {
+    let mut text = [b'.'; 15];
+    let mut len = 0;
+    let mut put = |byte: u8| {
+        text[len] = byte;
+        len += 1;
+    };
+    for (index, octet) in octets.into_iter().enumerate() {
+        if index > 0 {
+            put(b'.');
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+    }
+    (text, len)
 }
 
 /// Names of header fields, each as a bit: what was seen once is known for certain to be alone.
@@ -258,13 +287,27 @@ impl Seen {
 
     /// The same for names that differ in case alone.
     fn place(name: &[u8]) -> (usize, u64) {
-        let letters = name.iter().map(|b| u64::from(b.to_ascii_lowercase()));
-        let sum = letters.fold(name.len() as u64, |sum, b| {
-            sum.wrapping_mul(31).wrapping_add(b)
-        });
+        let at = |index: usize| name.get(index).map_or(0, |b| u64::from(b | 0x20));
+        let (len, last) = (name.len(), name.len().wrapping_sub(1));
+        let letters = [
+            at(0),
+            at(len / 3),
+            at(len / 2),
+            at(last.wrapping_sub(2)),
+            at(last),
+        ];
+        let sum = letters.iter().fold(len as u64, |sum, b| sum << 8 ^ b);
         // The upper bits of a product depend on all of its bits (Fibonacci hashing).
         let hash = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55;
         ((hash as usize / 64) % WORDS, 1 << (hash % 64))
+    }
+}
+
+/// What is not UTF-8 is replaced. Most of what is seen is ASCII, which the check alone reads many bytes at a time.
+pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 
@@ -274,6 +317,6 @@ fn cut(value: &str) -> &str {
 
 /// What `take` makes of a value as it is shown, and whether that is all of it.
 fn shown<T>(value: &[u8], take: impl FnOnce(&str) -> T) -> (T, bool) {
-    let text = String::from_utf8_lossy(value);
+    let text = lossy(value);
     (take(cut(&text)), text.len() <= names::MAX_VALUE)
 }

@@ -1,5 +1,6 @@
 //! What the conventions say of one HTTP transaction: method, URL, the far ends, how it ended.
 
+use super::attributes::lossy;
 use super::target::{self, Authority, Target};
 use crate::event::Role;
 use crate::redact::{Capture, Facts};
@@ -170,7 +171,7 @@ pub fn web(capture: &Capture) -> Web<'_> {
             ..Web::default()
         };
     };
-    match String::from_utf8_lossy(&request.target) {
+    match lossy(&request.target) {
         Cow::Borrowed(text) => of_target(origin, (&request.method, text), Cow::Borrowed),
         Cow::Owned(text) => of_target(
             origin,
@@ -227,7 +228,7 @@ pub fn origin<'a>(transaction: &'a Transaction, facts: &'a Facts) -> Origin<'a> 
             ..Origin::default()
         };
     };
-    let text = String::from_utf8_lossy(&request.target);
+    let text = lossy(&request.target);
     let target = Target::parse(&request.method, &text);
     // Few targets have one.
     let named = target.authority().map(owned);

@@ -1,5 +1,6 @@
 //! A capture as a log record.
 
+use super::attributes::lossy;
 use super::http::{self, Web};
 use super::span::log_attributes;
 use super::{EncodeOptions, names, unix_nanos, wire};
@@ -89,7 +90,7 @@ pub fn line(capture: &Capture) -> String {
 fn line_of(capture: &Capture, web: &Web<'_>) -> String {
     let transaction = &capture.transaction;
     let method = match &transaction.request {
-        Some(request) => String::from_utf8_lossy(&request.method),
+        Some(request) => lossy(&request.method),
         None => Cow::Borrowed(REQUEST_NOT_SEEN),
     };
     let status = status(transaction);

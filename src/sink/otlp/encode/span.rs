@@ -1,6 +1,6 @@
 //! A capture as a span.
 
-use super::attributes::{Attributes, OF_LOG_RECORD, OF_SPAN};
+use super::attributes::{Attributes, OF_LOG_RECORD, OF_SPAN, lossy};
 use super::grpc;
 use super::http::{self, Outcome, Web};
 use super::{EncodeOptions, names, unix_nanos, wire};
@@ -231,7 +231,7 @@ fn method(list: &mut Attributes, capture: &Capture, options: &EncodeOptions) {
     let name = options.known_methods.name(&request.method);
     list.text(names::HTTP_REQUEST_METHOD, name);
     if name.as_bytes() != request.method && !request.method.is_empty() {
-        let original = String::from_utf8_lossy(&request.method);
+        let original = lossy(&request.method);
         list.text(names::HTTP_REQUEST_METHOD_ORIGINAL, original);
     }
 }

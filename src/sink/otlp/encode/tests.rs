@@ -1,5 +1,6 @@
 //! Conformance with the semantic conventions v1.44, row by row.
 
+mod attributes;
 mod http;
 mod log;
 mod status;
