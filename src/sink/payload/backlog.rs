@@ -181,6 +181,8 @@ impl Waiting<'_> {
                 break;
             }
             if expired {
+                // Should the agent stop before the file goes, the next one does not count them again.
+                pieces.iter().for_each(|piece| opened.mark(piece.at));
                 self.give_up(&pieces, PayloadLost::SpoolExpired);
                 continue;
             }
