@@ -123,7 +123,9 @@ fn the_index_lists_all_transactions_and_is_found_from_the_end() {
 
 #[test]
 fn equal_bodies_are_written_once_and_both_ways_share() {
-    let long = vec![b'z'; 100_000];
+    // No compressor makes this smaller than three quarters.
+    let mut random = fastrand::Rng::with_seed(11);
+    let long: Vec<u8> = (0..100_000).map(|_| random.alphanumeric() as u8).collect();
     let captures: Vec<_> = (0..1000)
         .map(|n| capture(&format!("/{n}"), b"", &long))
         .chain([capture("/put", &long, b"")])
@@ -133,7 +135,8 @@ fn equal_bodies_are_written_once_and_both_ways_share() {
     assert_eq!(places[0].shared, 0);
     let shared = |place: &Added| (place.shared, place.saved) == (1, 100_000);
     assert!(places.iter().skip(1).all(shared));
-    for (capture, place) in captures.iter().zip(&places).skip(1).step_by(100) {
+    assert_eq!(whole(&object, &places[0]), (parsed(&captures[0]), 0));
+    for (capture, place) in captures.iter().zip(&places).skip(1) {
         assert_eq!(whole(&object, place), (parsed(capture), 1));
     }
     // Without following the reference there is no body.
