@@ -1,29 +1,10 @@
 //! What is attached while a load runs.
 
 use crate::harness::config::Config;
+pub use plainspan::rules::Level;
 use serde_json::json;
 use std::fmt;
 use std::path::Path;
-
-/// Levels of the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    None,
-    Summary,
-    Headers,
-    Full,
-}
-
-impl Level {
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::None => "none",
-            Level::Summary => "summary",
-            Level::Headers => "headers",
-            Level::Full => "full",
-        }
-    }
-}
 
 /// Whose traffic the agent sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -117,6 +117,7 @@ impl<A: Attach> Watch<'_, A> {
     fn directories(&mut self) {
         let mut directories = std::mem::take(&mut self.directories);
         for (dir, seen) in &mut directories {
+            // A directory that does not tell is listed each time.
             let changed = std::fs::metadata(&*dir).and_then(|m| m.modified()).ok();
             if seen.is_some() && *seen == changed {
                 continue;
