@@ -9,13 +9,13 @@ CONFIG ?=
 # Fuzzing: one target, else all; executions of each.
 TARGET ?=
 RUNS ?= 1000000
-BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev
+BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev openjdk-17-jdk-headless
 
 # libelf and zlib are linked statically; where they lie differs between distributions.
 CARGO := LIBBPF_SYS_LIBRARY_PATH="$$(pkg-config --variable=libdir libelf)" cargo
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h bpf/parts/*.h)
 # Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
-ROOT_TESTS := kernel finder e2e
+ROOT_TESTS := kernel finder e2e packages
 ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 # What takes long: only `make soak` runs these.
 SOAK_TESTS := soak
@@ -27,7 +27,7 @@ AS_ROOT := sudo -E
 ROOT_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
 endif
 
-.PHONY: help deps test-deps build demo run test test-unit test-e2e fuzz soak bench fmt lint clean
+.PHONY: help deps test-deps build packages demo run test test-unit test-e2e fuzz soak bench fmt lint clean
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,10 @@ test-deps: deps
 build: deps ## Builds target/release/plainspan
 	$(CARGO) build --locked --release
 
+packages: build ## Makes target/packages: .deb, .rpm, tarball, SBOM, install.sh, checksums
+	packaging/tools.sh
+	packaging/build.sh
+
 demo: deps ## Shows one HTTPS request as span, log record and payload, and ends by itself
 	@demo/run.sh
 
@@ -52,7 +56,7 @@ test: test-deps lint test-unit test-e2e ## Everything that must pass
 test-unit: test-deps ## Unit, property, golden and example tests; no root, no kernel
 	$(CARGO) test --locked --lib --bins $(addprefix --test ,$(UNIT_TESTS))
 
-test-e2e: test-deps ## Kernel programs, finder and the whole agent against real programs; needs root
+test-e2e: test-deps ## Kernel programs, finder, the whole agent against real programs, packages; needs root
 	$(ROOT_RUNNER) $(CARGO) test --locked $(addprefix --test ,$(ROOT_TESTS)) -- --test-threads=1
 
 fuzz: deps ## Fuzzes the parsers; TARGET=http1 RUNS=1000000
@@ -63,10 +67,12 @@ soak: test-deps ## What takes long: 10,000 cases a property, memory over 1 GiB a
 	PLAINSPAN_CASES="$${PLAINSPAN_CASES:-10000}" $(CARGO) test --locked --release --test properties
 	$(ROOT_RUNNER) $(CARGO) test --locked --release --test $(SOAK_TESTS) -- --test-threads=1 --nocapture
 
-bench: deps ## What one transaction costs, by stage, beside the SDK, and 50 rules beside CEL; no root, no kernel
+# PLAINSPAN_BENCH_*: benches/load/main.rs.
+bench: test-deps ## What one transaction costs by stage, beside the SDK and CEL; then the whole agent under load; needs root
 	$(CARGO) bench --locked --bench line --bench otlp
 	@# A package of its own, so that nothing else builds CEL; the target folder is the same for what both need.
 	$(CARGO) run --locked --release --manifest-path benches/rules/Cargo.toml --target-dir target
+	$(ROOT_RUNNER) $(CARGO) bench --locked --bench load
 
 fmt: test-deps ## Formats Rust and C
 	cargo fmt

@@ -1,4 +1,7 @@
-//! Compiles the kernel programs and generates their skeletons.
+//! Compiles the kernel programs and generates their skeletons, and what a JVM is given.
+
+#[path = "src/probe/java/build.rs"]
+mod java;
 
 use libbpf_cargo::SkeletonBuilder;
 use std::path::{Path, PathBuf};
@@ -43,8 +46,17 @@ fn main() {
 }
 
 fn build() -> Result<(), String> {
-    let clang = clang()?;
     let out = std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this through cargo")?;
+    let out = PathBuf::from(out);
+    kernel_programs(&out)?;
+    match std::env::var_os("CARGO_FEATURE_JAVA") {
+        Some(_) => java::build(&out),
+        None => Ok(()),
+    }
+}
+
+fn kernel_programs(out: &Path) -> Result<(), String> {
+    let clang = clang()?;
     for name in OBJECTS {
         let source = Path::new("bpf").join(format!("{name}.bpf.c"));
         SkeletonBuilder::new()
@@ -59,7 +71,7 @@ fn build() -> Result<(), String> {
                 "-Wno-unused-parameter",
                 "-Werror",
             ])
-            .build_and_generate(PathBuf::from(&out).join(format!("{name}.skel.rs")))
+            .build_and_generate(out.join(format!("{name}.skel.rs")))
             .map_err(|e| format!("cannot build {}: {e:#}", source.display()))?;
     }
     Ok(())

@@ -130,10 +130,10 @@ struct Transactions {
 }
 
 impl Output for Transactions {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>) {
         self.count += 1;
         if self.keep {
-            self.kept.push(transaction.expose());
+            self.kept.push(*transaction.expose());
         }
     }
 
@@ -205,7 +205,11 @@ fn redact_all(transactions: Vec<Transaction>, process: &Arc<Process>) -> Vec<Red
     let mut ids = Ids::new(TraceContextPolicy::Auto);
     transactions
         .into_iter()
-        .map(|t| redactor.redact(Raw::new(t), about(process, &mut ids)).0)
+        .map(|t| {
+            redactor
+                .redact(Raw::new(Box::new(t)), about(process, &mut ids))
+                .0
+        })
         .collect()
 }
 
@@ -223,18 +227,29 @@ fn redact(bencher: Bencher<'_, '_>, carries: Carries) {
         .bench_values(|kept| redact_all(kept, &process));
 }
 
-fn encoded(bencher: Bencher<'_, '_>, carries: Carries, encode: impl Fn(&Redacted) -> usize + Sync) {
+fn encoded(
+    bencher: Bencher<'_, '_>,
+    carries: Carries,
+    encode: impl Fn(Vec<u8>, &Redacted) -> Vec<u8> + Sync,
+) {
     let redacted = redact_all(run(&records(carries), true).kept, &own_process());
-    bencher
-        .counter(ItemsCount::new(REQUESTS))
-        .bench(|| redacted.iter().map(&encode).sum::<usize>());
+    bencher.counter(ItemsCount::new(REQUESTS)).bench(|| {
+        let mut out = Vec::new();
+        let mut bytes = 0;
+        for capture in &redacted {
+            out.clear();
+            out = encode(out, capture);
+            bytes += out.len();
+        }
+        bytes
+    });
 }
 
 #[divan::bench(args = ALL)]
 fn encode_span(bencher: Bencher<'_, '_>, carries: Carries) {
     let options = EncodeOptions::default();
-    encoded(bencher, carries, |capture| {
-        encode::span_bytes(capture, None, &options).len()
+    encoded(bencher, carries, |out, capture| {
+        encode::span_bytes(out, &encode::Common::new(capture, None, &options))
     });
 }
 
@@ -242,8 +257,8 @@ fn encode_span(bencher: Bencher<'_, '_>, carries: Carries) {
 fn encode_log(bencher: Bencher<'_, '_>, carries: Carries) {
     let options = EncodeOptions::default();
     let now = SystemTime::UNIX_EPOCH;
-    encoded(bencher, carries, |capture| {
-        encode::log_record_bytes(capture, None, now, &options).len()
+    encoded(bencher, carries, |out, capture| {
+        encode::log_record_bytes(out, &encode::Common::new(capture, None, &options), now)
     });
 }
 

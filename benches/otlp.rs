@@ -59,7 +59,11 @@ fn main() {
     }
     let collector = Other::start();
     let capture = Arc::new(capture());
-    let bytes = encode::span_bytes(&capture, None, &EncodeOptions::default()).len();
+    let bytes = encode::span_bytes(
+        Vec::new(),
+        &encode::Common::new(&capture, None, &EncodeOptions::default()),
+    )
+    .len();
     println!("CPU time per span of {bytes} bytes, {SPANS} spans, least of {TIMES}\n");
     println!("compression   plainspan         SDK   ratio");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -140,8 +144,8 @@ impl Drop for Other {
 struct One(Option<Transaction>);
 
 impl Output for One {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
-        self.0 = Some(transaction.expose());
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>) {
+        self.0 = Some(*transaction.expose());
     }
 
     fn lost(&mut self, reason: Lost, _: u64) {
@@ -200,7 +204,7 @@ fn capture() -> Redacted {
         ..HttpCapture::default()
     };
     let redactor = Redactor::new(&settings).expect("no rules");
-    redactor.redact(Raw::new(transaction), about).0
+    redactor.redact(Raw::new(Box::new(transaction)), about).0
 }
 
 /// User and system time of this process so far.

@@ -15,12 +15,15 @@
 #include "parts/verdict.bpf.h"
 #include "parts/http1.bpf.h"
 #include "parts/walk.bpf.h"
+#include "parts/library.bpf.h"
+#include "parts/hello.bpf.h"
 #include "parts/conn.bpf.h"
 #include "parts/goroutine.bpf.h"
 #include "parts/session.bpf.h"
 #include "parts/socket.bpf.h"
 #include "parts/tls.bpf.h"
 #include "parts/go.bpf.h"
+#include "parts/rustls.bpf.h"
 #include "parts/process.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

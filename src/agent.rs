@@ -1,7 +1,10 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
+mod choice;
 mod dry_run;
 mod identity;
+mod live;
+mod notify;
 mod reload;
 mod sinks;
 mod stacks;
@@ -36,6 +39,8 @@ use crate::telemetry::status::{self, Source};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
 use dry_run::DryRun;
+use live::Live;
+use notify::Notify;
 use reload::{InForce, Retiring};
 use sinks::Sinks;
 use stacks::Payloads;
@@ -71,6 +76,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// None: no status endpoint.
     pub status_listen: Option<SocketAddr>,
+    /// A loopback address; None: no live page.
+    pub ui: Option<SocketAddr>,
     pub log_level: String,
     pub log_format: LogFormat,
 }
@@ -87,11 +94,14 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime of the sinks")?;
     let until = options.dry_run.map(|time| Instant::now() + time);
+    let notify = Notify::from_environment()
+        .context("NOTIFY_SOCKET names a socket that cannot be connected; unset it")?;
     let (mut agent, mut signals) = {
         let _runtime = runtime.enter();
         let signals = Signals::listen()?;
         (Agent::start(options, runtime.handle())?, signals)
     };
+    notify.ready(&agent.shared, runtime.handle());
     let reason = loop {
         match runtime.block_on(signals.next(until)) {
             Told::Reload => {
@@ -102,6 +112,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         }
     };
     tracing::info!(reason, "stopping");
+    notify.stopping();
     agent.stop(&runtime)
 }
 
@@ -112,10 +123,12 @@ struct Agent {
     metrics: Metrics,
     finder: FinderHandle,
     capture: Capture,
+    shared: Arc<Shared>,
     /// Writes what the next agent has to know.
     keeper: Option<Keeper>,
     payloads: Payloads,
     sinks: Sinks,
+    live: Live,
     config: Config,
     in_force: InForce,
     read: Option<Reader>,
@@ -148,10 +161,12 @@ impl Agent {
         );
         metrics.set_max_series(config.metrics.max_series);
         metrics.set_aggregation(config.metrics.aggregation);
+        let mut live = Live::new(&config)?;
         let (sinks, payloads) = match &dry_run {
             Some(dry_run) => (dry_run.sinks(&config), Payloads::default()),
             None => {
-                let sinks = Sinks::start(&config, &metrics, &ledger, runtime, None)?;
+                let feed = live.feed();
+                let sinks = Sinks::start(&config, &metrics, &ledger, feed, runtime, None)?;
                 let payloads = Payloads::start(&config, &sinks.telemetry, &ledger, runtime, None)?;
                 (sinks, payloads)
             }
@@ -172,9 +187,12 @@ impl Agent {
 
         let found = finder::Options {
             verdicts: stage.verdicts.clone(),
+            choice: choice::choice(&config.tap)?,
             seccomp_trap: seccomp_trap(),
             // A dry run leaves nothing behind.
             scan_cache: config.tap.scan_cache.clone().filter(|_| dry_run.is_none()),
+            // Nor does it put anything into a program.
+            java: config.tap.java && dry_run.is_none(),
             ..finder::Options::default()
         };
         let finder = Finder::start(kernel.attacher(), found)?;
@@ -191,11 +209,12 @@ impl Agent {
         let in_force = InForce::new(options.source, options.digest);
         let source: Arc<dyn Source> = Arc::new(Watch {
             ledger: ledger.clone(),
-            shared,
+            shared: shared.clone(),
             verdicts: finder.verdicts(),
             tier,
             in_force: in_force.clone(),
             gauges,
+            dear: watch::Dear::default(),
             started: Instant::now(),
         });
         own.start_metrics(
@@ -205,6 +224,10 @@ impl Agent {
             &source,
             runtime,
         )?;
+        // A dry run shows what would leave as numbers alone.
+        if dry_run.is_none() {
+            live.serve(&config, options.ui, &source, runtime)?;
+        }
         if let Some(address) = options.status_listen {
             let listener = runtime
                 .block_on(status::bind(address))
@@ -218,9 +241,11 @@ impl Agent {
             metrics,
             finder,
             capture,
+            shared,
             keeper,
             payloads,
             sinks,
+            live,
             in_force,
             // A dry run starts no store, neither now nor later.
             read: options.read.filter(|_| dry_run.is_none()),
@@ -242,9 +267,11 @@ impl Agent {
             payloads: self.payloads,
             sinks: self.sinks,
         };
+        let live = self.live;
         runtime.block_on(async {
             let deadline = Instant::now() + 2 * DRAIN;
             last.drain(DRAIN).await;
+            live.stop().await;
             for task in self.retiring {
                 if tokio::time::timeout_at(deadline.into(), task)
                     .await

@@ -20,9 +20,16 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How often the data ring is read in a round, for the bytes that came before ends which were read meanwhile.
+const PASSES: usize = 4;
+
 /// How long a round waits for a control record when there is nothing to do. Data records make no wake-up until the ring
 /// is an eighth full, so this bounds how late a transaction is noticed.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
+/// The same once there was nothing for so many rounds, half a second: a span after a pause may be later, and a host
+/// without traffic is looked at less often.
+const QUIET_WAIT: Duration = Duration::from_millis(30);
+const QUIET_ROUNDS: u32 = 100;
 /// How often counters are read and old state is given up.
 const TICK: Duration = Duration::from_millis(500);
 /// How often what has to survive a restart is written down: what was opened since is lost where the agent is killed.
@@ -36,6 +43,8 @@ const NICE: libc::c_int = -10;
 #[derive(Default)]
 pub struct Shared {
     stop: AtomicBool,
+    /// Grows while the capture thread works, at each of its ticks.
+    pub ticks: AtomicU64,
     pub connections: AtomicU64,
     pub connection_bytes: AtomicU64,
     pub tls_sessions: AtomicU64,
@@ -147,10 +156,18 @@ impl Worker {
         raise_priority();
         let mut next_tick = Instant::now();
         let mut next_keep = Instant::now() + KEEP;
+        let mut quiet = 0_u32;
         while !self.shared.stop.load(Ordering::Acquire) {
             self.exchange();
             if self.round() == 0 {
-                self.wait();
+                self.wait(if quiet < QUIET_ROUNDS {
+                    IDLE_WAIT
+                } else {
+                    QUIET_WAIT
+                });
+                quiet = quiet.saturating_add(1);
+            } else {
+                quiet = 0;
             }
             if Instant::now() >= next_tick {
                 self.tick();
@@ -189,14 +206,27 @@ impl Worker {
         let Rings { data, control, .. } = rings;
         self.shared.data_ring.set(data.fill());
         self.shared.control_ring.set(control.fill());
-        let control_records = control.consume(|bytes| pipeline.control(bytes));
-        let mut late_records = 0;
-        let data_records = data.consume(|bytes| {
-            pipeline.data_after(bytes, |pipeline| {
-                late_records += control.consume(|bytes| pipeline.control(bytes));
+        let mut records = control.consume(|bytes| pipeline.control(bytes));
+        let mut before_ends = data.written();
+        for _ in 0..PASSES {
+            let mut late = 0;
+            records += data.consume(|bytes| {
+                pipeline.data_after(bytes, |pipeline| {
+                    late += control.consume(|bytes| pipeline.control(bytes));
+                });
             });
-        });
-        pipeline.apply_ends();
+            records += late;
+            if late > 0 {
+                before_ends = data.written();
+            }
+            if data.is_read_to(before_ends) {
+                break;
+            }
+        }
+        // Where a writer is still at work on one, ends wait for the bytes behind it.
+        if data.is_read_to(before_ends) {
+            pipeline.apply_ends();
+        }
         pipeline.settle(time::now());
         for policy in pipeline.policies() {
             let told = match policy {
@@ -210,7 +240,7 @@ impl Worker {
                 tracing::debug!(?policy, %error, "the kernel programs do not know of a policy");
             }
         }
-        control_records + late_records + data_records
+        records
     }
 
     /// Writes down what the next agent has to know, should this one be killed.
@@ -230,14 +260,15 @@ impl Worker {
         }
     }
 
-    fn wait(&self) {
-        if let Err(error) = self.rings.wait(IDLE_WAIT) {
+    fn wait(&self, time: Duration) {
+        if let Err(error) = self.rings.wait(time) {
             tracing::warn!(%error, "cannot wait for kernel records; polling");
             std::thread::sleep(IDLE_WAIT);
         }
     }
 
     fn tick(&mut self) {
+        self.shared.ticks.fetch_add(1, Ordering::Relaxed);
         self.pipeline.tick(time::now(), time::clock());
         match self.kernel.counters() {
             Ok(counters) => self.ledger.set_kernel(counters.bytes, counters.capture),

@@ -163,7 +163,7 @@ impl Pipeline {
                 Event::Exit { pid, time } => {
                     self.stage.processes.exit(pid, time);
                     self.stage.joins.exit(pid, time);
-                    self.stage.policies.exit(pid);
+                    self.stage.judge_no_more(pid);
                 }
                 Event::ConnClose(end) => self.stage.policies.close(end.conn),
                 _ => {}
@@ -191,6 +191,7 @@ impl Pipeline {
     /// Lets go on who has waited for the other end of its connection. To be called after each round.
     pub fn settle(&mut self, now: KernelTime) {
         self.stage.release_joins(Some(now));
+        self.stage.judge_jvms(now);
     }
 
     /// What the next agent has to know of the connections that are open.
@@ -354,7 +355,7 @@ impl Stage {
     }
 
     /// The way of a transaction whose process is known.
-    fn go(&mut self, raw: Raw<Transaction>, ticket: Ticket, process: Arc<Process>) {
+    fn go(&mut self, raw: Raw<Box<Transaction>>, ticket: Ticket, process: Arc<Process>) {
         if process.is_agent || !self.filter.admits(&raw.0, &process) {
             // One that was there before the agent made no exec.
             self.judge_process(&process);
@@ -366,7 +367,7 @@ impl Stage {
     }
 
     /// The way of a transaction that is admitted, and waits for nothing.
-    fn leave(&mut self, raw: Raw<Transaction>, ticket: Ticket, process: Arc<Process>) {
+    fn leave(&mut self, raw: Raw<Box<Transaction>>, ticket: Ticket, process: Arc<Process>) {
         let choice = self.stacks.choose(&raw.0, &process);
         let mut decisions = self.decide(choice, &raw.0, &process);
         let counted = decisions[0].is_some() || self.counts_all(choice, &process);
@@ -384,7 +385,7 @@ impl Stage {
         }
         let id = self.ids.transaction(raw.0.lasting.map(|l| l.number));
         let mut ids = self.identify(&raw.0);
-        let asked = (&raw.0, &*process);
+        let asked = (&*raw.0, &*process);
         let sampled = self.sample(choice, asked, &mut decisions[0], &mut ids);
         let sampled = self.without_span(choice, sampled, &mut decisions[0], &ids);
         if counted {
@@ -407,21 +408,30 @@ impl Stage {
         let start = self.clock.wall(raw.0.timing.start);
         let end = self.clock.wall(raw.0.timing.end);
         let about = |decision, sampling| About {
-            id: id.clone(),
-            process: process.clone(),
+            id,
+            process,
             decision,
             start,
             end,
-            ids: ids.clone(),
+            ids,
             sampling,
-            route: route.clone(),
+            route,
         };
-        let [telemetry, access] = decisions;
         // Lines of `access_logs` are not sampled: each stands for itself.
-        let abouts = [
-            telemetry.map(|decision| about(decision, sampling)),
-            access.map(|decision| about(decision, Sampling::default())),
-        ];
+        let abouts = match decisions {
+            [None, None] => [None, None],
+            [Some(telemetry), None] => [Some(about(telemetry, sampling)), None],
+            [None, Some(access)] => [None, Some(about(access, Sampling::default()))],
+            [Some(telemetry), Some(decision)] => {
+                let telemetry = about(telemetry, sampling);
+                let access = About {
+                    decision,
+                    sampling: Sampling::default(),
+                    ..telemetry.clone()
+                };
+                [Some(telemetry), Some(access)]
+            }
+        };
         self.deliver(choice, raw, abouts, ticket);
     }
 
@@ -472,11 +482,12 @@ impl Stage {
     fn deliver(
         &self,
         choice: Choice,
-        raw: Raw<Transaction>,
+        raw: Raw<Box<Transaction>>,
         abouts: [Option<About>; 2],
         ticket: Ticket,
     ) {
         let ticket = ticket.shared();
+        let alone = abouts.iter().flatten().count() == 1;
         let audiences = self
             .stacks
             .audiences(choice, [&self.telemetry, &self.access]);
@@ -493,7 +504,7 @@ impl Stage {
                 None => raw.take(),
             };
             let Some(own) = own else { break };
-            audience.deliver(own, about, ticket.clone(), &self.ledger);
+            audience.deliver(own, about, (ticket.clone(), alone), &self.ledger);
         }
         ticket.taken();
     }
@@ -509,7 +520,7 @@ fn most(process: &Process) -> Level {
 }
 
 impl Output for Stage {
-    fn transaction(&mut self, raw: Raw<Transaction>) {
+    fn transaction(&mut self, raw: Raw<Box<Transaction>>) {
         let ticket = self.ledger.transaction_seen();
         if raw.0.marks.has(Mark::HeadersCut) {
             self.ledger.headers_cut();
@@ -574,6 +585,9 @@ impl Output for Stage {
     }
 }
 
+#[cfg(test)]
+#[path = "pipeline/live_tests.rs"]
+mod live_tests;
 #[cfg(test)]
 #[path = "pipeline/measures_tests.rs"]
 mod measures_tests;

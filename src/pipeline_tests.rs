@@ -97,7 +97,7 @@ pub(super) fn stage(telemetry: Audience, access: Option<Audience>) -> Stage {
 fn give(stage: &mut Stage) {
     let mut transaction = sample::orders().transaction;
     transaction.pid = u32::MAX - 1;
-    stage.transaction(Raw::new(transaction));
+    stage.transaction(Raw::new(Box::new(transaction)));
 }
 
 fn kept(kept: &Kept) -> Vec<(Level, Option<String>, bool)> {
@@ -193,7 +193,7 @@ fn in_container(proc: &std::path::Path) -> String {
 fn of_process_7(stage: &mut Stage) {
     let mut transaction = sample::orders().transaction;
     transaction.pid = 7;
-    stage.transaction(Raw::new(transaction));
+    stage.transaction(Raw::new(Box::new(transaction)));
 }
 
 fn named(id: &str) -> (String, crate::enrich::identity::Answer) {
@@ -291,6 +291,43 @@ fn a_process_that_the_names_of_its_container_leave_out_is_told_to_the_kernel() {
         stage.policies.changes().collect::<Vec<_>>(),
         [Policy::Ignore(7)]
     );
+}
+
+#[test]
+fn nothing_is_said_of_a_jvm_before_its_container_is_known() {
+    let include = crate::config::Include {
+        container: Some("other".into()),
+        ..Default::default()
+    };
+    for (include, wanted) in [(vec![], true), (vec![include], false)] {
+        let proc = tempfile::tempdir().expect("a folder");
+        let id = in_container(proc.path());
+        let (telemetry, _) = audience(Level::Full, &[], Level::None);
+        let (mut stage, asked) = asking(telemetry, proc.path());
+        let tap = Tap {
+            include,
+            ..Tap::default()
+        };
+        stage.filter = Filter::new(&tap).expect("a filter");
+        stage.verdicts.ask(7);
+        stage.judge_jvms(KernelTime(1));
+        assert_eq!(stage.verdicts.answered(7), None);
+        asked.answers.send(named(&id)).expect("sent");
+        stage.news();
+        stage.judge_jvms(KernelTime(2));
+        assert_eq!(stage.verdicts.answered(7), Some(wanted));
+    }
+}
+
+#[test]
+fn of_a_jvm_at_level_none_nothing_is_wanted() {
+    let proc = tempfile::tempdir().expect("a folder");
+    in_container(proc.path());
+    let (telemetry, _) = audience(Level::None, &[], Level::None);
+    let (mut stage, _asked) = asking(telemetry, proc.path());
+    stage.verdicts.ask(7);
+    stage.judge_jvms(KernelTime(1));
+    assert_eq!(stage.verdicts.answered(7), Some(false));
 }
 
 #[test]
@@ -406,7 +443,7 @@ fn give_own(stage: &mut Stage) -> Arc<Process> {
     let mut transaction = sample::orders().transaction;
     transaction.pid = std::process::id();
     let process = stage.processes.get(transaction.pid, transaction.timing.end);
-    stage.transaction(Raw::new(transaction));
+    stage.transaction(Raw::new(Box::new(transaction)));
     process
 }
 

@@ -196,9 +196,16 @@ impl Line {
 fn written(capture: &Redacted) -> Vec<u8> {
     let options = EncodeOptions::default();
     let mut all = format!("{capture:?} {:?} {:?}", capture.facts, capture.decision).into_bytes();
-    all.extend(encode::span_bytes(capture, None, &options));
+    all.extend(encode::span_bytes(
+        Vec::new(),
+        &encode::Common::new(capture, None, &options),
+    ));
     let now = SystemTime::UNIX_EPOCH;
-    all.extend(encode::log_record_bytes(capture, None, now, &options));
+    all.extend(encode::log_record_bytes(
+        Vec::new(),
+        &encode::Common::new(capture, None, &options),
+        now,
+    ));
     let document = payload::encode(capture);
     texts(&serde_json::from_slice(&document).expect("JSON"), &mut all);
     all.extend(document);

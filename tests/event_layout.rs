@@ -107,6 +107,7 @@ fn constants_are_the_headers() {
         ("PS_ST_NO_TASK", stat::NO_TASK as u64),
         ("PS_ST_NESTED_LOST", stat::NESTED_LOST as u64),
         ("PS_ST_REBOUND", stat::REBOUND as u64),
+        ("PS_ST_DOUBTED", stat::DOUBTED as u64),
         ("PS_ST_SKIPPED_CONTENT", stat::SKIPPED_CONTENT as u64),
         ("PS_ST_SKIPPED_NONE", stat::SKIPPED_NONE as u64),
         ("PS_ST_SKIPPED_UNFOLLOWED", stat::SKIPPED_UNFOLLOWED as u64),

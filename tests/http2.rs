@@ -445,7 +445,7 @@ fn a_call_on_a_connection_that_is_met_late_is_known_by_the_fields_that_are() {
 struct Reports(Vec<Transaction>);
 
 impl Output for Reports {
-    fn transaction(&mut self, _: Raw<Transaction>) {}
+    fn transaction(&mut self, _: Raw<Box<Transaction>>) {}
     fn progress(&mut self, progress: Raw<Progress>) {
         self.0.push(progress.expose().into_transaction());
     }

@@ -137,7 +137,7 @@ fn redacted(transaction: Transaction, number: usize) -> Arc<Redacted> {
         ..bare::about()
     };
     let redactor = Redactor::new(&policy).expect("a good policy");
-    Arc::new(redactor.redact(Raw::new(transaction), about).0)
+    Arc::new(redactor.redact(Raw::new(Box::new(transaction)), about).0)
 }
 
 struct Bench {

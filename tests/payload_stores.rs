@@ -82,7 +82,7 @@ fn capture(number: usize) -> Arc<Redacted> {
         ..HttpCapture::default()
     };
     let redactor = Redactor::new(&policy).expect("a good policy");
-    Arc::new(redactor.redact(Raw::new(transaction), about).0)
+    Arc::new(redactor.redact(Raw::new(Box::new(transaction)), about).0)
 }
 
 /// Bytes of every value, different for each number.

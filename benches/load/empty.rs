@@ -37,6 +37,9 @@ pub fn attach(file: &Path, work: &Path) -> Attachment {
             both: program("empty_session"),
         },
         go: program("empty_go"),
+        rustls: CallPrograms::Session {
+            both: program("empty_session"),
+        },
     });
     let opened = File::open(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let scan = elf::scan_file(&opened).unwrap_or_else(|e| panic!("{}: {e}", file.display()));

@@ -1,4 +1,4 @@
-//! What the agent costs a server under load, and itself: `cargo bench --bench load`, as root.
+//! What the agent costs a server under load, and itself: `make bench`.
 //!
 //! Each load is put on a server with nothing attached, with empty programs at the places that the agent probes, and with
 //! the agent at its levels, in turns, for some rounds; what is printed are medians, and ratios of figures of the same

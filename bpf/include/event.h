@@ -61,6 +61,7 @@ enum ps_bound {
 	PS_BOUND_NEXT = 1,  /* the thread's next send after the TLS call */
 	PS_BOUND_PREV = 2,  /* the thread's last receive before the TLS call */
 	PS_BOUND_EXACT = 3, /* socket I/O inside the TLS call */
+	PS_BOUND_HELLO = 4, /* the session has the random of the ClientHello on the connection */
 };
 
 /* What a connection carries, as far as its first bytes tell. */
@@ -175,7 +176,8 @@ enum ps_stat {
 	PS_ST_SKIPPED_NONE = 13,    /* of PS_ST_BYTES_SKIPPED: bytes of streams of which nothing is wanted */
 	/* of PS_ST_BYTES_SKIPPED: beyond what is copied of a stream that cannot be followed */
 	PS_ST_SKIPPED_UNFOLLOWED = 14,
-	PS_ST_MAX = 15,
+	PS_ST_DOUBTED = 15, /* TLS sessions whose connection was taken back: something spoke against it */
+	PS_ST_MAX = 16,
 };
 
 #endif

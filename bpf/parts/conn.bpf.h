@@ -196,6 +196,7 @@ static __always_inline void ps_conn_remove(const struct sock *sk, struct ps_conn
 	__u64 key = (__u64)sk;
 
 	ps_conn_end(conn, PS_CONN_CLOSE);
+	ps_hello_forget(conn);
 	if (conn->flags & PS_C_OWN && conn->role == PS_ROLE_CLIENT) {
 		__u64 far = ps_far_key(conn);
 

@@ -26,6 +26,7 @@ static __always_inline void ps_fill_header(struct ps_header *h, __u16 kind, __u3
 
 /* One operation while its bytes are copied. */
 struct ps_op {
+	__u64 sk;	 /* address of the socket, in an operation of one; else 0 */
 	__u64 iov;	 /* next struct iovec in user memory */
 	__u64 piece;	 /* user memory to copy now */
 	__u64 piece_len; /* bytes there */

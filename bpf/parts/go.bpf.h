@@ -8,7 +8,7 @@
  * handshake or a read is that of the session, whatever the program has put between the two.
  */
 
-/* The attach cookie. */
+/* The attach cookie, and the library << 32. */
 enum ps_go_point {
 	PS_GO_READ = 1,	     /* (*Conn).Read(buffer, length) */
 	PS_GO_WRITE = 2,     /* (*Conn).Write(buffer, length) */
@@ -52,7 +52,7 @@ static __noinline struct ps_thread *ps_goroutine_get(__u64 g, __u32 tgid)
 	return bpf_map_lookup_elem(&ps_goroutines, &key);
 }
 
-static __noinline void ps_go_enter(struct pt_regs *ctx, __u8 kind, __u32 tgid)
+static __noinline void ps_go_enter(struct pt_regs *ctx, __u8 kind, __u32 library, __u32 tgid)
 {
 	__u64 obj = ctx->ax, buf = ctx->bx, len = ctx->cx, g = ctx->r14, sp = ctx->sp;
 	struct ps_thread *t;
@@ -79,6 +79,7 @@ static __noinline void ps_go_enter(struct pt_regs *ctx, __u8 kind, __u32 tgid)
 	call->sp = sp;
 	call->ts = bpf_ktime_get_ns();
 	call->conn_id = 0;
+	call->library = library;
 	call->call = kind;
 	call->result = PS_RESULT_NONE;
 	call->inner = 0;
@@ -92,6 +93,8 @@ static __noinline void ps_go_ended(struct ps_thread *t, const struct ps_call *ca
 
 	if (call->call == PS_CALL_READ && returned <= call->len)
 		n = returned;
+	if (call->call == PS_CALL_READ)
+		ps_library_call(call->library, call->obj, call->buf, n, PS_READ);
 	/* A read that failed makes no session: its connection may be closed, and its address another's. */
 	if (n || call->call == PS_CALL_HANDSHAKE)
 		s = ps_go_session(call->obj, tgid, call->call == PS_CALL_HANDSHAKE);
@@ -127,7 +130,7 @@ static __noinline void ps_go_leave(struct pt_regs *ctx, __u32 tgid)
 }
 
 /* Seen at its entry: what fails later was sent all the same, as far as the program knows. */
-static __noinline void ps_go_write(__u64 obj, __u64 buf, __u64 len, __u32 tgid)
+static __noinline void ps_go_write(__u64 obj, __u64 buf, __u64 len, __u32 library, __u32 tgid)
 {
 	struct ps_call call = {.obj = obj, .buf = buf, .call = PS_CALL_WRITE};
 	struct ps_session *s;
@@ -138,6 +141,7 @@ static __noinline void ps_go_write(__u64 obj, __u64 buf, __u64 len, __u32 tgid)
 		ps_count(PS_ST_NESTED_LOST, 1);
 		return;
 	}
+	ps_library_call(library, obj, buf, len, PS_WRITE);
 	call.ts = bpf_ktime_get_ns();
 	s = ps_go_session(obj, tgid, false);
 	if (s)
@@ -146,7 +150,8 @@ static __noinline void ps_go_write(__u64 obj, __u64 buf, __u64 len, __u32 tgid)
 
 static __always_inline void ps_go(struct pt_regs *ctx)
 {
-	__u64 point = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 point = cookie, library = cookie >> PS_COOKIE_LIBRARY;
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	__u64 ax = ctx->ax, bx = ctx->bx, cx = ctx->cx, di = ctx->di;
 
@@ -161,13 +166,13 @@ static __always_inline void ps_go(struct pt_regs *ctx)
 	if (ctx->flags & PS_GO_AGAIN)
 		return;
 	if (point == PS_GO_READ)
-		ps_go_enter(ctx, PS_CALL_READ, tgid);
+		ps_go_enter(ctx, PS_CALL_READ, library, tgid);
 	else if (point == PS_GO_HANDSHAKE)
-		ps_go_enter(ctx, PS_CALL_HANDSHAKE, tgid);
+		ps_go_enter(ctx, PS_CALL_HANDSHAKE, library, tgid);
 	else if (point == PS_GO_WRITE)
-		ps_go_write(ax, bx, cx, tgid);
+		ps_go_write(ax, bx, cx, library, tgid);
 	else if (point == PS_GO_RECORD && (bx & 0xff) == PS_GO_APPLICATION_DATA)
-		ps_go_write(ax, cx, di, tgid);
+		ps_go_write(ax, cx, di, library, tgid);
 	else if (point == PS_GO_CLOSE)
 		ps_tls_free(ax, tgid);
 }

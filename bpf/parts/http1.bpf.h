@@ -233,11 +233,13 @@ static __always_inline bool ps_size_byte(struct ps_walk *walk, __u8 c)
 	return walk->left < PS_HTTP1_LENGTH_MAX;
 }
 
-/* One byte of what is read in lines. */
-static __always_inline int ps_line_byte(struct ps_walk *walk, __u8 c)
+/* One byte of what is read in lines. Verified on its own: in the loop of its caller it would be, for each turn. */
+__noinline int ps_line_byte(struct ps_walk *walk, __u8 c)
 {
 	bool good = true;
 
+	if (!walk)
+		return PS_LINES_ODD;
 	if (c == '\r')
 		return PS_LINES_MORE;
 	switch (walk->mode) {

@@ -2,10 +2,14 @@
 /*
  * TLS sessions, and which connection each one uses.
  *
- * Socket I/O inside a TLS call names the connection for certain. Libraries with memory BIOs do their I/O beside the
- * call, on the same thread: then the last receive before a call that reads, and the next send after any call, vote.
- * The first object after a receive claims it. A vote of a call that moved data is strong: it beats a weak one at
- * once, and another strong one at the second time in a row.
+ * Certain: socket I/O inside a TLS call names the connection, and so does the random of the ClientHello in the session
+ * object (hello.bpf.h). Else, on a connection whose hello was not seen, what the thread does beside its TLS calls
+ * votes: the last receive before a call that reads, and the next send after any call. The first object after a receive
+ * claims it. A vote of a call that moved data is strong: it beats a weak one at once, and another strong one at the
+ * second time in a row. What is certain by the record layer's own numbers (rustls.bpf.h) is stronger than strong.
+ *
+ * User space hears of a binding that is certain, or for which strong votes spoke and none against it. Any other one is
+ * doubtful: to user space such a session has no connection.
  */
 
 struct ps_vote {
@@ -27,11 +31,37 @@ static __noinline void ps_session_event(const struct ps_session *s, __u16 kind, 
 		return;
 	ps_fill_header(&e->h, kind, tgid);
 	e->tls_id = s->id;
-	e->conn_id = s->conn_id;
+	e->conn_id = s->flags & PS_S_TOLD ? s->conn_id : 0;
 	e->bound = s->how;
 	e->moved[PS_READ] = s->off[PS_READ];
 	e->moved[PS_WRITE] = s->off[PS_WRITE];
 	bpf_ringbuf_submit(e, 0);
+}
+
+/* Strong votes in a row without which a binding that was once spoken against stays doubtful. */
+#define PS_AGREED_AGAIN 3
+
+static __always_inline bool ps_session_is_sure(const struct ps_session *s)
+{
+	if (!s->conn_id || s->how >= PS_BOUND_EXACT)
+		return s->conn_id;
+	return !s->against && s->agreed >= (s->flags & PS_S_MOVED ? PS_AGREED_AGAIN : 1);
+}
+
+/* Tells user space which connection the session uses, or that it is not known any more. `anew`: it is another one. */
+static __always_inline void ps_session_tell(struct ps_session *s, bool anew, __u32 tgid)
+{
+	bool told = s->flags & PS_S_TOLD;
+	bool sure = ps_session_is_sure(s);
+
+	if (sure == told && !(told && anew))
+		return;
+	s->flags &= ~PS_S_TOLD;
+	if (sure)
+		s->flags |= PS_S_TOLD;
+	else
+		ps_count(PS_ST_DOUBTED, 1);
+	ps_session_event(s, PS_TLS_BIND, tgid);
 }
 
 /* The session of the object, made at its first call. `first` is set if it was made here. */
@@ -52,17 +82,30 @@ static __always_inline struct ps_session *ps_session_get(const struct ps_session
 	return bpf_map_lookup_elem(&ps_tls, key);
 }
 
+/* The connection of a session that ends can be another one's. */
+static __always_inline void ps_session_leave(const struct ps_session *s)
+{
+	__u64 sk = s->sk;
+	struct ps_conn *conn = s->conn_id ? bpf_map_lookup_elem(&ps_conns, &sk) : NULL;
+
+	if (conn && conn->owner == s->id)
+		conn->owner = 0;
+}
+
 /* The object is another session now: it was reused, so its streams start anew. */
 static __always_inline void ps_session_restart(struct ps_session *s, const struct ps_vote *v, __u32 tgid)
 {
 	ps_session_event(s, PS_TLS_END, tgid);
+	ps_session_leave(s);
 	s->id = ps_next_id();
 	s->off[PS_READ] = 0;
 	s->off[PS_WRITE] = 0;
 	s->turn = 0;
 	s->last_dir = PS_NO_DIR;
 	__builtin_memset(&s->walks, 0, sizeof(s->walks));
-	s->flags = v->fresh ? PS_S_WHOLE : 0;
+	s->flags &= PS_S_BARE | PS_S_ROLE;
+	if (v->fresh)
+		s->flags |= PS_S_WHOLE;
 }
 
 /*
@@ -80,58 +123,98 @@ static __always_inline bool ps_session_is_stale(const struct ps_session *s, cons
 	return !conn || conn->id != s->conn_id;
 }
 
+/* Whether the vote cannot be right: the connection is certain to be another session's, or shows another hello. */
+static __always_inline bool ps_vote_is_false(const struct ps_session *s, const struct ps_vote *v,
+					     const struct ps_conn *conn)
+{
+	bool other = s->random && conn->random && s->random != conn->random;
+
+	/* A callback inside of a TLS call may talk to somebody else. */
+	if (v->how == PS_BOUND_EXACT)
+		return other && s->how == PS_BOUND_HELLO;
+	if (v->how == PS_BOUND_HELLO)
+		return conn->owner && conn->owner != s->id;
+	return other || (conn->owner && conn->owner != s->id) || (conn->random && s->flags & PS_S_BARE);
+}
+
 /* Whether the vote moves the session to another connection. */
 static __always_inline bool ps_vote_wins(struct ps_session *s, const struct ps_vote *v)
 {
-	if (!s->conn_id || v->how == PS_BOUND_EXACT || v->strong > s->strong)
+	if (!s->conn_id || v->how >= PS_BOUND_EXACT || v->strong > s->strong)
 		return true;
-	return v->strong && ++s->against >= 2;
+	if (!v->strong || v->strong < s->strong)
+		return false;
+	s->agreed = 0;
+	s->flags |= PS_S_MOVED;
+	return ++s->against >= 2;
 }
 
-static __noinline void ps_session_vote(struct ps_session *s, const struct ps_vote *v, __u32 tgid)
+/* The session stays where it is. */
+static __always_inline void ps_vote_agrees(struct ps_session *s, const struct ps_vote *v)
 {
-	struct ps_conn *conn;
-	__u64 sk = v->sk;
-	bool stale;
-
-	if (s->conn_id == v->conn_id) {
-		s->against = 0;
-		if (v->strong <= s->strong && v->how != PS_BOUND_EXACT)
-			return;
+	s->against = 0;
+	if (v->strong && s->agreed < PS_AGREED_AGAIN)
+		s->agreed++;
+	if (v->strong > s->strong || v->how >= PS_BOUND_EXACT) {
 		s->strong = v->strong;
 		s->how = v->how;
 	}
-	/* Few calls get here: the session is new, moves, or its binding became certain. */
-	conn = bpf_map_lookup_elem(&ps_conns, &sk);
-	if (!conn || conn->id != v->conn_id)
-		return;
-	if (v->how == PS_BOUND_EXACT) {
-		__sync_fetch_and_or(&conn->flags, PS_C_BOUND);
-		if (conn->verdict == PS_V_UNKNOWN)
-			conn->verdict = PS_V_TLS;
-	}
-	if (s->conn_id == v->conn_id)
-		return;
-	stale = ps_session_is_stale(s, v);
-	if (!stale && !ps_vote_wins(s, v))
-		return;
+}
+
+static __always_inline void ps_session_move(struct ps_session *s, const struct ps_vote *v, const struct ps_conn *conn,
+					    bool stale, __u32 tgid)
+{
 	if (!s->conn_id) {
 		if (v->fresh)
 			s->flags |= PS_S_WHOLE;
-	} else if (stale || s->how == PS_BOUND_EXACT) {
+	} else if (stale || s->how >= PS_BOUND_EXACT) {
 		ps_session_restart(s, v, tgid);
 	} else {
 		ps_count(PS_ST_REBOUND, 1);
+		s->flags |= PS_S_MOVED;
 	}
 	s->conn_id = v->conn_id;
 	s->sk = v->sk;
 	s->how = v->how;
 	s->strong = v->strong;
+	s->agreed = !!v->strong;
 	s->against = 0;
 	s->flags &= ~PS_S_OWN;
 	if (conn->flags & PS_C_OWN)
 		s->flags |= PS_S_OWN;
-	ps_session_event(s, PS_TLS_BIND, tgid);
+}
+
+static __noinline bool ps_session_vote(struct ps_session *s, const struct ps_vote *v, __u32 tgid)
+{
+	struct ps_conn *conn;
+	__u64 sk = v->sk;
+	bool anew = s->conn_id != v->conn_id;
+
+	/* Most votes say once more what is known. */
+	if (!anew && s->how >= PS_BOUND_EXACT && v->how <= s->how)
+		return true;
+	conn = bpf_map_lookup_elem(&ps_conns, &sk);
+	if (!conn || conn->id != v->conn_id || ps_vote_is_false(s, v, conn))
+		return false;
+	if (anew) {
+		bool stale = ps_session_is_stale(s, v);
+
+		if (stale || ps_vote_wins(s, v))
+			ps_session_move(s, v, conn, stale, tgid);
+		else
+			anew = false;
+	} else {
+		ps_vote_agrees(s, v);
+	}
+	if (s->conn_id == v->conn_id && v->how >= PS_BOUND_EXACT) {
+		if (!conn->owner)
+			conn->owner = s->id;
+		__sync_fetch_and_or(&conn->flags, PS_C_BOUND);
+		if (conn->verdict == PS_V_UNKNOWN)
+			conn->verdict = PS_V_TLS;
+	}
+	ps_session_tell(s, anew, tgid);
+	return true;
 }
 
 /* The TLS call in which the thread is, going by its stack: a call whose return was missed stands below. */
@@ -151,7 +234,7 @@ static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u3
 	v->how = PS_BOUND_NEXT;
 	v->strong = t->pend_strong;
 	t->pend = 0;
-	if (s && s->how != PS_BOUND_EXACT)
+	if (s && s->how < PS_BOUND_EXACT)
 		ps_session_vote(s, v, tgid);
 }
 
@@ -159,8 +242,8 @@ static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u3
  * The same of a goroutine. Of its sockets only those count that may carry TLS: what a program has between TLS and its
  * socket, and a callback inside of the handshake, may talk to somebody else.
  */
-static __noinline bool ps_goroutine_io(struct sock *sk, const struct ps_conn *conn, const struct pt_regs *regs,
-				       bool candidate, bool fresh)
+static __noinline bool ps_goroutine_io(__u64 sk, const struct ps_conn *conn, const struct pt_regs *regs, bool candidate,
+				       bool fresh)
 {
 	struct ps_goroutine_key key = {.g = regs->r14, .tgid = bpf_get_current_pid_tgid() >> 32};
 	struct ps_thread *t = bpf_map_lookup_elem(&ps_goroutines, &key);
@@ -175,7 +258,7 @@ static __noinline bool ps_goroutine_io(struct sock *sk, const struct ps_conn *co
 		return false;
 	if (candidate && !call->conn_id) {
 		call->conn_id = conn->id;
-		call->sk = (__u64)sk;
+		call->sk = sk;
 		call->fresh = fresh;
 	}
 	return true;
@@ -188,17 +271,22 @@ static __noinline bool ps_goroutine_io(struct sock *sk, const struct ps_conn *co
 #define PS_IO_FRESH 1  /* before it the connection had not carried bytes both ways: no TLS handshake can have ended */
 #define PS_IO_WAITED 2 /* it may have waited for bytes */
 
-static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32 dir, __u32 said)
+__noinline bool ps_thread_io(struct ps_conn *conn, struct ps_op *op, __u32 said)
 {
 	bool fresh = said & PS_IO_FRESH;
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	bool candidate = conn->verdict == PS_V_UNKNOWN || conn->verdict == PS_V_TLS;
-	bool make = candidate && dir == PS_READ;
 	struct ps_thread *t;
 	struct ps_call *call;
+	bool candidate, make;
+	__u32 dir;
 
-	if (ps_go_met && ps_goroutine_io(sk, conn, regs, candidate, fresh))
+	if (!conn || !op)
+		return false;
+	dir = op->d.dir & 1;
+	candidate = conn->verdict == PS_V_UNKNOWN || conn->verdict == PS_V_TLS;
+	make = candidate && dir == PS_READ;
+	if (ps_go_met && ps_goroutine_io(op->sk, conn, regs, candidate, fresh))
 		return true;
 	t = bpf_task_storage_get(&ps_threads, task, NULL, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (!t) {
@@ -213,7 +301,7 @@ static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32
 		/* The first one counts: a callback inside the call may talk to somebody else. */
 		if (!call->conn_id) {
 			call->conn_id = conn->id;
-			call->sk = (__u64)sk;
+			call->sk = op->sk;
 			call->fresh = fresh;
 		}
 		return true;
@@ -222,12 +310,16 @@ static __noinline bool ps_thread_io(struct sock *sk, struct ps_conn *conn, __u32
 		return false;
 	if (dir == PS_READ) {
 		t->last_conn = conn->id;
-		t->last_sk = (__u64)sk;
+		t->last_sk = op->sk;
 		t->last_fresh = fresh;
+		t->last_buf = op->piece;
+		t->last_len = op->piece ? op->d.op_len : 0;
 		t->claim = 0;
 		t->pend = 0;
+	} else if (t->pend_len && t->pend_len != op->d.op_len) {
+		t->pend = 0;
 	} else if (t->pend) {
-		struct ps_vote v = {.conn_id = conn->id, .sk = (__u64)sk, .fresh = fresh};
+		struct ps_vote v = {.conn_id = conn->id, .sk = op->sk, .fresh = fresh};
 
 		ps_vote_next(t, &v, task->tgid);
 	}

@@ -148,17 +148,25 @@ static __always_inline void ps_io_copy(struct ps_conn *conn, struct ps_op *op, _
 	ps_copy(op, max);
 }
 
-/* Votes, verdict and copy of an operation that moved bytes. `turned`: the one before it went the other way. */
-static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct ps_op *op, bool readable, bool turned)
-{
-	bool undecided = conn->verdict == PS_V_UNKNOWN;
-	__u32 want;
-	__u32 dir = op->d.dir & 1;
-	__u32 max = ps_cfg.op_max;
-	__u32 said = (!op->d.stream_off || !conn->off[dir ^ 1] ? PS_IO_FRESH : 0) |
-		     (op->d.flags & PS_F_WAITED ? PS_IO_WAITED : 0);
-	bool own = conn->flags & PS_C_OWN;
+/* ps_io_bytes */
+#define PS_IO_READABLE 1 /* the bytes may be in user memory */
+#define PS_IO_TURNED 2	 /* the operation before it went the other way */
 
+/* Votes, verdict and copy of an operation that moved bytes. */
+__noinline int ps_io_bytes(struct ps_conn *conn, struct ps_op *op, __u32 how)
+{
+	__u32 max = ps_cfg.op_max;
+	bool readable = how & PS_IO_READABLE;
+	bool undecided, own;
+	__u32 dir, said, want;
+
+	if (!conn || !op)
+		return 0;
+	undecided = conn->verdict == PS_V_UNKNOWN;
+	own = conn->flags & PS_C_OWN;
+	dir = op->d.dir & 1;
+	said = (!op->d.stream_off || !conn->off[dir ^ 1] ? PS_IO_FRESH : 0) |
+	       (op->d.flags & PS_F_WAITED ? PS_IO_WAITED : 0);
 	if (readable)
 		readable = ps_user_buffer(op, dir);
 	if (conn->verdict == PS_V_UNKNOWN && !own) {
@@ -167,23 +175,26 @@ static __noinline void ps_io_bytes(struct sock *sk, struct ps_conn *conn, struct
 		if (worth < max)
 			max = worth;
 	}
-	if (ps_thread_io(sk, conn, dir, said) && readable && conn->verdict != PS_V_TLS)
+	if (readable && !conn->random && conn->flags & PS_C_WHOLE)
+		ps_hello_look(conn, op);
+	if (ps_thread_io(conn, op, said) && readable && conn->verdict != PS_V_TLS)
 		ps_tls_begins(conn, op);
 	if (own)
-		return;
+		return 0;
 	want = ps_want(op->d.h.tgid, conn->id);
 	if (want == PS_WANT_NOTHING)
 		ps_io_unwanted(conn, op);
 	else if (conn->verdict == PS_V_TLS || (conn->head[dir] & 0xff) == 0x16)
 		ps_hello_copy(conn, dir, op, readable);
 	else if (!max || conn->verdict == PS_V_OTHER || conn->flags & PS_C_BOUND)
-		return;
+		return 0;
 	else if (readable)
-		ps_io_copy(conn, op, max, want, turned || undecided);
+		ps_io_copy(conn, op, max, want, undecided || how & PS_IO_TURNED);
 	else {
 		ps_walk_unseen(&conn->walks, dir, op->d.op_len);
 		ps_copy_nothing(op);
 	}
+	return 0;
 }
 
 /* Returns whether the operation before this one went the other way. */
@@ -248,7 +259,9 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 	if (dir == PS_READ && !(flags & MSG_DONTWAIT))
 		op.d.flags |= PS_F_WAITED;
 	/* A receive with MSG_TRUNC throws the bytes away. */
-	ps_io_bytes(sk, conn, &op, dir == PS_WRITE || !(flags & MSG_TRUNC), turned);
+	op.sk = (__u64)sk;
+	ps_io_bytes(conn, &op,
+		    (dir == PS_WRITE || !(flags & MSG_TRUNC) ? PS_IO_READABLE : 0) | (turned ? PS_IO_TURNED : 0));
 	return 0;
 }
 

@@ -112,8 +112,12 @@ struct ps_conn {
 	__u8 ops; /* operations that gave no verdict */
 	__u8 last_dir;
 	__u8 pad[2];
-	__u16 late_ops; /* the same, on a connection that is older than its entry */
-	__u8 pad2[6];
+	__u16 late_ops;	 /* the same, on a connection that is older than its entry */
+	__u8 hello_role; /* enum of hello.bpf.h */
+	__u8 pad2[1];
+	__u32 hello_tgid; /* process that sent or received the ClientHello */
+	__u64 random;	  /* of the ClientHello, some of its bytes; 0: not seen */
+	__u64 owner;	  /* the TLS session that is certain to use it; 0: none */
 	struct ps_walks walks;
 };
 
@@ -127,8 +131,14 @@ struct ps_session_key {
 };
 
 /* ps_session.flags */
-#define PS_S_WHOLE 1 /* its first call was seen */
-#define PS_S_OWN 2   /* on a connection with PS_C_OWN */
+#define PS_S_WHOLE 1   /* its first call was seen */
+#define PS_S_OWN 2     /* on a connection with PS_C_OWN */
+#define PS_S_TOLD 4    /* user space knows its connection */
+#define PS_S_MOVED 8   /* what it does has spoken for two connections */
+#define PS_S_BARE 16   /* its object has no random yet, where those of its library have it */
+#define PS_S_CLIENT 32 /* its object had the random before a hello was on the way */
+#define PS_S_SERVER 64 /* its object got the random from a hello */
+#define PS_S_ROLE (PS_S_CLIENT | PS_S_SERVER)
 
 /* One TLS session object (an SSL *) of one process. */
 struct ps_session {
@@ -138,11 +148,15 @@ struct ps_session {
 	__u64 off[2];
 	__u32 turn;
 	__u8 how;     /* enum ps_bound */
-	__u8 strong;  /* the binding rests on a call that moved data */
+	__u8 strong;  /* the binding rests on: 1 a call that moved data, 2 what is certain */
 	__u8 against; /* strong votes in a row for another connection */
 	__u8 flags;
 	__u8 last_dir;
-	__u8 pad[7];
+	__u8 agreed; /* strong votes in a row for its connection */
+	__u8 looked; /* times that its object was looked through */
+	__u8 pad;
+	__u32 library;
+	__u64 random; /* of the ClientHello, as the object has it; 0: not known */
 	struct ps_walks walks;
 };
 
@@ -156,10 +170,12 @@ struct ps_call {
 	__u64 conn_id; /* connection of the first socket I/O inside the call */
 	__u64 sk;
 	__u32 len;
+	__u32 library;
 	__u8 call;   /* enum ps_tls_call */
 	__u8 result; /* enum ps_tls_result */
 	__u8 fresh;  /* the connection had not carried bytes both ways before */
 	__u8 inner;  /* inside a call that reports the same bytes */
+	__u8 pad[4];
 };
 
 #define PS_CALLS 2
@@ -174,8 +190,11 @@ struct ps_thread {
 	__u8 pad;
 	__u64 last_conn; /* connection of the last receive outside a TLS call */
 	__u64 last_sk;
-	__u64 claim; /* TLS object that owns that receive */
-	__u64 pend;  /* TLS object that waits for the thread's next send */
+	__u64 claim;	/* TLS object that owns that receive */
+	__u64 pend;	/* TLS object that waits for the thread's next send */
+	__u64 last_buf; /* where that receive put its bytes, as far as it was one piece */
+	__u32 last_len;
+	__u32 pend_len; /* bytes that the next send has if it is of that object; 0: not known */
 };
 
 struct {

@@ -4,7 +4,7 @@
  * Bytes are taken at the return, when it is known how many moved: partial writes, short reads and retries are right.
  */
 
-/* The attach cookie: enum ps_tls_call | enum ps_tls_result << 8 | index of the out argument << 16. */
+/* The attach cookie: enum ps_tls_call | enum ps_tls_result << 8 | index of the out argument << 16 | library << 32. */
 enum ps_tls_call {
 	PS_CALL_READ = 1,
 	PS_CALL_WRITE = 2,
@@ -75,6 +75,7 @@ static __noinline void ps_tls_free(__u64 obj, __u32 tgid)
 	if (!s)
 		return;
 	ps_session_event(s, PS_TLS_END, tgid);
+	ps_session_leave(s);
 	bpf_map_delete_elem(&ps_tls, &key);
 }
 
@@ -164,6 +165,7 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 	call->sp = sp;
 	call->ts = bpf_ktime_get_ns();
 	call->conn_id = 0;
+	call->library = cookie >> PS_COOKIE_LIBRARY;
 	call->call = peek ? PS_CALL_PEEK : cookie;
 	call->result = cookie >> 8;
 	call->inner = inner;
@@ -193,21 +195,121 @@ static __always_inline bool ps_is_blind(const struct ps_call *call)
 	return call->result == PS_RESULT_LENGTH || !call->buf;
 }
 
-/* Bytes that the call moved. */
-static __noinline __u32 ps_call_bytes(const struct ps_call *call, int returned)
+/* Bytes that the call moved. `odd` is set where it says what no call says. */
+static __noinline __u32 ps_call_bytes(const struct ps_call *call, int returned, bool *odd)
 {
 	__u64 n = 0;
 
+	*odd = false;
 	if (call->result == PS_RESULT_INT || call->result == PS_RESULT_DESCRIPTOR || call->result == PS_RESULT_LENGTH)
 		n = returned > 0 ? returned : 0;
 	else if (call->result == PS_RESULT_ALL)
 		n = returned ? 0 : call->len;
-	else if (call->result == PS_RESULT_EX && returned == 1 && bpf_probe_read_user(&n, sizeof(n), (void *)call->out))
+	else if (call->result == PS_RESULT_EX && returned == 1 &&
+		 bpf_probe_read_user(&n, sizeof(n), (void *)call->out)) {
 		ps_count(PS_ST_FAULT, 1);
+		*odd = true;
+	} else if (call->result == PS_RESULT_EX && returned > 1) {
+		*odd = true;
+	}
 	if (ps_is_blind(call))
 		return n;
 	/* More than was asked for is no count: better none than foreign memory. */
+	if (n > call->len)
+		*odd = true;
 	return n <= call->len ? n : 0;
+}
+
+/* The one of the process's two ends of a connection to itself that the session is; NULL where that is not known. */
+static __always_inline struct ps_hello *ps_session_end(const struct ps_session *s, __u64 random, __u32 tgid)
+{
+	struct ps_hello *client = ps_hello_find(random, tgid, PS_HELLO_CLIENT);
+	struct ps_hello *server = ps_hello_find(random, tgid, PS_HELLO_SERVER);
+
+	if (s->flags & PS_S_CLIENT)
+		return client;
+	if (s->flags & PS_S_SERVER || !client)
+		return server;
+	if (!server || client->conn_id == s->conn_id)
+		return client;
+	return server->conn_id == s->conn_id ? server : NULL;
+}
+
+static __always_inline bool ps_session_bind_hello(struct ps_session *s, __u64 random, __u32 tgid)
+{
+	struct ps_hello *hello = ps_session_end(s, random, tgid);
+	struct ps_vote v = {.how = PS_BOUND_HELLO, .strong = 3, .fresh = 1};
+
+	if (!hello)
+		return false;
+	v.conn_id = hello->conn_id;
+	v.sk = hello->sk;
+	return ps_session_vote(s, &v, tgid);
+}
+
+/* Looks for the place of the random in this library's objects, by an object whose connection shows its hello. */
+static __noinline void ps_place_learn(struct ps_library *lib, struct ps_session *s, const struct ps_call *call,
+				      __u32 tgid)
+{
+	struct ps_scan scan = {.obj = call->obj, .tgid = tgid};
+	__u64 sk = call->sk;
+	struct ps_conn *conn;
+
+	/* Sessions that are older than the agent never have one; of those there may be many. */
+	if (s->looked >= PS_PLACE_LOOKS || s->how == PS_BOUND_HELLO)
+		return;
+	s->looked++;
+	if (__sync_fetch_and_add(&lib->tries, 1) >= PS_PLACE_TRIES && lib->tries & 63)
+		return;
+	if (!ps_place_scan(&scan))
+		return;
+	if (call->conn_id) {
+		conn = bpf_map_lookup_elem(&ps_conns, &sk);
+		if (conn && conn->id == call->conn_id && conn->random == scan.random)
+			ps_place_note(lib, &scan);
+		return;
+	}
+	if (ps_session_bind_hello(s, scan.random, tgid))
+		ps_place_note(lib, &scan);
+}
+
+/* Binds a session by the random in its object. `first`: this is the first call on the object. */
+static __noinline void ps_session_hello(struct ps_session *s, const struct ps_call *call, bool moved, bool first,
+					__u32 tgid)
+{
+	struct ps_library *lib = ps_library_find(s->library);
+	__u64 random;
+
+	if (!lib)
+		return;
+	if (lib->sure < PS_PLACE_SURE) {
+		ps_place_learn(lib, s, call, tgid);
+		return;
+	}
+	if (call->conn_id)
+		return;
+	random = ps_place_read(lib, call->obj);
+	if (!(random >> 48)) {
+		if (!s->random)
+			s->flags |= PS_S_BARE;
+		return;
+	}
+	if (random == s->random && s->how == PS_BOUND_HELLO)
+		return;
+	if (random != s->random) {
+		bool whole = first || s->flags & PS_S_BARE;
+
+		s->random = random;
+		s->flags &= ~(PS_S_BARE | PS_S_ROLE);
+		if (!ps_hello_find(random, tgid, PS_HELLO_CLIENT) && !ps_hello_find(random, tgid, PS_HELLO_SERVER))
+			s->flags |= PS_S_CLIENT;
+		else if (whole)
+			s->flags |= PS_S_SERVER;
+	}
+	if (ps_session_bind_hello(s, random, tgid))
+		lib->missed = 0;
+	else if (moved && s->flags & PS_S_WHOLE && ++lib->missed >= PS_PLACE_MISSED)
+		lib->sure = lib->missed = 0;
 }
 
 static __noinline void ps_call_vote(struct ps_thread *t, const struct ps_call *call, struct ps_session *s, bool moved,
@@ -221,33 +323,36 @@ static __noinline void ps_call_vote(struct ps_thread *t, const struct ps_call *c
 		v.how = PS_BOUND_EXACT;
 		v.strong = 2;
 		v.fresh = call->fresh;
-		if (s->conn_id != v.conn_id || s->how != PS_BOUND_EXACT)
+		if (s->conn_id != v.conn_id || s->how < PS_BOUND_EXACT)
 			ps_session_vote(s, &v, tgid);
 		return;
 	}
-	if (s->how == PS_BOUND_EXACT)
+	if (s->how >= PS_BOUND_EXACT)
 		return;
 	if (call->call != PS_CALL_WRITE && t->last_conn && (!t->claim || t->claim == call->obj)) {
-		t->claim = call->obj;
 		v.conn_id = t->last_conn;
 		v.sk = t->last_sk;
 		v.how = PS_BOUND_PREV;
 		v.strong = call->call == PS_CALL_READ && moved;
 		v.fresh = t->last_fresh;
-		ps_session_vote(s, &v, tgid);
+		if (ps_session_vote(s, &v, tgid))
+			t->claim = call->obj;
 	}
 	t->pend = call->obj;
+	t->pend_len = 0;
 	t->pend_strong = call->call == PS_CALL_WRITE && moved;
 }
 
-static __noinline void ps_call_copy(const struct ps_call *call, struct ps_session *s, __u32 n, bool waited)
+/*
+ * Sends what a call moved, or what is wanted of it. `op` holds where the bytes are, their number and when the call
+ * began. `blind`: they are not known.
+ */
+static __always_inline void ps_session_copy(struct ps_session *s, struct ps_op *op, __u32 dir, bool waited, bool blind)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
-	__u32 want, turn = s->turn;
-	struct ps_op op = {.plaintext = 1, .piece = call->buf, .piece_len = n};
+	__u32 want, turn = s->turn, n = op->d.op_len;
 
-	op.d.stream_off = s->off[dir];
+	op->d.stream_off = s->off[dir];
 	s->off[dir] += n;
 	if (s->last_dir != dir && s->last_dir != PS_NO_DIR)
 		s->turn++;
@@ -261,30 +366,38 @@ static __noinline void ps_call_copy(const struct ps_call *call, struct ps_sessio
 		ps_walk_nothing(&s->walks, n);
 		return;
 	}
-	ps_fill_header(&op.d.h, PS_DATA, id >> 32);
-	op.d.ts_entry_ns = call->ts;
-	op.d.conn_id = s->conn_id;
-	op.d.tls_id = s->id;
-	op.d.op_len = n;
-	op.d.turn = s->turn;
-	op.d.tid = id;
-	op.d.dir = dir;
-	op.d.source = PS_SRC_TLS;
-	op.d.bound = s->how;
+	ps_fill_header(&op->d.h, PS_DATA, id >> 32);
+	op->d.conn_id = s->flags & PS_S_TOLD ? s->conn_id : 0;
+	op->d.tls_id = s->id;
+	op->d.turn = s->turn;
+	op->d.tid = id;
+	op->d.dir = dir;
+	op->d.source = PS_SRC_TLS;
+	op->d.bound = s->how;
 	if (s->flags & PS_S_WHOLE)
-		op.d.flags = PS_F_WHOLE;
+		op->d.flags = PS_F_WHOLE;
 	if (waited && dir == PS_READ)
-		op.d.flags |= PS_F_WAITED;
-	if (ps_is_blind(call)) {
+		op->d.flags |= PS_F_WAITED;
+	if (blind) {
 		ps_walk_unseen(&s->walks, dir, n);
-		ps_copy_nothing(&op);
+		ps_copy_nothing(op);
 		return;
 	}
 	if (want == PS_WANT_ALL)
 		ps_walk_leave(&s->walks);
-	else if (ps_walk_frames(&s->walks, &op, s->turn != turn || !op.d.stream_off ? PS_WALK_BEGINS : 0))
+	else if (ps_walk_frames(&s->walks, op, s->turn != turn || !op->d.stream_off ? PS_WALK_BEGINS : 0))
 		return;
-	ps_copy(&op, ps_cfg.op_max);
+	ps_copy(op, ps_cfg.op_max);
+}
+
+static __noinline void ps_call_copy(const struct ps_call *call, struct ps_session *s, __u32 n, bool waited)
+{
+	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
+	struct ps_op op = {.plaintext = 1, .piece = call->buf, .piece_len = n};
+
+	op.d.op_len = n;
+	op.d.ts_entry_ns = call->ts;
+	ps_session_copy(s, &op, dir, waited, ps_is_blind(call));
 }
 
 /* TLS inside TLS: both are on this connection. */
@@ -304,8 +417,8 @@ static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 	struct ps_session *s;
 	struct ps_thread *t;
 	struct ps_call *call;
-	bool first;
-	__u32 n;
+	bool first, odd = false;
+	__u32 n, how;
 
 	t = bpf_task_storage_get(&ps_threads, bpf_get_current_task_btf(), NULL, 0);
 	if (!t)
@@ -326,7 +439,15 @@ static __always_inline void ps_tls_leave(struct pt_regs *ctx)
 		return;
 	if (first && call->call == PS_CALL_HANDSHAKE)
 		s->flags |= PS_S_WHOLE;
-	n = ps_call_bytes(call, PT_REGS_RC(ctx));
+	n = ps_call_bytes(call, PT_REGS_RC(ctx), &odd);
+	how = (call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ) | (odd ? PS_CALL_ODD : 0);
+	if (call->library) {
+		s->library = call->library;
+		if (ps_is_data(call->call) && !call->inner)
+			ps_library_call(call->library, call->obj, ps_is_blind(call) ? 0 : call->buf, n, how);
+		if (s->how != PS_BOUND_EXACT)
+			ps_session_hello(s, call, n > 0, first, tgid);
+	}
 	ps_call_vote(t, call, s, n > 0, tgid);
 	if (n && ps_is_data(call->call) && !call->inner)
 		ps_call_copy(call, s, n, t->waited);

@@ -230,7 +230,9 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 fn redact(redactor: &Redactor, transaction: Transaction) -> Redacted {
-    redactor.redact(Raw::new(transaction), bare::about()).0
+    redactor
+        .redact(Raw::new(Box::new(transaction)), bare::about())
+        .0
 }
 
 fn transaction(content_type: &str, coding: Option<&str>, content: &[u8]) -> Transaction {

@@ -30,7 +30,7 @@ struct Seen {
 }
 
 impl Output for Seen {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>) {
         let t = transaction.expose();
         self.transactions += 1;
         assert!(

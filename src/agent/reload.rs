@@ -4,6 +4,8 @@
 //! Holds: all that can fail comes before the exchange; a store that stays as it is keeps its queue and its connections;
 //! one that goes gets nothing new and sends what it has, payloads before the telemetry that links to them.
 
+use super::choice::choice;
+use super::live::macros;
 use super::sinks::{Running, Sinks};
 use super::stacks::Payloads;
 use super::{Agent, Parts, own_store, program_stats, settings};
@@ -114,6 +116,7 @@ impl Agent {
             &config,
             &self.metrics,
             &self.ledger,
+            self.live.feed(),
             runtime,
             Some(&self.sinks),
         )?;
@@ -126,7 +129,11 @@ impl Agent {
             ledger: &self.ledger,
         };
         let settings = settings(&config, Some(&self.config), &parts, runtime)?;
+        let choice = choice(&config.tap)?;
+        let macros = macros(&config)?;
         drop(self.capture.exchange(settings)?);
+        self.finder.choose(choice);
+        self.live.feed().set_macros(macros);
         self.metrics.set_max_series(config.metrics.max_series);
         self.metrics.set_aggregation(config.metrics.aggregation);
 
@@ -154,8 +161,14 @@ fn say_what_needs_a_restart(before: &Config, now: &Config) {
     if before.tap.scan_cache != now.tap.scan_cache {
         tracing::warn!("tap.scan_cache takes effect when the agent is started again");
     }
+    if before.tap.java != now.tap.java {
+        tracing::warn!("tap.java takes effect when the agent is started again");
+    }
     if before.limits.ring != now.limits.ring {
         tracing::warn!("limits.ring takes effect when the agent is started again");
+    }
+    if before.live_socket != now.live_socket {
+        tracing::warn!("live.socket takes effect when the agent is started again");
     }
     if own_store(before) != own_store(now) {
         tracing::warn!(

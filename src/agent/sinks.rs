@@ -4,6 +4,7 @@ use super::{otlp_options, telemetry_stores};
 use crate::config::{Config, EventStore, EventStoreKind, Temporality};
 use crate::metrics::Metrics;
 use crate::rules::Level;
+use crate::sink::live::Feed;
 use crate::sink::otlp::{OtlpMetrics, OtlpSink};
 use crate::sink::stdout::{Form, StdoutSink};
 use crate::sink::{Fanout, Sink};
@@ -42,6 +43,7 @@ impl Sinks {
         config: &Config,
         metrics: &Metrics,
         ledger: &Ledger,
+        live: &Feed,
         runtime: &Handle,
         before: Option<&Sinks>,
     ) -> anyhow::Result<Sinks> {
@@ -74,7 +76,7 @@ impl Sinks {
                 EventStoreKind::Disabled => {}
             }
         }
-        sinks.telemetry = Fanout::new(telemetry);
+        sinks.telemetry = Fanout::new(telemetry).watched(live);
         for (name, stack) in &config.stacks {
             let logs = stack.access_logs.as_ref();
             let Some(logs) = logs.filter(|logs| logs.highest() > Level::None) else {
@@ -85,7 +87,8 @@ impl Sinks {
                 false => format!("access_logs.{name}"),
             };
             let sink = sinks.lines(&id, Form::of_access_logs(logs), ledger, before)?;
-            sinks.access.insert(name.clone(), Fanout::new(vec![sink]));
+            let lines = Fanout::new(vec![sink]).watched_alone(live);
+            sinks.access.insert(name.clone(), lines);
         }
         Ok(sinks)
     }
@@ -180,8 +183,8 @@ mod tests {
                  metrics: {{{settings}}}\n"
             );
             let loaded = load(&text, "test", &Environment::default()).expect("a configuration");
-            let runtime = Handle::current();
-            Sinks::start(&loaded.config, &metrics, &ledger, &runtime, before).expect("sinks")
+            let (runtime, live) = (Handle::current(), Feed::default());
+            Sinks::start(&loaded.config, &metrics, &ledger, &live, &runtime, before).expect("sinks")
         };
         let part = |sinks: &Sinks| sinks.metrics.first().map(|running| running.part.clone());
         let first = start("interval: 20s", None);

@@ -9,9 +9,9 @@ use crate::telemetry::Ledger;
 use crate::telemetry::state::{AgentState, Cpu, Look, MapFill, Memory, Program};
 use crate::telemetry::status::{Connections, Source, Status};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Handles of all parts that have something to show.
 pub(super) struct Watch {
@@ -22,6 +22,20 @@ pub(super) struct Watch {
     pub in_force: InForce,
     pub gauges: Arc<Gauges>,
     pub started: Instant,
+    pub dear: Dear,
+}
+
+/// How long what is dear to find out is shown again.
+const SHOWN_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the kernel walks memory and maps for, some milliseconds each time: whoever asks often gets the same again.
+#[derive(Default)]
+pub(super) struct Dear(Mutex<Option<(Instant, Walked)>>);
+
+#[derive(Clone)]
+struct Walked {
+    memory: Memory,
+    maps: BTreeMap<&'static str, MapFill>,
 }
 
 impl Source for Watch {
@@ -50,6 +64,7 @@ impl Source for Watch {
                 connection_bytes: load(&self.shared.connection_bytes),
             },
             agent: self.agent(who),
+            stacks: self.verdicts.stacks(),
             verdicts,
         }
     }
@@ -57,10 +72,7 @@ impl Source for Watch {
 
 impl Watch {
     fn agent(&self, who: Look) -> AgentState {
-        let memory = Memory::now().unwrap_or_else(|error| {
-            tracing::debug!(%error, "the agent's own memory cannot be read");
-            Memory::default()
-        });
+        let Walked { memory, maps } = self.walked();
         AgentState {
             cpu_seconds: Cpu::now(),
             memory,
@@ -69,9 +81,26 @@ impl Watch {
                 ("control", self.shared.control_ring.look(who)),
             ]),
             programs: self.programs(),
-            maps: self.maps(),
+            maps,
             queues: self.ledger.queues().fills(),
         }
+    }
+
+    fn walked(&self) -> Walked {
+        let mut last = self.dear.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |(at, _): &&(Instant, Walked)| at.elapsed() < SHOWN_AGAIN;
+        if let Some((_, walked)) = last.as_ref().filter(fresh) {
+            return walked.clone();
+        }
+        let walked = Walked {
+            memory: Memory::now().unwrap_or_else(|error| {
+                tracing::debug!(%error, "the agent's own memory cannot be read");
+                Memory::default()
+            }),
+            maps: self.maps(),
+        };
+        *last = Some((Instant::now(), walked.clone()));
+        walked
     }
 
     fn programs(&self) -> BTreeMap<String, Program> {

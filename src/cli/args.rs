@@ -72,6 +72,7 @@ pub enum Command {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Reload(ReloadArgs),
+    Tail(TailArgs),
     /// Says what the rules of a configuration make of a transaction
     #[command(
         subcommand,
@@ -158,6 +159,10 @@ pub struct RunArgs {
     /// Where /healthz, /readyz, /status and /metrics are served; `off` for nowhere
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
     pub status_listen: StatusListen,
+    /// Serve the live page, for browsers on this host; ADDR is a loopback address. The page's address, with the token that
+    /// opens it, is printed on stderr
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:10002", value_parser = loopback, conflicts_with = "dry_run")]
+    pub ui: Option<SocketAddr>,
 }
 
 /// Makes the running agent read its configuration again, as SIGHUP does
@@ -175,6 +180,33 @@ pub struct ReloadArgs {
     /// Where its status is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001")]
     pub status: SocketAddr,
+}
+
+/// Shows transactions as they come: a live view on a terminal, else a line for each
+///
+/// It attaches to the running agent, and shows what the agent lets leave, redacted as it leaves. Keys of the view: `?`.
+/// What came too fast to be shown is counted, on stderr where lines are written.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  sudo plainspan tail\n  sudo plainspan tail 'http.res.status >= 500 or http.duration > 1s'\n  \
+    sudo plainspan tail --json | jq .document.request.url"
+)]
+pub struct TailArgs {
+    /// Shows only what this expression of the rule language holds of; `plainspan rules fields` lists its fields
+    #[arg(value_name = "FILTER", default_value = "", hide_default_value = true)]
+    pub filter: String,
+    /// The agent's socket: `live.socket` of its configuration
+    #[arg(long, value_name = "PATH", default_value = "/run/plainspan/live.sock")]
+    pub socket: PathBuf,
+    /// Lines, on a terminal too
+    #[arg(long)]
+    pub lines: bool,
+    /// A JSON object for each transaction: its payload document, and what the list shows
+    #[arg(long)]
+    pub json: bool,
+    /// Ends after so many transactions; lines and JSON only
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
 }
 
 /// Says whether this host can run the agent, and which processes are captured and how, or why not
@@ -206,6 +238,17 @@ pub enum Tier {
     Multi,
     /// One perf event for each function
     Perf,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let wrong = "write a loopback address with its port, such as 127.0.0.1:10002";
+    let address: SocketAddr = text.parse().map_err(|_| wrong.to_owned())?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(format!(
+            "what was captured is shown on this host alone: {wrong}; from elsewhere, go there through `ssh -L`"
+        )),
+    }
 }
 
 fn dry_run_time(text: &str) -> Result<Duration, String> {
@@ -308,6 +351,29 @@ mod tests {
             (Some(Tier::Perf), StatusListen::Off)
         );
         assert_eq!(run.record, Some(PathBuf::from("r")));
+    }
+
+    #[test]
+    fn the_live_page_is_on_loopback_alone_and_not_of_a_dry_run() {
+        for (line, address) in [
+            ("plainspan run", None),
+            ("plainspan run --ui", Some("127.0.0.1:10002")),
+            ("plainspan run --ui=[::1]:80 -c a", Some("[::1]:80")),
+        ] {
+            let Command::Run(run) = parse(line).expect("parsed").command else {
+                panic!("run")
+            };
+            let wanted = address.map(|address| address.parse().expect("an address"));
+            assert_eq!(run.ui, wanted, "{line}");
+        }
+        for line in [
+            "plainspan run --ui=0.0.0.0:10002",
+            "plainspan run --ui=10.0.0.1:10002",
+            "plainspan run --ui=10002",
+            "plainspan run --ui --dry-run",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
     }
 
     #[test]

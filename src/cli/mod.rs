@@ -11,6 +11,7 @@ pub mod reload;
 pub mod rules;
 pub mod run;
 mod status;
+pub mod tail;
 
 use args::{Cli, Command};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Reload(args) => reload::reload(args),
+        Command::Tail(args) => tail::tail(args),
         Command::Rules(command) => rules::rules(command),
         Command::Payload(command) => payload::payload(command),
     }

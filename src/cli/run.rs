@@ -45,6 +45,7 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
             StatusListen::Off => None,
             StatusListen::At(address) => Some(address),
         },
+        ui: args.ui,
         log_level: log.log_level.name().to_owned(),
         log_format: match log.log_format {
             LogFormat::Text => own::LogFormat::Text,

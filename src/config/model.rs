@@ -55,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// The kernel counts the runs of BPF programs, and their time.
     pub program_stats: bool,
+    /// Where `plainspan tail` attaches; None: nowhere.
+    pub live_socket: Option<PathBuf>,
     pub tags: Vec<TagRule>,
     /// Named expressions that rules may call.
     pub macros: Vec<Macro>,
@@ -567,6 +569,8 @@ pub struct Tap {
     pub route_heuristic: bool,
     /// Folder for what was found in large programs; None: they are looked through whenever they start.
     pub scan_cache: Option<PathBuf>,
+    /// A library is loaded into JVMs, which shows the plaintext of their TLS.
+    pub java: bool,
 }
 
 impl Default for Tap {
@@ -588,6 +592,7 @@ impl Default for Tap {
             routes: Vec::new(),
             route_heuristic: false,
             scan_cache: None,
+            java: false,
         }
     }
 }

@@ -29,7 +29,7 @@ impl<O: Output> Sink for Finisher<'_, O> {
         let transaction = transaction(exchange, requests, ordinal, connection, self.now);
         self.given += 1;
         self.asked |= transaction.role == Role::Client;
-        self.out.transaction(Raw::new(transaction));
+        self.out.transaction(Raw::new(Box::new(transaction)));
     }
 
     fn progress(&mut self, so_far: Exchange, requests: Dir, ordinal: u64) {

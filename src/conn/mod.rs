@@ -47,7 +47,7 @@ pub enum ConnectionFate {
 
 /// Takes what a [`Table`] gives.
 pub trait Output {
-    fn transaction(&mut self, transaction: Raw<Transaction>);
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>);
     /// A transaction that goes on reports; those who want no reports leave this as it is.
     fn progress(&mut self, _progress: Raw<Progress>) {}
     /// Transactions that began and can't be told.

@@ -27,6 +27,8 @@ pub struct Table {
     pairs: IdMap<Key, Pair>,
     /// Sockets of TLS sessions that gave no data yet.
     bindings: IdMap<TlsId, ConnId>,
+    /// TLS sessions whose connection was taken back, and when: control events may overtake bytes from before.
+    doubts: IdMap<TlsId, KernelTime>,
     /// Streams of each process.
     by_pid: IdMap<u32, usize>,
     /// Streams with a response that waits for its request.
@@ -52,6 +54,7 @@ impl Table {
             sockets: IdMap::default(),
             pairs: IdMap::default(),
             bindings: IdMap::default(),
+            doubts: IdMap::default(),
             by_pid: IdMap::default(),
             waiting: Vec::new(),
             memory: 0,
@@ -110,8 +113,11 @@ impl Table {
             Event::TlsBind(tls) => {
                 if let Some(conn) = tls.conn {
                     self.socket(conn, tls.time, out);
+                    self.doubts.remove(&tls.tls);
                     self.bind(tls.tls, conn);
                     self.tell(conn, tls.pid, out);
+                } else {
+                    self.doubt(tls.tls, tls.time);
                 }
             }
             Event::TlsEnd(tls) => {
@@ -270,6 +276,12 @@ impl Table {
         };
         let mut late = false;
         let mut untold = false;
+        let doubt = data.tls.and_then(|tls| self.doubts.get(&tls));
+        let overtaken = doubt.is_some_and(|time| data.time <= *time);
+        let data = &Data {
+            conn: data.conn.filter(|_| !overtaken),
+            ..*data
+        };
         if let Some(conn) = data.conn {
             let socket = self.socket(conn, data.time, out);
             late = socket.open.is_some_and(|open| !open.whole);
@@ -317,8 +329,21 @@ impl Table {
         }
     }
 
+    /// Which connection a TLS session uses is not known any more.
+    fn doubt(&mut self, tls: TlsId, time: KernelTime) {
+        if let Some(pair) = self.pairs.get_mut(&Key::Tls(tls))
+            && let Some(conn) = pair.conn.take()
+            && let Some(socket) = self.sockets.get_mut(&conn)
+        {
+            socket.unbind(tls);
+        }
+        self.unbind(tls);
+        self.doubts.insert(tls, time);
+    }
+
     /// A TLS session that gave no data is gone.
     fn unbind(&mut self, tls: TlsId) {
+        self.doubts.remove(&tls);
         if let Some(conn) = self.bindings.remove(&tls)
             && let Some(socket) = self.sockets.get_mut(&conn)
         {
@@ -423,6 +448,9 @@ impl Table {
         let pair = self.pairs.remove(&key)?;
         self.recount(pair.counted, 0);
         self.forget_pid(pair.pid);
+        if let Some(tls) = key.tls() {
+            self.doubts.remove(&tls);
+        }
         if let (Key::Tls(tls), Some(conn)) = (key, pair.conn)
             && let Some(socket) = self.sockets.get_mut(&conn)
         {

@@ -10,7 +10,7 @@ struct Reports {
 }
 
 impl Output for Reports {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>) {
         self.seen.transaction(transaction);
     }
 

@@ -20,8 +20,8 @@ struct Seen {
 }
 
 impl Output for Seen {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
-        self.transactions.push(transaction.0);
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>) {
+        self.transactions.push(*transaction.0);
     }
 
     fn lost(&mut self, reason: Lost, transactions: u64) {
@@ -492,6 +492,34 @@ fn a_tls_session_may_be_bound_late_and_anew() {
     let mut b = client().over_tls(9);
     bench.feed_all([b.open(), bind(1), unbound(b.data(Write, GET)), b.close()]);
     assert_eq!(bench.take(), [row("GET", 0, "response_missing")]);
+}
+
+#[test]
+fn a_tls_session_whose_connection_is_taken_back_tells_no_peer_until_it_is_told_again() {
+    let mut b = client().over_tls(9);
+    let mut bench = Bench::new();
+    let told = |conn: Option<u64>, time: u64| {
+        encode(&Event::TlsBind(Tls {
+            moved: None,
+            time: KernelTime(time),
+            pid: 7,
+            tls: TlsId(9),
+            conn: conn.map(ConnId),
+            bound: Bound::Prev,
+        }))
+    };
+    bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, OK)]);
+    assert_eq!(bench.last().connection.conn, Some(ConnId(1)));
+    // The bytes are from before, and come after it through the other ring.
+    let (q, a) = (b.data(Write, GET), b.data(Read, OK));
+    bench.feed_all([told(None, b.now.0), q, a]);
+    let connection = &bench.last().connection;
+    assert_eq!(
+        (connection.conn, connection.remote, connection.join),
+        (None, None, None)
+    );
+    bench.feed_all([told(Some(1), b.now.0), b.data(Write, GET), b.data(Read, OK)]);
+    assert_eq!(bench.last().connection.conn, Some(ConnId(1)));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn bound(bound: Bound) -> u8 {
         Bound::Next => 1,
         Bound::Prev => 2,
         Bound::Exact => 3,
+        Bound::Hello => 4,
     }
 }
 

@@ -161,6 +161,7 @@ fn bound(value: u8) -> Result<Bound, Error> {
         1 => Ok(Bound::Next),
         2 => Ok(Bound::Prev),
         3 => Ok(Bound::Exact),
+        4 => Ok(Bound::Hello),
         other => Err(Error::Value("bound", other.into())),
     }
 }

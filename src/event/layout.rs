@@ -67,5 +67,6 @@ pub mod stat {
     pub const SKIPPED_CONTENT: usize = 12;
     pub const SKIPPED_NONE: usize = 13;
     pub const SKIPPED_UNFOLLOWED: usize = 14;
-    pub const MAX: usize = 15;
+    pub const DOUBTED: usize = 15;
+    pub const MAX: usize = 16;
 }

@@ -108,6 +108,8 @@ pub enum Bound {
     Prev,
     /// Socket I/O inside the TLS call.
     Exact,
+    /// The session has the random of the ClientHello that went over the connection.
+    Hello,
 }
 
 /// What a connection carries, as far as its first bytes told the kernel program.
@@ -189,6 +191,7 @@ pub struct Tls {
     pub time: KernelTime,
     pub pid: u32,
     pub tls: TlsId,
+    /// None: not known, or doubtful.
     pub conn: Option<ConnId>,
     pub bound: Bound,
     /// Plaintext bytes so far, by [`Dir`], since the kernel programs met the session: what a data event's `offset`

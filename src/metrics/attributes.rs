@@ -19,10 +19,10 @@ const MAX_ADDRESS: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Attributes {
     pub role: Role,
-    method: String,
-    scheme: String,
+    method: Cow<'static, str>,
+    scheme: &'static str,
     status: Option<u16>,
-    error: Option<String>,
+    error: Option<Cow<'static, str>>,
     version: &'static str,
     /// Of clients alone.
     server: Option<(String, Option<u16>)>,
@@ -59,24 +59,25 @@ impl Attributes {
         let facts = facts(transaction, beside.host_hidden);
         let origin = origin(transaction, &facts);
         let method = match &transaction.request {
-            Some(request) => known_methods.name(&request.method),
-            None => OTHER_METHOD,
+            Some(request) => known_methods.owned(&request.method),
+            None => Cow::Borrowed(OTHER_METHOD),
         };
         let connection = &transaction.connection;
         let secured = connection.tls.is_some() || connection.tls_info.is_some();
         let scheme = match &*origin.scheme {
-            "http" | "https" => origin.scheme.into_owned(),
+            "http" => "http",
+            "https" => "https",
             // Whoever asks may write any other.
-            _ if secured => "https".to_owned(),
-            _ => "http".to_owned(),
+            _ if secured => "https",
+            _ => "http",
         };
         let server = origin.server_address.filter(|_| role == Role::Client);
         Attributes {
             role,
-            method: method.to_owned(),
+            method,
             scheme,
             status: status_code(transaction),
-            error: outcome(transaction).error.map(String::from),
+            error: outcome(transaction).error,
             version: transaction.protocol.version(),
             server: server.map(Cow::into_owned).map(|mut address| {
                 address.truncate(address.floor_char_boundary(MAX_ADDRESS));
@@ -101,7 +102,7 @@ impl Attributes {
         };
         [
             Some((names::HTTP_REQUEST_METHOD, Value::Text(&self.method))),
-            Some((names::URL_SCHEME, Value::Text(&self.scheme))),
+            Some((names::URL_SCHEME, Value::Text(self.scheme))),
             self.status
                 .map(|status| (names::HTTP_RESPONSE_STATUS_CODE, Value::Int(status))),
             self.error

@@ -28,6 +28,7 @@ pub use series::{Exemplar, Instrument, Point, Series};
 use crate::enrich::Process;
 use crate::sink::otlp::KnownMethods;
 use crate::telemetry::Ledger;
+use crate::telemetry::prometheus::Exposition;
 use crate::transaction::Transaction;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -105,9 +106,14 @@ impl Metrics {
 
     /// Services as Prometheus text (exposition format 0.0.4).
     pub fn prometheus(&self) -> String {
+        self.exposed(Exposition::Text)
+    }
+
+    /// Services as text of this form.
+    pub fn exposed(&self, exposition: Exposition) -> String {
         // Nobody who counts waits for the text.
         let services = self.lock().services.clone();
-        prometheus::render(&services)
+        prometheus::render(&services, exposition)
     }
 
     // A panic elsewhere must not take the numbers away: each is whole by itself.

@@ -6,6 +6,7 @@ use crate::enrich::ResourceValue;
 use crate::event::Role;
 use crate::redact::sample::headers;
 use crate::rules::sample;
+use crate::telemetry::prometheus::Exposition;
 use crate::transaction::{Mark, Protocol};
 use std::time::UNIX_EPOCH;
 
@@ -201,7 +202,7 @@ fn a_process_that_is_gone_stays_until_its_last_numbers_arrived_and_its_service_f
     assert_eq!(counts(&mut aggregator, 130, |_| false), [(1, 110, 1)]);
     aggregator.exported();
     assert_eq!(counts(&mut aggregator, 140, |_| false), []);
-    let text = prometheus::render(&aggregator.services);
+    let text = prometheus::render(&aggregator.services, Exposition::Text);
     let line = "http_client_request_duration_seconds_count{service_name=\"one\",http_request_method=\"POST\",url_scheme=\"https\",http_response_status_code=\"201\",network_protocol_version=\"1.1\",server_address=\"h1\",server_port=\"443\"} 2";
     assert!(text.lines().any(|l| l == line), "{text}");
 }
@@ -249,7 +250,7 @@ fn what_finds_no_room_is_counted_under_no_attributes_and_said() {
     assert_eq!(count(&mut aggregator, &three, 1, 1), all);
     let expected = [(1, 100, 4), (2, 100, 2)];
     assert_eq!(counts(&mut aggregator, 110, |_| true), expected);
-    let text = prometheus::render(&aggregator.services);
+    let text = prometheus::render(&aggregator.services, Exposition::Text);
     let line = "http_client_request_duration_seconds_count{otel_metric_overflow=\"true\"} 2";
     assert!(text.lines().any(|l| l == line), "{text}");
     // Room is made by those who go.
@@ -288,7 +289,7 @@ fn services_are_counted_whole_while_nobody_collects_and_processes_come_and_go() 
         let server = usize::try_from(n % 4).expect("few");
         assert_eq!(count(&mut aggregator, &one, server, 1), Overflow::default());
     }
-    let text = prometheus::render(&aggregator.services);
+    let text = prometheus::render(&aggregator.services, Exposition::Text);
     let counts = text
         .lines()
         .filter(|line| line.starts_with("http_client_request_duration_seconds_count"))
@@ -303,7 +304,7 @@ fn prometheus_buckets_are_cumulative_and_sizes_have_metrics_of_their_own() {
     count(&mut aggregator, &one, 1, 5);
     count(&mut aggregator, &one, 1, 6);
     count(&mut aggregator, &one, 1, 60_000);
-    let text = prometheus::render(&aggregator.services);
+    let text = prometheus::render(&aggregator.services, Exposition::Text);
     let value = |name: &str, le: &str| {
         let line = text.lines().find(|line| {
             line.starts_with(&format!("{name}{{service_name=\"a\\\"b\\nc\\\\d\""))
@@ -325,4 +326,40 @@ fn prometheus_buckets_are_cumulative_and_sizes_have_metrics_of_their_own() {
         "210000"
     );
     assert_eq!(text.matches("# TYPE").count(), 3);
+}
+
+#[test]
+fn open_metrics_have_the_last_transaction_at_the_bucket_that_it_fell_into() {
+    let mut aggregator = aggregator(Limits::default());
+    let one = process(1, "shop");
+    let (attributes, measured) = asked(1, 60);
+    let exemplar = |time| Exemplar {
+        trace_id: [0xab; 16],
+        span_id: [1; 8],
+        time: UNIX_EPOCH + Duration::from_millis(time),
+    };
+    for (time, ms) in [(1_000_250, 60), (2_000_007, 30), (0, 4)] {
+        let measured = Measured {
+            duration_ns: ms * 1_000_000,
+            exemplar: (time > 0).then(|| exemplar(time)),
+            ..measured.clone()
+        };
+        aggregator.count(&one, &attributes, &measured);
+    }
+    let text = prometheus::render(&aggregator.services, Exposition::Text);
+    assert!(!text.contains("trace_id"), "{text}");
+    let open = prometheus::render(&aggregator.services, Exposition::OpenMetrics);
+    let with = open.lines().filter(|line| line.contains(" # "));
+    let with: Vec<&str> = with.collect();
+    let [line] = with[..] else { panic!("{open}") };
+    assert!(line.contains("duration_seconds_bucket{"), "{line}");
+    let ids = format!(
+        "{{trace_id=\"{}\",span_id=\"{}\"}}",
+        "ab".repeat(16),
+        "01".repeat(8)
+    );
+    assert!(
+        line.ends_with(&format!("le=\"0.05\"}} 2 # {ids} 0.03 2000.007")),
+        "{line}"
+    );
 }

@@ -36,6 +36,7 @@ pub struct Document {
     pub transaction_id: String,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
+    pub parent_span_id: Option<String>,
     pub level: String,
     pub rule: Option<String>,
     pub complete: Option<bool>,
@@ -56,6 +57,8 @@ pub struct Document {
 #[serde(default)]
 pub struct Metadata {
     pub connection_id: String,
+    /// Decimal digits.
+    pub process_id: String,
     pub service_name: String,
     pub process_exe: String,
     pub pod_name: String,

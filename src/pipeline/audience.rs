@@ -80,11 +80,12 @@ impl Audience {
     }
 
     /// Redacts, and offers to the stores. Where there is little room for payloads, what is of level full is lowered first.
+    /// `alone`: no other audience takes the transaction.
     pub(super) fn deliver(
         &self,
-        raw: Raw<Transaction>,
+        raw: Raw<Box<Transaction>>,
         mut about: About,
-        ticket: SharedTicket,
+        (ticket, alone): (SharedTicket, bool),
         ledger: &Ledger,
     ) {
         let level = about.decision.level;
@@ -102,6 +103,9 @@ impl Audience {
         }
         ledger.bodies_left_out(redacted.bodies.left_out);
         let capture = Arc::new(redacted);
+        if alone {
+            self.sinks.show_alone(&capture);
+        }
         match stage.filter(|_| !lowered) {
             Some(stage) => stage.offer(capture, ticket),
             None => self.sinks.deliver(capture, None, ticket),

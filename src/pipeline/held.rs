@@ -20,7 +20,7 @@ const BYTES_MAX: usize = 8 << 20;
 /// What waits.
 #[derive(Default)]
 pub struct Held {
-    waiting: VecDeque<(Raw<Transaction>, Ticket)>,
+    waiting: VecDeque<(Raw<Box<Transaction>>, Ticket)>,
     bytes: usize,
 }
 
@@ -39,7 +39,7 @@ impl Held {
         self.waiting.len() < COUNT_MAX && self.bytes + transaction.memory() <= BYTES_MAX
     }
 
-    pub fn push(&mut self, raw: Raw<Transaction>, ticket: Ticket) {
+    pub fn push(&mut self, raw: Raw<Box<Transaction>>, ticket: Ticket) {
         self.bytes += raw.0.memory();
         self.waiting.push_back((raw, ticket));
     }
@@ -48,7 +48,7 @@ impl Held {
     pub fn pop_unless(
         &mut self,
         waits: impl FnOnce(&Transaction) -> bool,
-    ) -> Option<(Raw<Transaction>, Ticket)> {
+    ) -> Option<(Raw<Box<Transaction>>, Ticket)> {
         let (raw, _) = self.waiting.front()?;
         if waits(&raw.0) {
             return None;
@@ -58,7 +58,7 @@ impl Held {
     }
 
     /// Takes all out; who must wait on comes back by [`Held::push`].
-    pub fn take(&mut self) -> VecDeque<(Raw<Transaction>, Ticket)> {
+    pub fn take(&mut self) -> VecDeque<(Raw<Box<Transaction>>, Ticket)> {
         self.bytes = 0;
         std::mem::take(&mut self.waiting)
     }

@@ -186,9 +186,9 @@ impl Stage {
     /// Holds a transaction whose other end may turn up yet; else gives it back.
     pub(super) fn await_other_end(
         &mut self,
-        raw: Raw<Transaction>,
+        raw: Raw<Box<Transaction>>,
         ticket: Ticket,
-    ) -> Option<(Raw<Transaction>, Ticket)> {
+    ) -> Option<(Raw<Box<Transaction>>, Ticket)> {
         if !self.joins.must_wait(&raw.0) || self.has_place(&raw.0) {
             return Some((raw, ticket));
         }

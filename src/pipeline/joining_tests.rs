@@ -137,7 +137,7 @@ pub(in crate::pipeline) fn give(
     let request = transaction.request.as_mut().expect("a request");
     (request.offset, request.h2_stream) = (Some(7), None);
     change(&mut transaction);
-    stage.transaction(Raw::new(transaction));
+    stage.transaction(Raw::new(Box::new(transaction)));
 }
 
 pub(in crate::pipeline) fn client_end() -> ClientEnd {

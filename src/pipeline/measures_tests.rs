@@ -42,7 +42,7 @@ fn give_target(stage: &mut Stage, role: Role, target: &str, tenant: &str) {
     let request = transaction.request.as_mut().expect("a request");
     request.target = target.into();
     request.headers.push(b"X-Customer", tenant.as_bytes());
-    stage.transaction(Raw::new(transaction));
+    stage.transaction(Raw::new(Box::new(transaction)));
 }
 
 #[test]

@@ -79,11 +79,15 @@ impl Policies {
     }
 
     /// The process is gone.
-    pub fn exit(&mut self, pid: u32) {
+    fn exit(&mut self, pid: u32) {
         // To forget walks all sessions of the host: only for those who have any.
         if self.told.remove(&pid).is_some() | self.with_sessions.remove(&pid) {
             self.changes.push(Policy::Forget(pid));
         }
+    }
+
+    fn ignores(&self, pid: u32) -> bool {
+        self.told.get(&pid) == Some(&Told::Ignore)
     }
 
     /// The connection is gone.
@@ -128,7 +132,8 @@ impl Stage {
     /// Why a connection gave nothing, by what is known of its process too.
     pub(super) fn why_uncaptured(&mut self, reason: Uncaptured, open: &ConnOpen) -> Uncaptured {
         let process = self.processes.look(open.pid, open.time);
-        if !self.filter.may_admit(&process) {
+        let over_tls = matches!(reason, Uncaptured::UnknownStack | Uncaptured::AttachedLate);
+        if !self.filter.may_admit(&process) || (over_tls && !self.filter.may_admit_tls(&process)) {
             return Uncaptured::Filtered;
         }
         let began = self.clock.wall(open.time);
@@ -149,11 +154,22 @@ impl Stage {
     /// As [`Stage::judge`], for a process with a new program: the kernel programs forgot their policy with its exec. A
     /// policy for the program before may still be on its way, so it is taken back too.
     pub(super) fn judge_anew(&mut self, pid: u32, time: KernelTime) {
+        if self.policies.ignores(pid) {
+            self.verdicts.filter(pid, false);
+        }
         let was_told = self.policies.told.remove(&pid).is_some();
         self.judge(pid, time);
         if was_told && !self.policies.told.contains_key(&pid) {
             self.policies.changes.push(Policy::Forget(pid));
         }
+    }
+
+    /// The process is gone; another may have its number soon.
+    pub(super) fn judge_no_more(&mut self, pid: u32) {
+        if self.policies.ignores(pid) {
+            self.verdicts.filter(pid, false);
+        }
+        self.policies.exit(pid);
     }
 
     pub(super) fn judge_process(&mut self, process: &Arc<Process>) {
@@ -171,12 +187,32 @@ impl Stage {
         } else {
             Some(Told::Ignore)
         };
-        let before = self.policies.told.get(&process.pid) == Some(&Told::Ignore);
+        let before = self.policies.ignores(process.pid);
         let filtered = policy == Some(Told::Ignore);
         if filtered != before {
             self.verdicts.filter(process.pid, filtered);
         }
         self.policies.tell(process.pid, policy);
+    }
+
+    /// Says of JVMs whether anything of them is wanted, once that is certain: into one of which nothing is, nothing is
+    /// put. Asked until it is answered.
+    pub(super) fn judge_jvms(&mut self, now: KernelTime) {
+        for pid in self.verdicts.asked() {
+            let process = self.processes.look(pid, now);
+            let facts = Early {
+                process: &process,
+                connection: None,
+            };
+            let nothing = want(self.upper_bound(&facts)) == Want::Nothing;
+            let wanted = match nothing {
+                true => Some(false),
+                false => self.filter.decides(&process),
+            };
+            if let Some(wanted) = wanted {
+                self.verdicts.answer(pid, wanted);
+            }
+        }
     }
 
     /// Decides by what is known of a connection before its first request what of it can be wanted. What the filters

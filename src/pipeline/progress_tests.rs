@@ -116,7 +116,7 @@ fn reports_and_the_end_of_a_transaction_have_the_same_ids() {
     let start = line.transaction.timing.start.0;
     line.report(start + 1_000);
     line.report(start + 2_000);
-    line.stage.transaction(Raw::new(line.transaction));
+    line.stage.transaction(Raw::new(Box::new(line.transaction)));
     let told = line.listener.told.lock().unwrap().clone();
     let reports: Vec<bool> = told.iter().map(|t| t.0).collect();
     assert_eq!(reports, [true, true, false]);

@@ -3,6 +3,7 @@
 //! Holds: everything here works on file descriptors of its own, so it may be used from any thread; an
 //! [`Attachment`] that is dropped is detached.
 
+use super::count::{CallCounts, Number, Numbers};
 use super::kernel::Tier;
 use super::target::{CallResult, Family, Target, TlsCall};
 use libbpf_rs::libbpf_sys;
@@ -29,7 +30,7 @@ pub enum AttachError {
     NoUprobePmu(io::Error),
 }
 
-/// The programs of [`Family::Call`], by tier.
+/// The programs of a family with entries and returns, by tier.
 pub enum CallPrograms {
     /// One for entry and return.
     Session {
@@ -50,6 +51,7 @@ pub struct Programs {
     pub calls: CallPrograms,
     /// For each place of [`Family::Go`].
     pub go: OwnedFd,
+    pub rustls: CallPrograms,
 }
 
 impl Programs {
@@ -66,6 +68,7 @@ impl Programs {
 #[derive(Clone)]
 pub struct Attacher {
     programs: Arc<Programs>,
+    numbers: Option<Arc<Numbers>>,
 }
 
 /// The probes of one file. Dropping it detaches them.
@@ -75,12 +78,19 @@ pub struct Attachment {
     /// Closing a link detaches it; the return links go first, so that no return comes without its entry.
     links: Vec<OwnedFd>,
     probes: usize,
+    /// By which the kernel programs know the file. None: they do not count it.
+    number: Option<Number>,
 }
 
 impl Attachment {
     /// Number of places that are probed.
     pub fn probes(&self) -> usize {
         self.probes
+    }
+
+    /// What went through the probes so far; None where it is not counted.
+    pub fn counts(&self) -> Option<CallCounts> {
+        self.number.as_ref()?.counts()
     }
 }
 
@@ -95,7 +105,14 @@ impl Attacher {
     pub fn new(programs: Programs) -> Attacher {
         Attacher {
             programs: Arc::new(programs),
+            numbers: None,
         }
+    }
+
+    /// With programs that count by file.
+    pub(super) fn counting(mut self, numbers: Numbers) -> Attacher {
+        self.numbers = Some(Arc::new(numbers));
+        self
     }
 
     /// Probes `targets` in the file at `path`, for every process that maps it now or later. All or none.
@@ -116,6 +133,7 @@ impl Attacher {
             Tier::Perf => Some(Pmu::read().map_err(AttachError::NoUprobePmu)?),
             Tier::Session | Tier::Multi => None,
         };
+        let number = self.numbers.as_ref().and_then(Numbers::take);
         let mut links = Vec::new();
         for family in Family::ALL {
             let of_family = targets.iter().filter(|t| t.probe.family() == family);
@@ -123,6 +141,7 @@ impl Attacher {
                 path: &file,
                 targets: of_family.collect(),
                 pmu: pmu.as_ref(),
+                number: number.as_ref().map_or(0, Number::number),
             };
             if place.targets.is_empty() {
                 continue;
@@ -130,12 +149,14 @@ impl Attacher {
             match family {
                 Family::Call => self.programs.calls.attach(&place, &mut links),
                 Family::Go => place.each(&self.programs.go, &mut links),
+                Family::Rustls => self.programs.rustls.attach(&place, &mut links),
             }
             .map_err(failed)?;
         }
         Ok(Attachment {
             links,
             probes: targets.len(),
+            number,
         })
     }
 
@@ -148,7 +169,7 @@ impl Attacher {
         };
         let (call, result) = (TlsCall::Read, CallResult::Int);
         let target = Target::call(0, call, result, String::new());
-        let tried = multi(program, kind, c"/", &[&target], 0);
+        let tried = multi(program, kind, c"/", &[&target], 0, 0);
         matches!(tried, Err(e) if e.raw_os_error() == Some(libc::EBADF))
     }
 }
@@ -162,6 +183,8 @@ struct Place<'a> {
     targets: Vec<&'a Target>,
     /// At [`Tier::Perf`].
     pmu: Option<&'a Pmu>,
+    /// Of the file, in the upper half of the cookies.
+    number: u32,
 }
 
 impl Place<'_> {
@@ -170,7 +193,14 @@ impl Place<'_> {
         if self.pmu.is_some() {
             return self.perf(program, &self.targets, false, links);
         }
-        links.extend(multi(program, MULTI, self.path, &self.targets, 0)?);
+        links.extend(multi(
+            program,
+            MULTI,
+            self.path,
+            &self.targets,
+            0,
+            self.number,
+        )?);
         Ok(())
     }
 
@@ -185,7 +215,14 @@ impl Place<'_> {
         let none = || io::Error::other("no event source of uprobes");
         let pmu = self.pmu.ok_or_else(none)?;
         for target in targets {
-            links.extend(perf(program, pmu, self.path, target, at_return)?);
+            links.extend(perf(
+                program,
+                pmu,
+                self.path,
+                target,
+                at_return,
+                self.number,
+            )?);
         }
         Ok(())
     }
@@ -193,15 +230,17 @@ impl Place<'_> {
 
 impl CallPrograms {
     fn attach(&self, place: &Place<'_>, links: &mut Vec<OwnedFd>) -> io::Result<()> {
-        let (path, all) = (place.path, &place.targets);
+        let (path, all, number) = (place.path, &place.targets, place.number);
         let with_return = all.iter().copied().filter(|t| t.probe.has_return());
         let returning: Vec<&Target> = with_return.collect();
         match self {
-            CallPrograms::Session { both } => links.extend(multi(both, SESSION, path, all, 0)?),
+            CallPrograms::Session { both } => {
+                links.extend(multi(both, SESSION, path, all, 0, number)?);
+            }
             CallPrograms::Multi { enter, leave } => {
                 let at_return = libbpf_sys::BPF_F_UPROBE_MULTI_RETURN;
-                links.extend(multi(enter, MULTI, path, all, 0)?);
-                links.extend(multi(leave, MULTI, path, &returning, at_return)?);
+                links.extend(multi(enter, MULTI, path, all, 0, number)?);
+                links.extend(multi(leave, MULTI, path, &returning, at_return, number)?);
             }
             CallPrograms::Perf { enter, leave } => {
                 place.perf(enter, all, false, links)?;
@@ -210,6 +249,11 @@ impl CallPrograms {
         }
         Ok(())
     }
+}
+
+/// `PS_COOKIE_LIBRARY` in `bpf/parts/library.bpf.h`.
+fn cookie(target: &Target, number: u32) -> u64 {
+    target.probe.cookie() | u64::from(number) << 32
 }
 
 fn symbols(targets: &[Target]) -> String {
@@ -224,12 +268,13 @@ fn multi(
     path: &CStr,
     targets: &[&Target],
     flags: u32,
+    number: u32,
 ) -> io::Result<Option<OwnedFd>> {
     if targets.is_empty() {
         return Ok(None);
     }
     let offsets: Vec<libc::c_ulong> = targets.iter().map(|t| t.file_offset).collect();
-    let cookies: Vec<u64> = targets.iter().map(|t| t.probe.cookie()).collect();
+    let cookies: Vec<u64> = targets.iter().map(|t| cookie(t, number)).collect();
     let mut options = libbpf_sys::bpf_link_create_opts {
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
         ..Default::default()
@@ -285,6 +330,7 @@ fn perf(
     path: &CStr,
     target: &Target,
     at_return: bool,
+    number: u32,
 ) -> io::Result<[OwnedFd; 2]> {
     let mut attr = libbpf_sys::perf_event_attr {
         type_: pmu.kind,
@@ -316,7 +362,7 @@ fn perf(
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
         ..Default::default()
     };
-    options.__bindgen_anon_1.perf_event.bpf_cookie = target.probe.cookie();
+    options.__bindgen_anon_1.perf_event.bpf_cookie = cookie(target, number);
     let kind = libbpf_sys::BPF_PERF_EVENT;
     let link = link(program, event.as_raw_fd(), kind, &options)?;
     enable(event.as_fd())?;

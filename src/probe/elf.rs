@@ -4,6 +4,7 @@
 //! Holds: no panic whatever the bytes are; memory is bounded; every file offset is a function's entry or is reached
 //! from one by linear decoding, because a breakpoint inside an instruction would break the program.
 
+mod allowed;
 mod boring;
 mod bytes;
 mod chosen;
@@ -13,8 +14,13 @@ mod gnutls;
 mod go;
 mod identity;
 mod image;
+mod jsse;
 mod nss;
 mod openssl;
+mod reported;
+mod reports;
+mod rustls;
+mod s2n;
 mod unknown;
 mod version;
 
@@ -52,7 +58,8 @@ impl Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
     /// The family: `openssl`, which includes BoringSSL, AWS-LC and LibreSSL by their names; `boringssl`, without any;
-    /// `gnutls`; `nss`; `go`; `unknown`, which cannot be captured.
+    /// `gnutls`; `nss`; `s2n`; `jsse`, in the library that JVMs are given; `go`; `rustls`; `unknown`, which cannot be
+    /// captured.
     pub name: &'static str,
     /// As the implementation names its version, where it can be told.
     pub version: Option<String>,
@@ -97,6 +104,8 @@ pub enum Method {
     ErrorReports,
     /// The function that the program's own table of functions names, which stripping leaves.
     FunctionTable,
+    /// A method in a table of methods, told by the table's form and by what its code reads.
+    MethodTable,
 }
 
 /// Why a file could not be scanned.
@@ -145,21 +154,28 @@ pub fn scan_file_within(file: &File, time: Duration) -> Result<Scan, ScanError> 
 fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
     let image = Image::parse(bytes)?;
     let build_id = image.build_id()?;
-    let openssl = match openssl::find(&image)? {
-        None => boring::find(&image)?,
-        found => found,
-    };
+    let mut openssl = openssl::find(&image)?;
+    if openssl.is_none() {
+        openssl = boring::find(&image)?;
+    }
+    if openssl.is_none() {
+        openssl = reported::find(&image)?;
+    }
     let stacks = [
         openssl,
         gnutls::find(&image)?,
         nss::find(&image)?,
+        s2n::find(&image)?,
+        jsse::find(&image)?,
         go::find(&image)?,
+        rustls::find(&image)?,
     ];
     let mut stacks: Vec<Stack> = stacks.into_iter().flatten().collect();
     if stacks.is_empty() {
         stacks.extend(unknown::find(&image)?);
     }
     for stack in &mut stacks {
+        allowed::keep(bytes, stack)?;
         if stack.version.is_none() {
             stack.version = match version::find(&image, stack.name) {
                 // Too much was read for its places, which count for more.

@@ -4,6 +4,7 @@
 //! process programs and gives out rings, counters and an [`Attacher`] for TLS libraries.
 
 use super::attach::{Attacher, CallPrograms, Programs};
+use super::count::Numbers;
 use super::gauges::Gauges;
 use super::ring::{Ring, Rings};
 use crate::event::layout::stat;
@@ -150,6 +151,7 @@ pub struct Kernel {
     control_ring: MapHandle,
     sessions: MapHandle,
     goroutines: MapHandle,
+    rustls: MapHandle,
     policies: MapHandle,
     policy_on: MapHandle,
     conn_policies: MapHandle,
@@ -255,6 +257,7 @@ impl Kernel {
                 user_memory_faults: n[stat::FAULT],
                 tls_calls_not_followed: n[stat::NESTED_LOST] + n[stat::NO_TASK],
                 tls_sessions_rebound: n[stat::REBOUND],
+                tls_sessions_doubted: n[stat::DOUBTED],
                 events_undecodable: 0,
                 policies_not_told: 0,
             },
@@ -320,7 +323,11 @@ impl Kernel {
     /// When a map cannot be read or written.
     pub fn forget_process(&self, pid: u32) -> Result<(), KernelError> {
         remove(&self.policies, &pid.to_ne_bytes(), "the process policies")?;
-        for (map, what) in [(&self.sessions, SESSIONS), (&self.goroutines, GOROUTINES)] {
+        for (map, what) in [
+            (&self.sessions, SESSIONS),
+            (&self.goroutines, GOROUTINES),
+            (&self.rustls, RUSTLS),
+        ] {
             for key in keys_of(map, pid, what)? {
                 remove(map, &key, what)?;
             }
@@ -338,7 +345,7 @@ impl Kernel {
 }
 
 /// The keys of a process in a map whose keys are an address and then the process: `struct ps_session_key`,
-/// `struct ps_goroutine_key`.
+/// `struct ps_goroutine_key`; for keys of rustls the first.
 fn keys_of(map: &MapHandle, pid: u32, what: &'static str) -> Result<Vec<Vec<u8>>, KernelError> {
     let of_process = |key: &Vec<u8>| key.get(8..12) == Some(&pid.to_ne_bytes()[..]);
     let entries = map
@@ -349,6 +356,7 @@ fn keys_of(map: &MapHandle, pid: u32, what: &'static str) -> Result<Vec<Vec<u8>>
 
 const SESSIONS: &str = "the TLS sessions";
 const GOROUTINES: &str = "the goroutines";
+const RUSTLS: &str = "the keys of rustls";
 
 fn remove(map: &MapHandle, key: &[u8], what: &'static str) -> Result<(), KernelError> {
     match map.delete(key) {
@@ -391,12 +399,16 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         what: "the programs",
         source,
     })?;
-    let attacher = Attacher::new(programs);
+    let handle = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(KernelError::Load);
+    let maps = &skel.maps;
+    let numbers = Numbers::new(
+        handle(&maps.ps_libraries)?,
+        handle(&maps.ps_library_counts)?,
+    );
+    let attacher = Attacher::new(programs).counting(numbers);
     if !attacher.is_supported() {
         return Ok(None);
     }
-    let handle = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(KernelError::Load);
-    let maps = &skel.maps;
     let kernel = Kernel {
         tier,
         attacher,
@@ -404,6 +416,7 @@ fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, Kern
         control_ring: handle(&maps.ps_control_ring)?,
         sessions: handle(&maps.ps_tls)?,
         goroutines: handle(&maps.ps_goroutines)?,
+        rustls: handle(&maps.ps_rustls)?,
         policies: handle(&maps.ps_pid_policy)?,
         policy_on: handle(&maps.data_policy)?,
         conn_policies: handle(&maps.ps_conn_policy)?,
@@ -433,8 +446,12 @@ fn configure(
     maps.ps_control_ring.set_max_entries(control_bytes)?;
     maps.ps_conns.set_max_entries(options.max_connections)?;
     maps.ps_tls.set_max_entries(options.max_connections)?;
+    maps.ps_hellos.set_max_entries(options.max_connections)?;
     maps.ps_goroutines
         .set_max_entries(options.max_connections)?;
+    // Two of a connection.
+    maps.ps_rustls
+        .set_max_entries(options.max_connections.saturating_mul(2))?;
     maps.ps_conn_policy
         .set_max_entries(options.max_connections)?;
     if let Some(data) = &mut maps.rodata_data {
@@ -445,10 +462,22 @@ fn configure(
     let progs = &mut open.progs;
     let session = &mut progs.ps_tls_session;
     session.set_autoload(tier == Tier::Session);
-    for program in [&mut progs.ps_tls_enter_multi, &mut progs.ps_tls_leave_multi] {
+    let session = &mut progs.ps_rustls_session;
+    session.set_autoload(tier == Tier::Session);
+    for program in [
+        &mut progs.ps_tls_enter_multi,
+        &mut progs.ps_tls_leave_multi,
+        &mut progs.ps_rustls_enter_multi,
+        &mut progs.ps_rustls_leave_multi,
+    ] {
         program.set_autoload(tier == Tier::Multi);
     }
-    for program in [&mut progs.ps_tls_enter_perf, &mut progs.ps_tls_leave_perf] {
+    for program in [
+        &mut progs.ps_tls_enter_perf,
+        &mut progs.ps_tls_leave_perf,
+        &mut progs.ps_rustls_enter_perf,
+        &mut progs.ps_rustls_leave_perf,
+    ] {
         program.set_autoload(tier == Tier::Perf);
     }
     progs.ps_go_multi.set_autoload(tier != Tier::Perf);
@@ -478,9 +507,23 @@ fn programs(skel: &PlainspanSkel<'_>, tier: Tier) -> io::Result<Programs> {
         Tier::Session | Tier::Multi => &progs.ps_go_multi,
         Tier::Perf => &progs.ps_go_perf,
     };
+    let rustls = match tier {
+        Tier::Session => CallPrograms::Session {
+            both: own(&progs.ps_rustls_session)?,
+        },
+        Tier::Multi => CallPrograms::Multi {
+            enter: own(&progs.ps_rustls_enter_multi)?,
+            leave: own(&progs.ps_rustls_leave_multi)?,
+        },
+        Tier::Perf => CallPrograms::Perf {
+            enter: own(&progs.ps_rustls_enter_perf)?,
+            leave: own(&progs.ps_rustls_leave_perf)?,
+        },
+    };
     Ok(Programs {
         calls,
         go: own(go)?,
+        rustls,
     })
 }
 
@@ -496,7 +539,9 @@ fn gauges(skel: &PlainspanSkel<'_>) -> Result<Gauges, KernelError> {
     let maps = [
         ("connections", &maps.ps_conns),
         ("tls_sessions", &maps.ps_tls),
+        ("tls_hellos", &maps.ps_hellos),
         ("goroutines", &maps.ps_goroutines),
+        ("rustls_keys", &maps.ps_rustls),
         ("process_policies", &maps.ps_pid_policy),
         ("connection_policies", &maps.ps_conn_policy),
         ("own_connections", &maps.ps_own),

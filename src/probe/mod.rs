@@ -7,10 +7,12 @@
 //! programs never wait for user space: what finds no room is counted.
 
 pub mod attach;
+pub mod count;
 pub mod elf;
 pub mod finder;
 pub mod gauges;
 pub mod host;
+pub mod java;
 pub mod kernel;
 pub mod ring;
 pub mod target;

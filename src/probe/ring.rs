@@ -111,6 +111,16 @@ impl Ring {
         written.saturating_sub(self.consumer_position().load(Ordering::Relaxed))
     }
 
+    /// Position behind the last record that a writer has begun.
+    pub fn written(&self) -> u64 {
+        self.producer_position().load(Ordering::Acquire)
+    }
+
+    /// Whether every record before this position has been read.
+    pub fn is_read_to(&self, position: u64) -> bool {
+        self.consumer_position().load(Ordering::Relaxed) >= position
+    }
+
     /// Whether the next record is there, and whole. One whose writer was preempted holds up all that follow it.
     fn is_ready(&self) -> bool {
         let position = self.consumer_position().load(Ordering::Relaxed);
@@ -218,7 +228,7 @@ impl Rings {
     }
 
     /// Waits until a control record comes, the data ring fills by another eighth, or the time is over. Data records
-    /// alone do not end it: with 5 to 10 ms the observed programs pay for few wake-ups, and a span is late by no more.
+    /// alone do not end it: the observed programs pay for few wake-ups, and a span is late by `timeout` at the most.
     ///
     /// # Errors
     /// When the kernel refuses to wait; a signal is none.

@@ -5,6 +5,7 @@
 //! programs of its own in [`super::attach`].
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One place to probe in one ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,86 @@ pub enum Probe {
     Call { call: TlsCall, result: CallResult },
     /// A place in Go's `crypto/tls`. A return is a place of its own, never the return address: Go moves its stacks.
     Go(GoPoint),
+    /// A method of rustls: the result's place is the first argument, the object the second, a pointer to the message the
+    /// third, the record's number the fourth.
+    Rustls {
+        method: RustlsMethod,
+        suite: RustlsSuite,
+        form: RustlsForm,
+        /// Bytes from the function's entry to the place.
+        offset: u8,
+    },
+}
+
+/// Which method of rustls's record layer a place is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RustlsMethod {
+    /// `MessageEncrypter::encrypt`, seen at its entry.
+    Encrypt,
+    /// `MessageDecrypter::decrypt`, seen at its entry and its return.
+    Decrypt,
+}
+
+/// How rustls protects records: by this they differ in length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RustlsSuite {
+    Tls13,
+    /// TLS 1.2 with AES-GCM.
+    Tls12Gcm,
+    /// TLS 1.2 with ChaCha20-Poly1305.
+    Tls12ChaCha,
+}
+
+/// How rustls passes a record, and what its record layer is: by this its versions differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RustlsForm {
+    /// 0.23: slices of what is encrypted, a borrowed slice of what is decrypted.
+    Slices,
+    /// 0.20 to 0.22: one slice of what is encrypted, a vector of what is decrypted. The type stands before the version.
+    /// The `decrypt` of TLS 1.3 has this one: the type is always the same.
+    VectorTypeFirst,
+    /// The same, and the version stands before the type. Compilers choose, for each of the two.
+    VectorTypeLast,
+}
+
+impl RustlsForm {
+    /// Where the type stands in a message that is encrypted, bytes. In a vector's message it is 8 bytes further.
+    pub(super) fn type_at(self) -> u8 {
+        match self {
+            RustlsForm::Slices => 0x20,
+            RustlsForm::VectorTypeFirst => 0x10,
+            RustlsForm::VectorTypeLast => 0x14,
+        }
+    }
+}
+
+impl RustlsSuite {
+    /// Bytes of the shortest record that `decrypt` takes.
+    pub(super) fn least(self) -> u8 {
+        match self {
+            RustlsSuite::Tls13 | RustlsSuite::Tls12ChaCha => 16,
+            RustlsSuite::Tls12Gcm => 24,
+        }
+    }
+}
+
+impl fmt::Display for RustlsSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RustlsSuite::Tls13 => "TLS 1.3",
+            RustlsSuite::Tls12Gcm => "TLS 1.2 with AES-GCM",
+            RustlsSuite::Tls12ChaCha => "TLS 1.2 with ChaCha20",
+        })
+    }
+}
+
+impl fmt::Display for RustlsMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RustlsMethod::Encrypt => "MessageEncrypter::encrypt",
+            RustlsMethod::Decrypt => "MessageDecrypter::decrypt",
+        })
+    }
 }
 
 /// What a place in Go's `crypto/tls` is. Arguments are in the registers of Go's internal ABI: rax, rbx, rcx, rdi, rsi.
@@ -107,10 +188,12 @@ pub enum Family {
     Call,
     /// [`Probe::Go`]: one program for all places, `bpf/parts/go.bpf.h`.
     Go,
+    /// [`Probe::Rustls`]: entry and, of `decrypt`, return, `bpf/parts/rustls.bpf.h`.
+    Rustls,
 }
 
 impl Family {
-    pub const ALL: [Family; 2] = [Family::Call, Family::Go];
+    pub const ALL: [Family; 3] = [Family::Call, Family::Go, Family::Rustls];
 }
 
 impl Target {
@@ -129,15 +212,27 @@ impl Probe {
         match self {
             Probe::Call { .. } => Family::Call,
             Probe::Go(_) => Family::Go,
+            Probe::Rustls { .. } => Family::Rustls,
         }
     }
 
     /// The attach cookie, by which the family's kernel programs know what was met. For calls: `enum ps_tls_call` and
-    /// `enum ps_tls_result` in `bpf/parts/tls.bpf.h`; for Go: `enum ps_go_point` in `bpf/parts/go.bpf.h`.
+    /// `enum ps_tls_result` in `bpf/parts/tls.bpf.h`; for Go: `enum ps_go_point` in `bpf/parts/go.bpf.h`; for rustls:
+    /// `enum ps_rustls_method`, `enum ps_rustls_suite << 8`, the offset `<< 16` and the form's
+    /// place of the type `<< 24` in `bpf/parts/rustls.bpf.h`.
     pub fn cookie(self) -> u64 {
         match self {
             Probe::Call { call, result } => call_cookie(call, result),
             Probe::Go(point) => go_cookie(point),
+            Probe::Rustls {
+                method,
+                suite,
+                form,
+                offset,
+            } => {
+                let places = u64::from(offset) << 16 | u64::from(form.type_at()) << 24;
+                rustls_cookie(method, suite) | places
+            }
         }
     }
 
@@ -146,8 +241,22 @@ impl Probe {
         match self {
             Probe::Call { call, .. } => call != TlsCall::Free,
             Probe::Go(_) => false,
+            Probe::Rustls { method, .. } => method == RustlsMethod::Decrypt,
         }
     }
+}
+
+fn rustls_cookie(method: RustlsMethod, suite: RustlsSuite) -> u64 {
+    let method = match method {
+        RustlsMethod::Encrypt => 1,
+        RustlsMethod::Decrypt => 2,
+    };
+    let suite = match suite {
+        RustlsSuite::Tls13 => 1,
+        RustlsSuite::Tls12Gcm => 2,
+        RustlsSuite::Tls12ChaCha => 3,
+    };
+    method | suite << 8
 }
 
 fn go_cookie(point: GoPoint) -> u64 {

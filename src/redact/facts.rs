@@ -1,7 +1,7 @@
 //! Facts from redacted headers, and the cut to a level.
 
 use super::Redactor;
-use super::names::with_lower;
+use super::names::{trim, with_lower};
 use crate::proto::grpc::Status;
 use crate::rules::Level;
 use crate::transaction::{Headers, Transaction};
@@ -36,12 +36,12 @@ impl Facts {
     pub(super) fn read(transaction: &Transaction) -> Facts {
         let mut facts = Facts::default();
         if let Some(request) = &transaction.request {
-            for (name, value) in request.headers.iter() {
+            for (name, value) in request.headers.iter().filter(|(name, _)| may_be(name)) {
                 with_lower(name, |lower| facts.request(lower, value));
             }
         }
         if let Some(response) = &transaction.response {
-            for (name, value) in response.headers.iter() {
+            for (name, value) in response.headers.iter().filter(|(name, _)| may_be(name)) {
                 with_lower(name, |lower| match lower {
                     b"content-type" => first(&mut facts.response_content_type, value),
                     b"content-encoding" => first(&mut facts.response_content_encoding, value),
@@ -71,6 +71,12 @@ impl Facts {
             _ => {}
         }
     }
+}
+
+/// Whether a field of this name may say a fact: most do not, and their first letter tells.
+fn may_be(name: &[u8]) -> bool {
+    let first = trim(name).first().map(u8::to_ascii_lowercase);
+    matches!(first, Some(b'h' | b'f' | b'x' | b'u' | b'c' | b':'))
 }
 
 fn text(value: &[u8]) -> String {

@@ -4,7 +4,7 @@ use super::MASK;
 use super::hits::Hits;
 use super::matchers::BodyRules;
 use super::modes::Action;
-use super::names::{self, COOKIE, MALFORMED, Rules, Verdict, with_lower};
+use super::names::{self, COOKIE, MALFORMED, Ordinary, Rules, Verdict, with_lower};
 use super::url::{Form, scrub};
 use crate::transaction::{Headers, Mark, Request, Response, Transaction};
 use std::borrow::Cow;
@@ -15,6 +15,8 @@ pub(super) struct Places {
     pub query: Rules,
     pub cookie: Rules,
     pub body: BodyRules,
+    /// Of header fields.
+    pub ordinary: Ordinary,
 }
 
 /// What becomes of one field's value.
@@ -78,16 +80,29 @@ impl Places {
     }
 
     pub(super) fn fields(&self, headers: &mut Headers, hits: &mut Hits) {
-        if headers.iter().any(|(name, _)| !plain_name(name)) {
+        if headers.is_empty() {
+            return;
+        }
+        let mut ordinary = self.ordinary.lock();
+        // Ordinary names are plain.
+        let odd = |(name, _): (&[u8], &[u8])| !ordinary.has(name) && !plain_name(name);
+        if headers.iter().any(odd) {
             hide_odd_names(headers, hits);
         }
         let mut changes = Vec::new();
         for (index, (name, value)) in headers.iter().enumerate() {
+            if ordinary.has(name) && !breaks_out(value) {
+                continue;
+            }
+            if self.is_ordinary(name) {
+                ordinary.add(name);
+            }
             match self.field(name, value, hits) {
                 Change::Stays => {}
                 change => changes.push((index, change)),
             }
         }
+        drop(ordinary);
         let mut dropped = Vec::new();
         for (index, change) in changes {
             match change {
@@ -101,6 +116,16 @@ impl Places {
             let mut index = 0..;
             headers.retain(|_, _| !index.next().is_some_and(|i| dropped.contains(&i)));
         }
+    }
+
+    /// Whether fields of this name stay as they are, whatever their values, as long as these do not break out.
+    fn is_ordinary(&self, name: &[u8]) -> bool {
+        with_lower(name, |lower| {
+            self.header(lower) == Verdict::Unknown
+                && !matches!(lower, b"cookie" | b"set-cookie" | b"grpc-message")
+                && !lower.ends_with(b"-bin")
+                && url_form(lower).is_none()
+        })
     }
 
     /// Trailers of gRPC-Web, which are the last message of a body; None where they stay.
@@ -192,8 +217,7 @@ impl Places {
                         Action::Hash => Change::Becomes(self.hash(value)),
                     }
                 }
-                Verdict::Unknown if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) => {
-                    // Some receiver may see another field in here.
+                Verdict::Unknown if breaks_out(value) => {
                     hits.add(MALFORMED);
                     Change::Masked
                 }
@@ -295,6 +319,11 @@ const KNOWN_METHODS: [&[u8]; 10] = [
 
 /// Longer ones are no method that anyone has registered (`UPDATEREDIRECTREF` has 17 bytes).
 const MAX_METHOD: usize = 32;
+
+/// Some receiver may see another field in here.
+fn breaks_out(value: &[u8]) -> bool {
+    memchr::memchr3(b'\r', b'\n', 0, value).is_some()
+}
 
 /// Names the codings of content.
 fn is_coding(lower: &[u8]) -> bool {

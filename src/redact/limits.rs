@@ -120,7 +120,10 @@ mod tests {
         t.response.as_mut().unwrap().body = body(b"0123456789");
         let mut about = about(Level::Full);
         about.decision.rule = rule.map(Into::into);
-        Redactor::new(policy).unwrap().redact(Raw::new(t), about).0
+        Redactor::new(policy)
+            .unwrap()
+            .redact(Raw::new(Box::new(t)), about)
+            .0
     }
 
     fn left_out(capture: &Redacted) -> (u64, u64) {
@@ -183,7 +186,7 @@ mod tests {
             let mut t = transaction("/", &[], &[]);
             t.response.as_mut().unwrap().body = body;
             let redactor = Redactor::new(&policy).unwrap();
-            left_out(&redactor.redact(Raw::new(t), about(level)).0)
+            left_out(&redactor.redact(Raw::new(Box::new(t)), about(level)).0)
         };
         let mut gap = body(b"0123456789");
         gap.push_missing(90);
@@ -213,7 +216,7 @@ mod tests {
             });
             t.websocket = Some(websocket);
             let redactor = Redactor::new(policy).unwrap();
-            left_out(&redactor.redact(Raw::new(t), about(Level::Full)).0)
+            left_out(&redactor.redact(Raw::new(Box::new(t)), about(Level::Full)).0)
         };
         let mut policy = policy();
         assert_eq!(of(&policy), (0, 0));

@@ -359,7 +359,7 @@ fn what_is_touched_is_reported_once_however_often_it_is_asked_for() {
     let mut t = transaction("/", &[], &[("content-type", "text/plain")]);
     t.response.as_mut().unwrap().body = body(b"4111111111111111 and 5500000000000004");
     let about = super::super::sample::about(Level::Full);
-    let (capture, _) = redactor.redact(crate::redact::Raw::new(t), about);
+    let (capture, _) = redactor.redact(crate::redact::Raw::new(Box::new(t)), about);
     for _ in 0..3 {
         assert!(capture.response_content().unwrap().redacted());
     }

@@ -88,6 +88,7 @@ pub struct Redactor {
 }
 
 /// What a capture says beside the transaction.
+#[derive(Clone)]
 pub struct About {
     /// 32 hex digits, random.
     pub id: String,
@@ -134,6 +135,7 @@ impl Redactor {
                 query: place(RedactPlace::Query)?,
                 cookie: place(RedactPlace::Cookie)?,
                 body: BodyRules::new(rules, first, &with, &names)?,
+                ordinary: names::Ordinary::default(),
             }),
             include: match capture.headers_include.iter().any(|g| g == "*") {
                 true => Vec::new(),
@@ -167,7 +169,7 @@ impl Redactor {
     }
 
     /// Masks the secrets of `raw`, and removes what the level does not keep.
-    pub fn redact(&self, raw: Raw<Transaction>, about: About) -> (Redacted, Hits) {
+    pub fn redact(&self, raw: Raw<Box<Transaction>>, about: About) -> (Redacted, Hits) {
         let Raw(mut transaction) = raw;
         let mut hits = Hits::new(self.names.clone());
         self.places.heads(&mut transaction, &mut hits);
@@ -182,7 +184,7 @@ impl Redactor {
     /// Masks the secrets of `raw`, and removes all header fields: a report is of level summary, whatever the
     /// transaction's own level is. What was masked is counted at the transaction's end.
     pub fn redact_progress(&self, raw: Raw<Progress>, about: About) -> RedactedProgress {
-        let mut transaction = raw.0.into_transaction();
+        let mut transaction = Box::new(raw.0.into_transaction());
         self.places
             .heads(&mut transaction, &mut Hits::new(self.names.clone()));
         let facts = Facts::read(&transaction);
@@ -190,7 +192,7 @@ impl Redactor {
         RedactedProgress(self.capture(transaction, facts, about))
     }
 
-    fn capture(&self, mut transaction: Transaction, facts: Facts, about: About) -> Capture {
+    fn capture(&self, mut transaction: Box<Transaction>, facts: Facts, about: About) -> Capture {
         // It has made the ids, and is for nobody else.
         transaction.connection.join = None;
         let mut ids = about.ids;
@@ -275,7 +277,8 @@ impl std::ops::Deref for RedactedProgress {
 pub struct Capture {
     /// 32 hex digits, random; joins span, log record and payload.
     pub id: String,
-    pub transaction: Transaction,
+    /// In a block of its own: it goes through many hands.
+    pub transaction: Box<Transaction>,
     pub process: Arc<Process>,
     pub decision: Decision,
     /// Wall-clock times of `transaction.timing`.

@@ -8,10 +8,10 @@ use super::hits::MatcherId;
 use super::modes::{Action, Substitute};
 use crate::config::{NameMatch, RedactPlace, RedactRule};
 use regex::bytes::{Regex, RegexBuilder};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Names longer than this are compared on the heap.
-const STACK: usize = 96;
+const STACK: usize = 64;
 
 /// What is done with a value because of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +151,65 @@ pub(super) fn with_lower<R>(name: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
         }
         None => f(&name.to_ascii_lowercase()),
     }
+}
+
+/// Names of header fields that were found to mean nothing to any matcher: those of one program are the same each time.
+#[derive(Default)]
+pub(super) struct Ordinary(Mutex<Seen>);
+
+/// Each name has one place, which the next of the same place takes over.
+pub(super) struct Seen(Box<[Name; PLACES]>);
+
+/// Names that are kept.
+const PLACES: usize = 128;
+/// Bytes of a name that is kept at the most.
+const LONGEST: usize = 31;
+
+#[derive(Clone, Copy)]
+struct Name {
+    len: u8,
+    bytes: [u8; LONGEST],
+}
+
+impl Ordinary {
+    pub fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        let none = Name {
+            len: 0,
+            bytes: [0; LONGEST],
+        };
+        Seen(Box::new([none; PLACES]))
+    }
+}
+
+impl Seen {
+    /// The name is one of them, in the case in which it was found.
+    pub fn has(&self, name: &[u8]) -> bool {
+        let kept = &self.0[place(name)];
+        usize::from(kept.len) == name.len()
+            && !name.is_empty()
+            && kept.bytes.get(..name.len()) == Some(name)
+    }
+
+    pub fn add(&mut self, name: &[u8]) {
+        let kept = &mut self.0[place(name)];
+        if let Some(bytes) = kept.bytes.get_mut(..name.len()) {
+            bytes.copy_from_slice(name);
+            kept.len = name.len() as u8;
+        }
+    }
+}
+
+fn place(name: &[u8]) -> usize {
+    let at = |index: usize| name.get(index).map_or(0, |b| usize::from(*b));
+    let (len, middle) = (name.len(), name.len() / 2);
+    let sum = len + at(0) * 3 + at(middle) * 7 + at(len.wrapping_sub(1)) * 31 + at(len / 3) * 61;
+    sum % PLACES
 }
 
 /// `bytes` without white space and control bytes around it.
@@ -400,6 +459,28 @@ mod tests {
             "",
         ] {
             assert!(!built_in_query(key.as_bytes()), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_ordinary_as_it_was_found_and_no_other() {
+        let ordinary = Ordinary::default();
+        let mut seen = ordinary.lock();
+        let long = "x".repeat(40);
+        assert!(!seen.has(b""));
+        for name in ["accept", "Accept", "x-request-id", &long, ""] {
+            assert!(!seen.has(name.as_bytes()), "{name}");
+            seen.add(name.as_bytes());
+            let kept = !name.is_empty() && name.len() <= LONGEST;
+            assert_eq!(seen.has(name.as_bytes()), kept, "{name}");
+        }
+        assert!(!seen.has(b"ACCEPT"));
+        // Whatever comes into the same place: what is said to be known is known.
+        for number in 0..1000 {
+            let name = format!("h-{number}");
+            seen.add(name.as_bytes());
+            assert!(seen.has(name.as_bytes()));
+            assert!(!seen.has(format!("h-{}", number + 1).as_bytes()));
         }
     }
 

@@ -432,7 +432,7 @@ proptest! {
         request.headers.push(&name, &value);
         request.headers.push(which.as_bytes(), &value);
         let (once, _) = redact(&policy(), t, Level::Full);
-        let (twice, hits) = redact(&policy(), once.transaction.clone(), Level::Full);
+        let (twice, hits) = redact(&policy(), (*once.transaction).clone(), Level::Full);
         let fields = |r: &Redacted| -> Vec<(Vec<u8>, Vec<u8>)> {
             let headers = &r.transaction.request.as_ref().unwrap().headers;
             headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect()

@@ -158,5 +158,5 @@ pub(crate) fn redact(
 ) -> (Redacted, Hits) {
     Redactor::new(policy)
         .unwrap()
-        .redact(Raw::new(transaction), about(level))
+        .redact(Raw::new(Box::new(transaction)), about(level))
 }

@@ -70,6 +70,45 @@ impl Filter {
         self.admits_process(process, None)
     }
 
+    /// Whether what this process says over TLS is wanted, for certain; None while that depends on what is still asked.
+    /// Connections may be refused all the same.
+    pub fn decides(&self, process: &Process) -> Option<bool> {
+        let exe = process.exe.as_deref().unwrap_or(&process.name);
+        if !self.may_admit_tls(process) {
+            return Some(false);
+        }
+        if process.identity.is_pending() {
+            return None;
+        }
+        let mut of_process = self
+            .include
+            .iter()
+            .filter(|i| i.matches_process(process, exe, false));
+        let known = |include: &IncludeRule| matches!(include.matches_workload(process), Known::Yes);
+        (self.include.is_empty() || of_process.any(known)).then_some(true)
+    }
+
+    /// Whether anything that this process says over TLS can be wanted.
+    pub fn may_admit_tls(&self, process: &Process) -> bool {
+        self.may_admit(process) && !self.excludes_tls(process)
+    }
+
+    /// The same, now or when the process has become another user, which root can.
+    pub fn may_come_to_admit_tls(&self, process: &Process) -> bool {
+        let any_user = process.uid == Some(0);
+        self.admits_process_as(process, None, any_user) && !self.excludes_tls(process)
+    }
+
+    fn excludes_tls(&self, process: &Process) -> bool {
+        let exe = process.exe.as_deref().unwrap_or(&process.name);
+        self.exclude_tls.iter().any(|pattern| pattern.matches(exe))
+    }
+
+    /// Whether anything can be wanted of a process that nothing is known of.
+    pub fn admits_anyone(&self) -> bool {
+        self.include.is_empty() || self.include.iter().any(IncludeRule::is_of_any_process)
+    }
+
     /// Whether anything of this connection of this process can be wanted; `role`: which side of it the process is.
     pub fn may_admit_connection(
         &self,
@@ -84,6 +123,16 @@ impl Filter {
     }
 
     fn admits_process(&self, process: &Process, connection: Option<&ConnectionInfo>) -> bool {
+        self.admits_process_as(process, connection, false)
+    }
+
+    /// `any_user`: whichever user it is.
+    fn admits_process_as(
+        &self,
+        process: &Process,
+        connection: Option<&ConnectionInfo>,
+        any_user: bool,
+    ) -> bool {
         let exe = process.exe.as_deref().unwrap_or(&process.name);
         if process.identity.strategy == Strategy::Ignore
             || self.exclude.iter().any(|pattern| pattern.matches(exe))
@@ -91,7 +140,7 @@ impl Filter {
             return false;
         }
         let over_tls = connection.is_some_and(|c| c.tls.is_some() || c.tls_info.is_some());
-        if over_tls && self.exclude_tls.iter().any(|pattern| pattern.matches(exe)) {
+        if over_tls && self.excludes_tls(process) {
             return false;
         }
         let included = |include: &IncludeRule| {
@@ -102,7 +151,7 @@ impl Filter {
                 Known::NotYet => connection.is_none(),
             };
             workload
-                && include.matches_process(process, exe)
+                && include.matches_process(process, exe, any_user)
                 && connection
                     .is_none_or(|connection| include.matches_connection(connection, process))
         };

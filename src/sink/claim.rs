@@ -11,8 +11,7 @@ pub(super) struct Claim {
     ledger: Ledger,
     /// `STORE/SIGNAL`.
     signal: Arc<str>,
-    ended: bool,
-    /// None: it is about no transaction in flight.
+    /// None: it has come to its end.
     ticket: Option<SharedTicket>,
 }
 
@@ -23,36 +22,14 @@ impl Claim {
         Claim {
             ledger: ledger.clone(),
             signal: signal.clone(),
-            ended: false,
             ticket: Some(ticket),
-        }
-    }
-
-    /// Counts what is about no transaction in flight as offered to `signal`.
-    pub fn of_event(ledger: &Ledger, signal: &Arc<str>) -> Self {
-        ledger.signal_offered(signal, 1);
-        Claim {
-            ledger: ledger.clone(),
-            signal: signal.clone(),
-            ended: false,
-            ticket: None,
         }
     }
 
     /// The destination took it.
     pub fn exported(mut self) {
-        self.ended = true;
-        self.ledger.signal_exported(&self.signal, 1);
         if let Some(ticket) = self.ticket.take() {
-            ticket.taken();
-        }
-    }
-
-    /// The spool took it: the transaction is done with, and the signal has it in flight until the spool is through with
-    /// it and says so.
-    pub fn spooled(mut self) {
-        self.ended = true;
-        if let Some(ticket) = self.ticket.take() {
+            self.ledger.signal_exported(&self.signal, 1);
             ticket.taken();
         }
     }
@@ -63,11 +40,8 @@ impl Claim {
     }
 
     fn end_lost(&mut self, reason: Lost) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
-        self.ledger.signal_lost(&self.signal, reason, 1);
         if let Some(ticket) = self.ticket.take() {
+            self.ledger.signal_lost(&self.signal, reason, 1);
             ticket.lost(reason);
         }
     }

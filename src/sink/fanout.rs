@@ -1,5 +1,6 @@
 //! One capture to every telemetry sink that is on.
 
+use super::live::Feed;
 use super::{Delivery, PayloadEvent, PayloadLink, ProgressDelivery, Sink};
 use crate::redact::Redacted;
 use crate::telemetry::ledger::SharedTicket;
@@ -9,12 +10,38 @@ use std::sync::Arc;
 #[derive(Clone, Default)]
 pub struct Fanout {
     sinks: Arc<[Arc<dyn Sink>]>,
+    /// Who watches sees what the sinks get.
+    live: Option<Feed>,
+    /// Who watches sees what these sinks alone get.
+    live_alone: Option<Feed>,
 }
 
 impl Fanout {
     pub fn new(sinks: Vec<Arc<dyn Sink>>) -> Self {
         Fanout {
             sinks: sinks.into(),
+            ..Fanout::default()
+        }
+    }
+
+    /// The same, with viewers.
+    #[must_use]
+    pub fn watched(mut self, live: &Feed) -> Self {
+        self.live = Some(live.clone());
+        self
+    }
+
+    /// The same, with viewers of what [`Fanout::show_alone`] is called for.
+    #[must_use]
+    pub fn watched_alone(mut self, live: &Feed) -> Self {
+        self.live_alone = Some(live.clone());
+        self
+    }
+
+    /// Shows viewers a capture of a transaction that no other audience takes.
+    pub fn show_alone(&self, capture: &Arc<Redacted>) {
+        if let Some(live) = &self.live_alone {
+            live.offer(capture, None);
         }
     }
 
@@ -56,6 +83,9 @@ impl Fanout {
     /// Offers the capture to every sink; the ticket is held until the last of them is done with it.
     /// Without a sink nothing is left to wait for, and the capture counts as taken.
     pub fn deliver(&self, capture: Arc<Redacted>, link: Option<PayloadLink>, ticket: SharedTicket) {
+        if let Some(live) = &self.live {
+            live.offer(&capture, link.as_ref());
+        }
         let Some((last, others)) = self.sinks.split_last() else {
             ticket.taken();
             return;

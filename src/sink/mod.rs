@@ -1,7 +1,7 @@
 //! Sinks: where redacted captures go.
 //!
 //! Enters: [`Redacted`](crate::redact::Redacted) captures with their ticket of the ledger.
-//! Leaves: OTLP requests, payload objects, lines on stdout.
+//! Leaves: OTLP requests, payload objects, lines on stdout, and what viewers of the moment are shown.
 //! Holds: every queue is bounded and never blocks the one who fills it; a destination that fails stalls no other;
 //! each capture's end is told to the ledger, by every signal that was to take it.
 
@@ -15,6 +15,7 @@ mod claim;
 mod fanout;
 pub(crate) mod folder;
 mod json;
+pub mod live;
 pub mod otlp;
 pub mod payload;
 pub mod stdout;

@@ -43,7 +43,7 @@ pub fn capture(role: Role) -> Capture {
         sampling: crate::sampling::Sampling::default(),
         route: None,
         id: "0123456789abcdef0123456789abcdef".into(),
-        transaction: transaction(role),
+        transaction: Box::new(transaction(role)),
         process: process(42, "unknown_service:curl"),
         decision: Decision {
             level: Level::Headers,

@@ -82,29 +82,13 @@ impl Ledger {
         self.lock().transactions.marked.headers_cut += 1;
     }
 
-    pub(super) fn settle(&self, book: Book, end: End) {
+    pub(super) fn settle_all(&self, ends: &[(Book, End, u64)]) {
         let mut counts = self.lock();
-        let t = book.page(&mut counts);
-        t.in_flight -= 1;
-        *match end {
-            End::Exported => &mut t.exported,
-            End::LeftOut(LeftOut::LevelNone) => &mut t.left_out.level_none,
-            End::LeftOut(LeftOut::Filtered) => &mut t.left_out.filtered,
-            End::LeftOut(LeftOut::SampledOut) => &mut t.left_out.sampled_out,
-            End::LeftOut(LeftOut::RateLimited) => &mut t.left_out.rate_limited,
-            End::LeftOut(LeftOut::SdkTraced) => &mut t.left_out.sdk_traced,
-            End::LeftOut(LeftOut::Unsampled) => &mut t.left_out.unsampled,
-            End::Lost(Lost::RingFull) => &mut t.lost.ring_full,
-            End::Lost(Lost::Evicted) => &mut t.lost.evicted,
-            End::Lost(Lost::StreamsFull) => &mut t.lost.streams_full,
-            End::Lost(Lost::PipelineFull) => &mut t.lost.pipeline_full,
-            End::Lost(Lost::Unparsable) => &mut t.lost.unparsable,
-            End::Lost(Lost::QueueFull) => &mut t.lost.queue_full,
-            End::Lost(Lost::Rejected) => &mut t.lost.rejected,
-            End::Lost(Lost::RetryExhausted) => &mut t.lost.retry_exhausted,
-            End::Lost(Lost::SpoolFull) => &mut t.lost.spool_full,
-            End::Lost(Lost::Shutdown) => &mut t.lost.shutdown,
-        } += 1;
+        for (book, end, count) in ends {
+            let page = book.page(&mut counts);
+            page.in_flight -= count;
+            *page.at(*end) += count;
+        }
     }
 
     /// `count` items were offered to signal `name` (`STORE/SIGNAL`) and are in flight there.

@@ -36,6 +36,7 @@ pub fn samples(status: &Status) -> Vec<Sample> {
     ledger(&status.ledger, &mut out);
     exporters(status, &mut out);
     agent(status, &mut out);
+    stacks(status, &mut out);
     config(&status.config, &mut out);
     out.0.sort_by_key(|sample| sample.number.name);
     out.0
@@ -212,6 +213,23 @@ fn component(name: &str, exporter: &'static str, fill: &Fill, books: &Books, out
         out.int(&own("queue.capacity"), of(processor, None), fill.max_items);
         out.int(&own("processed"), of(processor, None), finished);
         out.int(&own("processed"), of(processor, Some(QUEUE_FULL)), refused);
+    }
+}
+
+/// What went through the probes.
+fn stacks(status: &Status, out: &mut Samples) {
+    for (stack, calls) in &status.stacks {
+        for (direction, n) in [("read", &calls.reads), ("write", &calls.writes)] {
+            let labels = || {
+                vec![
+                    ("stack", (*stack).to_owned()),
+                    ("direction", direction.to_owned()),
+                ]
+            };
+            out.int("plainspan.tls.calls", labels(), n.calls);
+            out.int("plainspan.tls.calls_odd", labels(), n.odd);
+            out.int("plainspan.tls.plaintext", labels(), n.bytes);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::probe::count::CallCounts;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{Lost, Spool, SpoolLost};
 use crate::telemetry::numbers::NUMBERS;
@@ -84,6 +85,7 @@ pub(in crate::telemetry) fn full() -> Status {
                 ("payloads/payloads".to_owned(), queue(None)),
             ]),
         },
+        stacks: BTreeMap::from([("openssl", CallCounts::default())]),
         verdicts: serde_json::Value::Null,
     }
 }

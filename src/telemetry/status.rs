@@ -4,15 +4,17 @@
 //! Holds: it answers GET alone, shows no command lines and no captured values.
 
 use super::ledger::Snapshot;
-use super::prometheus;
+use super::prometheus::{self, Exposition};
 use super::state::{AgentState, Look};
 use crate::metrics::Metrics;
+use crate::probe::count::CallCounts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub struct Status {
     pub queues: Connections,
     /// What the agent takes and holds.
     pub agent: AgentState,
+    /// What went through the probes of each TLS stack, by its name.
+    pub stacks: BTreeMap<&'static str, CallCounts>,
     /// What was found in each library, and whether it is probed.
     pub verdicts: serde_json::Value,
 }
@@ -129,8 +133,12 @@ fn answer(
         "/readyz" if source.ready() => text(StatusCode::OK, "ready\n".into()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         "/metrics" => {
-            let own = prometheus::render(&source.status(Look::Metrics));
-            text(StatusCode::OK, own + &metrics.prometheus())
+            let accept = request.headers().get_all(ACCEPT).iter();
+            let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
+            let form = Exposition::wanted(&accept.join(","));
+            let own = prometheus::render(&source.status(Look::Metrics), form);
+            let page = own + &metrics.exposed(form) + form.end();
+            with_type(StatusCode::OK, form.content_type(), page.into())
         }
         "/status" => match serde_json::to_vec_pretty(&source.status(Look::Status)) {
             Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),

@@ -67,6 +67,10 @@ const INCLUDE: Test = (
     "src/rules/filter/tests.rs",
     "include_wants_every_key_of_one_entry",
 );
+const LIVE: Test = (
+    "tests/e2e/live/tail.rs",
+    "tail_writes_a_line_for_each_transaction_that_fits_its_filter_and_no_other",
+);
 const INCLUDE_POD: Test = (
     "src/rules/filter/tests.rs",
     "include_knows_containers_pods_namespaces_and_control_groups",
@@ -244,6 +248,8 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("limits", &["connection_memory"], &[("src/conn/table_memory_tests.rs", "one_connection_has_a_bound_of_its_own")]),
     ("the configuration", &["telemetry"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
     ("telemetry", &["program_stats"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
+    ("the configuration", &["live"], &[LIVE]),
+    ("live", &["socket"], &[LIVE, ("src/sink/live/socket_tests.rs", "the_socket_is_for_its_owner_alone_and_goes_with_the_agent")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
 
     ("services", &["event_stores", "object_stores"], &[CURL]),
@@ -367,6 +373,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("tap", &["routes"], &[ROUTES, CONFORMANCE]),
     ("tap", &["route_heuristic"], &[ROUTES, ("src/routes/tests.rs", "a_guess_is_learnt_from_what_went_well_and_said_to_be_one")]),
     ("tap", &["scan_cache"], &[("tests/finder/cached.rs", "a_program_that_was_scanned_once_is_taken_from_the_cache_by_the_next_finder")]),
+    ("tap", &["java"], &[("tests/e2e/stacks/java.rs", "without_the_opt_in_a_jvm_is_left_alone_and_its_verdict_says_so"), ("tests/e2e/stacks/java.rs", "a_jvm_that_an_agent_before_gave_the_library_is_captured_by_the_next_one")]),
     ("tap", &["progress"], &[("tests/e2e/streams.rs", "server_sent_events_report_every_period_and_are_one_whole_transaction_at_the_end")]),
 ];
 

@@ -381,7 +381,9 @@ fn print_names_the_variable_that_a_value_comes_from() {
         ("'********'", variable("HEADERS"))
     );
     assert_eq!(origin("logs.timeout"), ("3s", Origin::File(2)));
-    assert_eq!(origin("logs.compression"), ("gzip", Origin::Default));
+    // Loopback.
+    assert_eq!(origin("logs.compression"), ("none", Origin::Default));
+    assert_eq!(origin("traces.compression"), ("gzip", Origin::Default));
     assert!(!describe(&loaded.sources).contains("hunter2"));
 }
 

@@ -200,6 +200,7 @@ const CASES: &[Case] = &[
     ("tap", "routes", Tap, "routes: ['/users/{id}']", "Pattern { text: \"/users/{id}\"", "routes: ['/users/{id']", "not one parameter"),
     ("tap", "route_heuristic", Tap, "route_heuristic: true", "route_heuristic: true", "route_heuristic: 2", "must be true or false"),
     ("tap", "scan_cache", Tap, "scan_cache: 'off'", "scan_cache: None", "scan_cache: scans", "or be `off`"),
+    ("tap", "java", Tap, "java: true", "java: true", "java: 2", "must be true or false"),
     ("tap", "progress", Tap, "progress: 5s", "progress: 5s", "progress: 10ms", "from 1s to 1d"),
     ("tap.http", "stack", Tap, "http: {stack: none}", "http_stack: None", "http: {stack: t}", "there is no stack `t`"),
     ("tap.filters", "groups", Tap, "filters: {groups: [kubernetes]}", "exe: \"/kubelet\", strategy: Suffix", "filters: {groups: [k8s]}", "cannot be `k8s`"),
@@ -245,6 +246,8 @@ const CASES: &[Case] = &[
     ("limits", "connection_memory", Root, "limits: {connection_memory: 2MB}", "connection_memory: 2000000", "limits: {connection_memory: 512MiB}", "more than memory"),
     ("the configuration", "telemetry", Root, "telemetry: {program_stats: true}", "program_stats: true", "telemetry: 1", "must be a map"),
     ("telemetry", "program_stats", Root, "telemetry: {program_stats: true}", "program_stats: true", "telemetry: {program_stats: often}", "must be"),
+    ("the configuration", "live", Root, "live: {socket: 'off'}", "live_socket: None", "live: 1", "must be a map"),
+    ("live", "socket", Root, "live: {socket: /a/live.sock}", "live_socket: Some(\"/a/live.sock\")", "live: {socket: live.sock}", "or be `off`"),
     ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16B`"),
 ];
 

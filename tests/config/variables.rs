@@ -71,7 +71,7 @@ const VARIABLES: [Variable; 9] = [
     },
     Variable {
         name: "COMPRESSION",
-        others: &[],
+        others: &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")],
         path: "compression",
         default: Some("gzip"),
         general: ("none", "none"),
@@ -214,6 +214,25 @@ fn words_are_read_in_any_case_and_no_limit_is_the_longest() {
     assert_eq!(endpoint.protocol, OtlpProtocol::Http);
     assert_eq!(endpoint.compression, Compression::Zstd);
     assert_eq!(endpoint.timeout, Duration::from_secs(24 * 3600));
+}
+
+#[test]
+fn requests_to_this_host_are_not_compressed_unless_somebody_says_so() {
+    let compression = |endpoint: &str| {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        traces(&[endpoint]).compression
+    };
+    for here in ["localhost:4317", "127.0.0.9:4318", "[::1]:4317"] {
+        assert_eq!(compression(&format!("http://{here}")), Compression::None);
+    }
+    for away in ["collector:4317", "localhost.example:4317", "10.0.0.1:4317"] {
+        assert_eq!(compression(&format!("http://{away}")), Compression::Gzip);
+    }
+    let said = traces(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ]);
+    assert_eq!(said.compression, Compression::Gzip);
 }
 
 #[test]

@@ -151,6 +151,16 @@ fn requests_on_a_connection_of_http_1_over_tls_that_is_older_than_the_agent_are_
 }
 
 #[test]
+fn requests_on_a_connection_to_rustls_that_is_older_than_the_agent_are_right() {
+    keep_alive(crate::stacks::rustls_ring);
+}
+
+#[test]
+fn requests_on_a_connection_to_rustls_over_tls_1_2_that_is_older_than_the_agent_are_right() {
+    keep_alive(crate::stacks::rustls_tls_1_2);
+}
+
+#[test]
 fn requests_on_a_plain_connection_of_http_1_that_is_older_than_the_agent_are_right() {
     keep_alive(servers::nginx_plain);
 }

@@ -476,7 +476,7 @@ fn under_500_requests_a_second_without_a_spool_the_bound_holds_what_it_can_and_t
     // An eighth of the memory for each signal; what an item takes beside its message.
     const MEMORY: &str = "16MiB";
     const BOUND: u64 = 2 << 20;
-    const OVERHEAD: u64 = 256;
+    const OVERHEAD: u64 = 128;
     let _turn = turn();
     let sink = OtlpSink::start();
     sink.fail_always(Fault::Unavailable);

@@ -5,6 +5,7 @@ mod overlay;
 mod programs;
 mod support;
 mod unused;
+mod wanted;
 
 use plainspan::probe::finder::{Attach, AttachError, Found, Options, State};
 use plainspan::probe::target::Target;
@@ -49,6 +50,31 @@ fn a_library_loaded_later_is_attached_within_milliseconds_of_its_mapping() {
     latencies.sort();
     eprintln!("from before dlopen to attach: {latencies:?}");
     assert!(latencies[2] < Duration::from_millis(250), "{latencies:?}");
+}
+
+#[test]
+fn a_library_with_the_number_of_a_file_without_tls_is_attached() {
+    let private = Private::new();
+    let recorder = Recorder::default();
+    let finder = started(recorder.clone(), options());
+    let inode = || std::fs::metadata(private.path()).expect("there").ino();
+    let before = inode();
+    std::fs::copy(LIBCRYPTO, private.path()).expect("written over");
+    let scanned = finder.verdicts().snapshot().counts.files_scanned;
+    let (python, _) = Python::loaded(&private.path());
+    // Its own libcrypto is another file: both are looked through.
+    until("it is scanned", || {
+        let now = finder.verdicts().snapshot().counts.files_scanned;
+        (now > scanned).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    drop(python);
+    private.write();
+    assert_eq!(inode(), before, "the same file");
+    let other = private.dir.path().join("libssl.other.so");
+    std::fs::rename(private.path(), &other).expect("renamed");
+    let (_python, _) = Python::loaded(&other);
+    until("it is attached", || recorder.of(private.mark).pop());
 }
 
 #[test]

@@ -417,8 +417,8 @@ pub struct Seen {
 }
 
 impl Output for Seen {
-    fn transaction(&mut self, transaction: Raw<Transaction>) {
-        self.transactions.push(transaction.expose());
+    fn transaction(&mut self, transaction: Raw<Box<Transaction>>) {
+        self.transactions.push(*transaction.expose());
     }
 
     fn lost(&mut self, reason: Lost, transactions: u64) {

@@ -134,7 +134,7 @@ impl Said {
             ..HttpCapture::default()
         };
         let redactor = Redactor::new(&policy).expect("a good policy");
-        Arc::new(redactor.redact(Raw::new(transaction), about).0)
+        Arc::new(redactor.redact(Raw::new(Box::new(transaction)), about).0)
     }
 }
 

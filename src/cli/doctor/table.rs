@@ -115,6 +115,7 @@ fn stacks(library: &Value) -> Vec<String> {
         match version.is_empty() {
             true => name,
             false if name == "go" => format!("Go crypto/tls, {version}"),
+            false if name == "rustls" => format!("{name} {version}"),
             false => version,
         }
     };

@@ -25,6 +25,7 @@ use super::tree::Mark;
 use crate::rules::expr::Macros;
 use crate::sink::otlp::KnownMethods;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Methods that are known, instead of the usual ones (semantic conventions, HTTP spans).
 const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
@@ -69,6 +70,11 @@ impl Builder<'_> {
                 .section("telemetry")
                 .and_then(|own| own.bool("program_stats"))
                 .unwrap_or(false),
+            live_socket: root
+                .section("live")
+                .and_then(|live| live.text("socket"))
+                .filter(|path| *path != "off")
+                .map(PathBuf::from),
             tags: tags(root),
             macros,
             metrics,

@@ -12,6 +12,7 @@ use crate::config::schema::{CONTEXTS, DIRECTIONS, STRATEGIES};
 use crate::config::settings::Fields;
 use crate::config::text;
 use crate::config::tree::Mark;
+use crate::probe::java;
 use crate::rules::Level;
 use crate::rules::expr::Net;
 use crate::trace::CapSettings;
@@ -73,7 +74,19 @@ impl Builder<'_> {
                 .text("scan_cache")
                 .filter(|path| *path != "off")
                 .map(PathBuf::from),
+            java: self.java(tap),
         }
+    }
+
+    fn java(&mut self, tap: &Fields) -> bool {
+        let wanted = tap.bool("java").unwrap_or(false);
+        if wanted && java::LIBRARY.is_none() {
+            let message = "this program was built without what Java needs, the feature `java`";
+            self.problems.error(tap.mark("java"), message);
+            self.problems
+                .hint("leave it out, or build with that feature");
+        }
+        wanted
     }
 
     fn http_stack(&mut self, tap: &Fields, root: &Fields, stacks: &Stacks) -> Option<String> {

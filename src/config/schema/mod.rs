@@ -17,7 +17,7 @@ pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 
 use super::model::{MessageSide, TagSource, Temporality};
 use super::table::{Choices, Kind, Section, key};
-use super::text::{header_name, metric_attribute, not_empty};
+use super::text::{absolute_or_off, header_name, metric_attribute, not_empty};
 use crate::metrics::Aggregation;
 use Kind::{Any, Bool, Checked, Choice, Duration, List, Map, Number, Ratio, Size, Text};
 
@@ -39,6 +39,7 @@ pub(in crate::config) static ROOT: Section = Section {
         key("resource", Kind::Section(&RESOURCE)),
         key("limits", Kind::Section(&LIMITS)),
         key("telemetry", Kind::Section(&TELEMETRY)),
+        key("live", Kind::Section(&LIVE)),
         key("tags", List(&Kind::Section(&TAG))).default("[]"),
         key("control", Any).ignored("Plainspan only observes: no connection is denied"),
         key("rulekit", Kind::Section(&RULEKIT)),
@@ -106,6 +107,11 @@ static LIMITS: Section = Section {
 static TELEMETRY: Section = Section {
     name: "telemetry",
     keys: &[key("program_stats", Bool).default("false")],
+};
+
+static LIVE: Section = Section {
+    name: "live",
+    keys: &[key("socket", Checked(absolute_or_off)).default("/run/plainspan/live.sock")],
 };
 
 static TAG: Section = Section {

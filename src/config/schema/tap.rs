@@ -35,7 +35,7 @@ pub(super) static TAP: Section = Section {
         key("identity", Kind::Section(&IDENTITY)),
         key("progress", Duration(SECOND, DAY)).default("60s"),
         key("scan_cache", Checked(absolute_or_off)).default("/var/cache/plainspan/scans"),
-        key("java", Bool).later().idle("false"),
+        key("java", Bool).default("false"),
     ],
 };
 

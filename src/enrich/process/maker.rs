@@ -9,7 +9,7 @@ use super::{Process, STRATEGY_VARIABLE, TAGS_VARIABLE, resource};
 use crate::enrich::identity::Container;
 use crate::enrich::published::Published;
 use crate::event::Exec;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,64 @@ pub(super) struct Told<'a> {
     /// What its SDK publishes is being read.
     pub reading: bool,
     pub published: Option<&'a Published>,
+}
+
+impl Process {
+    /// What its files below `proc` say of a process alone, for filters: of a container nothing is known yet. None: there
+    /// is no such process.
+    pub fn glance(proc: &Path, pid: u32) -> Option<Process> {
+        let wanted = Wanted::default().complete();
+        let facts = procfs::read(proc, pid, &wanted.variables)?;
+        let lookup = match facts.cgroups.container() {
+            Some(_) => Lookup::Pending,
+            None => Lookup::None,
+        };
+        let told = Told {
+            lookup,
+            ..Told::default()
+        };
+        let name = name(&facts);
+        Some(Process {
+            pid,
+            parent_pid: facts.parent_pid,
+            exe: facts.exe.clone(),
+            uid: facts.uid,
+            netns: facts.netns,
+            container_id: facts.cgroups.container(),
+            identity: identity(pid, &facts, &name, told, &wanted),
+            name,
+            ..Process::default()
+        })
+    }
+}
+
+fn name(facts: &Facts) -> String {
+    let base = facts.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
+    base.filter(|base| !base.is_empty())
+        .or(facts.comm.as_deref())
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
+fn identity(pid: u32, facts: &Facts, name: &str, told: Told<'_>, wanted: &Wanted) -> Identity {
+    let mut identity = Identity {
+        cgroups: facts.cgroups.clone(),
+        env: Variables(facts.variables.clone()),
+        private: wanted.private.clone(),
+        reading: told.reading,
+        ..Identity::default()
+    };
+    identity.set(told.lookup, told.container, &wanted.tags);
+    if let Some(text) = identity.env.get(STRATEGY_VARIABLE) {
+        let exe = facts.exe.as_deref().unwrap_or(name);
+        match Strategy::parse(text, exe) {
+            Ok(strategy) => identity.strategy = strategy,
+            Err(error) => {
+                tracing::debug!(pid, %error, "{STRATEGY_VARIABLE} of a process is not followed");
+            }
+        }
+    }
+    identity
 }
 
 /// Reads `/proc` and makes processes.
@@ -110,15 +168,10 @@ impl Maker {
     }
 
     pub fn process(&self, pid: u32, facts: &Facts, told: Told<'_>) -> Process {
-        let base = facts.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
-        let name = base
-            .filter(|base| !base.is_empty())
-            .or(facts.comm.as_deref())
-            .unwrap_or("unknown")
-            .to_owned();
+        let name = name(facts);
         let owner = facts.uid.and_then(|uid| host::user(&self.etc, uid));
         let published = told.published;
-        let identity = self.identity(pid, facts, &name, told);
+        let identity = identity(pid, facts, &name, told, &self.wanted);
         let container_id = facts.cgroups.container();
         let resource = resource::attributes(&resource::Sources {
             pid,
@@ -145,27 +198,6 @@ impl Maker {
             is_agent: pid == std::process::id(),
             resource,
         }
-    }
-
-    fn identity(&self, pid: u32, facts: &Facts, name: &str, told: Told<'_>) -> Identity {
-        let mut identity = Identity {
-            cgroups: facts.cgroups.clone(),
-            env: Variables(facts.variables.clone()),
-            private: self.wanted.private.clone(),
-            reading: told.reading,
-            ..Identity::default()
-        };
-        identity.set(told.lookup, told.container, &self.wanted.tags);
-        if let Some(text) = identity.env.get(STRATEGY_VARIABLE) {
-            let exe = facts.exe.as_deref().unwrap_or(name);
-            match Strategy::parse(text, exe) {
-                Ok(strategy) => identity.strategy = strategy,
-                Err(error) => {
-                    tracing::debug!(pid, %error, "{STRATEGY_VARIABLE} of a process is not followed");
-                }
-            }
-        }
-        identity
     }
 
     /// Wall-clock time of a moment of CLOCK_BOOTTIME.

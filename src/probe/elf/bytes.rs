@@ -19,6 +19,9 @@ pub const MAX_TIME: Duration = Duration::from_secs(10);
 /// What is in memory of a table or of strings at a time, bytes: those of a large program take tens of megabytes.
 pub const PIECE: u64 = 64 << 10;
 
+/// The same where all of a large part is looked through, bytes.
+const LARGE_PIECE: u64 = 1 << 20;
+
 /// Bytes by position. Reading instead of mapping, because a mapped file that shrinks kills the reader (SIGBUS).
 pub trait ReadAt {
     /// Exactly `len` bytes from `offset`.
@@ -129,6 +132,19 @@ impl Part {
         each: impl FnMut(u64, &[u8]) -> Result<(), ScanError>,
     ) -> Result<(), ScanError> {
         self.pieces(bytes, PIECE, overlap, each)
+    }
+
+    /// The same in larger pieces, for code and constants.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read`], and what `each` says.
+    pub fn large_strings<B: ReadAt>(
+        self,
+        bytes: &B,
+        overlap: u64,
+        each: impl FnMut(u64, &[u8]) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        self.pieces(bytes, LARGE_PIECE, overlap, each)
     }
 
     fn pieces<B: ReadAt>(

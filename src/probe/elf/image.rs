@@ -21,6 +21,7 @@ const SHT_SYMTAB: u32 = 2;
 const SHT_RELA: u32 = 4;
 const SHT_NOBITS: u32 = 8;
 const SHT_DYNSYM: u32 = 11;
+const SHT_RELR: u32 = 19;
 const STT_FUNC: u8 = 2;
 const NT_GNU_BUILD_ID: u32 = 3;
 const R_X86_64_GLOB_DAT: u32 = 6;
@@ -139,6 +140,8 @@ pub struct Symbols {
 /// A parsed file.
 pub struct Image<'b, B> {
     bytes: &'b B,
+    /// It is loaded where its addresses say.
+    fixed: bool,
     segments: Vec<Segment>,
     sections: Vec<Section>,
     /// Index of the section with the sections' names.
@@ -171,6 +174,7 @@ impl<'b, B: ReadAt> Image<'b, B> {
         };
         Ok(Image {
             bytes,
+            fixed: u16(16)? == ET_EXEC,
             segments,
             sections,
             names: u16(62)?,
@@ -326,6 +330,70 @@ impl<'b, B: ReadAt> Image<'b, B> {
             })?;
         }
         Ok(())
+    }
+
+    /// Each word that holds an address of this file once it is loaded: where it is, and that address, both before the
+    /// file is moved. In a file that is never moved it may also be a number.
+    pub fn pointers(
+        &self,
+        mut each: impl FnMut(u64, u64) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        self.addresses(&mut each)?;
+        for (_, section) in self.of_kind(SHT_RELR) {
+            self.relative_words(section, &mut each)?;
+        }
+        if !self.fixed {
+            return Ok(());
+        }
+        for region in [Use::Constants, Use::Variables]
+            .into_iter()
+            .flat_map(|u| self.loaded(u))
+        {
+            let part = region.part("data");
+            part.entries(self.bytes, 8, |index, word| {
+                let at = index
+                    .checked_mul(8)
+                    .and_then(|at| region.address.checked_add(at));
+                match (at, u64_at(word, 0)) {
+                    (Some(at), Some(address)) if address != 0 => each(at, address),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Words of a table of relative relocations: an address of one, then bits for the 63 that follow, again and again
+    /// (System V ABI, draft of 2022, `SHT_RELR`). What is added is in the words themselves.
+    fn relative_words(
+        &self,
+        section: &Section,
+        each: &mut impl FnMut(u64, u64) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        let mut next = 0u64;
+        section
+            .part("a relocation table")
+            .entries(self.bytes, 8, |_, entry| {
+                let entry = u64_at(entry, 0).unwrap_or_default();
+                let (from, bits, count) = match entry & 1 {
+                    0 => (entry, 1, 1),
+                    _ => (next, entry >> 1, 63),
+                };
+                next = from.wrapping_add(8 * count);
+                // The words may end before the bits do.
+                let words = (1..=count).rev().find_map(|n| {
+                    let read = self.at(from, 8 * n, "relocated words");
+                    read.transpose()
+                });
+                let words = words.transpose()?.unwrap_or_default();
+                for (index, word) in words.chunks_exact(8).enumerate() {
+                    let at = from.wrapping_add(8 * index as u64);
+                    if let (1, Some(address)) = (bits >> index & 1, u64_at(word, 0)) {
+                        each(at, address)?;
+                    }
+                }
+                Ok(())
+            })
     }
 
     fn segment_of(&self, address: u64) -> Option<(&Segment, u64)> {

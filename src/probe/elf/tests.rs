@@ -39,7 +39,7 @@ fn found(scan: &Scan) -> Vec<(&str, TlsCall, CallResult, &str, u64)> {
 fn call_of(target: &Target) -> (TlsCall, CallResult) {
     match target.probe {
         Probe::Call { call, result } => (call, result),
-        Probe::Go(point) => panic!("{point:?} in {}", target.symbol),
+        other => panic!("{other:?} in {}", target.symbol),
     }
 }
 
@@ -411,4 +411,26 @@ fn a_library_that_passes_on_to_gnutls_is_left_to_gnutls() {
     assert_eq!(scanned(&so).stacks, []);
     let (_dir, so) = library(&source.replace("gnutls_record_recv", "other"), &[]);
     assert_eq!(scanned(&so).stacks.len(), 1);
+}
+
+#[test]
+fn s2n_is_found_by_its_symbols() {
+    let source = "long s2n_recv(void *c, char *b, long n, int *blocked) { b[0] = n; return n; }\n\
+        long s2n_send(void *c, char *b, long n, int *blocked) { *blocked = b[0]; return n; }\n\
+        int s2n_negotiate(void *c, int *blocked) { *blocked = 1; return 0; }\n\
+        int s2n_connection_free(int *c) { *c = 2; return 0; }\n";
+    let (_dir, so) = library(source, &[]);
+    let scan = scanned(&so);
+    assert_eq!((scan.stacks.len(), scan.stacks[0].name), (1, "s2n"));
+    let mut symbols = symbols(&scan);
+    symbols.sort_unstable();
+    let expected = [
+        "s2n_connection_free",
+        "s2n_negotiate",
+        "s2n_recv",
+        "s2n_send",
+    ];
+    assert_eq!(symbols, expected);
+    let (_dir, so) = library(&source.replace("s2n_send", "s2n_sends"), &[]);
+    assert_eq!(scanned(&so).stacks, []);
 }

@@ -1,6 +1,7 @@
 //! What the finder needs of the one who attaches probes.
 
 use crate::probe::attach::{Attacher, Attachment};
+use crate::probe::count::CallCounts;
 use crate::probe::target::Target;
 use std::path::Path;
 
@@ -15,6 +16,11 @@ pub trait Attach {
     /// # Errors
     /// Where the kernel refuses; then nothing stays attached.
     fn attach(&self, path: &Path, targets: &[Target]) -> Result<Self::Link, AttachError>;
+
+    /// What went through the probes so far; None where nobody counts.
+    fn counts(&self, _link: &Self::Link) -> Option<CallCounts> {
+        None
+    }
 }
 
 /// Why probes could not be attached. The text says what happened and what to do.
@@ -27,5 +33,9 @@ impl Attach for Attacher {
 
     fn attach(&self, path: &Path, targets: &[Target]) -> Result<Attachment, AttachError> {
         Attacher::attach(self, path, targets).map_err(|error| AttachError(error.to_string()))
+    }
+
+    fn counts(&self, link: &Attachment) -> Option<CallCounts> {
+        link.counts()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::attach::Attach;
 use super::file::{FileId, Located};
+use super::jvms;
 use super::lane::{Done, Ticket};
 use super::library::{Attached, Libraries, Outcome, Scanning, is_tls_library};
 use super::look::Scanned;
@@ -110,6 +111,14 @@ impl<A: Attach> Libraries<A> {
                 None => Outcome::Nothing,
             });
         }
+        // An agent before this one gave it to a JVM.
+        if !self.java && scan.stacks.iter().any(|stack| stack.name == "jsse") {
+            return Some(self.refused(scanning, scan, jvms::OFF.to_owned()));
+        }
+        if !scanning.wanted {
+            self.verdict(located.id(), &scanning.path, mapping, scan, State::Filtered);
+            return Some(Outcome::Unwanted);
+        }
         // A file of a directory is mapped by nobody yet, and no mount shows another.
         let twin = self.twin(located, scan);
         if scanning.mapping.is_some()
@@ -144,7 +153,7 @@ impl<A: Attach> Libraries<A> {
                 Outcome::Attached(Attached {
                     path: path.clone(),
                     build_id: scan.build_id.clone(),
-                    _link: link,
+                    link,
                 })
             }
             Err(error) => {

@@ -30,7 +30,7 @@ impl Wake {
         self.0.as_raw_fd()
     }
 
-    fn set(&self) {
+    pub fn set(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: `one` has the eight bytes that an eventfd takes.
         let written = unsafe { libc::write(self.fd(), one.as_ptr().cast(), one.len()) };

@@ -5,6 +5,7 @@
 //! for no file of others.
 
 use super::attach::Attach;
+use super::choice::Choice;
 use super::file::{FileId, Located, Version};
 use super::lane::{Done, Ticket};
 use super::look::Lanes;
@@ -44,7 +45,7 @@ pub(super) struct Seen {
 pub(super) struct Known<L> {
     pub version: Version,
     pub outcome: Outcome<L>,
-    /// When a process was last seen to map it.
+    /// When a process was last seen to map it of which anything may be wanted; where it is probed for nobody, any process.
     pub used: Instant,
     /// That process.
     pub user: Option<u32>,
@@ -59,6 +60,8 @@ pub(super) enum Outcome<L> {
     Nothing,
     /// TLS that cannot be captured; there is a verdict.
     Refused,
+    /// TLS of processes of which nothing is wanted.
+    Unwanted,
     Attached(Attached<L>),
     /// The file is probed through another mount, as this file.
     AttachedThrough(FileId),
@@ -70,8 +73,8 @@ pub(super) enum Outcome<L> {
 pub(super) struct Attached<L> {
     pub path: PathBuf,
     pub build_id: Option<Vec<u8>>,
-    // Held for its `drop`, which detaches.
-    pub(super) _link: L,
+    /// Its `drop` detaches.
+    pub link: L,
 }
 
 /// A mapping whose file is looked for.
@@ -89,6 +92,8 @@ pub(super) struct Scanning {
     pub mapping: Option<Mapping>,
     pub other: Option<Mapping>,
     pub attempts: u32,
+    /// Something may be wanted of one that uses it.
+    pub wanted: bool,
 }
 
 /// All files known, and the links.
@@ -96,6 +101,9 @@ pub struct Libraries<A: Attach> {
     pub(super) attach: A,
     pub(super) proc: PathBuf,
     pub(super) verdicts: Verdicts,
+    /// What JVMs were given is probed.
+    pub(super) java: bool,
+    pub(super) choice: Choice,
     own_pid: u32,
     own_file: Option<FileId>,
     pub(super) seen: HashMap<MappedFile, Seen>,
@@ -112,7 +120,7 @@ pub struct Libraries<A: Attach> {
 }
 
 impl<A: Attach> Libraries<A> {
-    pub fn new(attach: A, proc: PathBuf, verdicts: Verdicts, lanes: Lanes) -> Self {
+    pub fn new(attach: A, proc: PathBuf, verdicts: Verdicts, lanes: Lanes, java: bool) -> Self {
         let own_file = match Located::at(Path::new("/proc/self/exe")) {
             Ok(own) => Some(own.id()),
             Err(error) => {
@@ -124,6 +132,8 @@ impl<A: Attach> Libraries<A> {
             attach,
             proc,
             verdicts,
+            java,
+            choice: Choice::default(),
             own_pid: std::process::id(),
             own_file,
             seen: HashMap::new(),
@@ -157,8 +167,8 @@ impl<A: Attach> Libraries<A> {
             return;
         }
         let at = (mapping.key, mapping.path.clone());
-        if let Some(looking) = self.at.get(&at).and_then(|t| self.looking.get_mut(t)) {
-            looking.other = Some(mapping.clone());
+        if let Some(ticket) = self.at.get(&at).copied() {
+            self.meanwhile(ticket, mapping, look);
             return;
         }
         self.look(mapping.clone(), look);
@@ -171,12 +181,47 @@ impl<A: Attach> Libraries<A> {
             return;
         }
         let at = (mapping.key, mapping.path.clone());
-        match self.at.get(&at).and_then(|t| self.looking.get_mut(t)) {
-            Some(looking) => looking.other = Some(mapping.clone()),
-            None if self.seen.contains_key(&mapping.key) => self.also(mapping),
+        match self.at.get(&at).copied() {
+            Some(ticket) => self.meanwhile(ticket, mapping, Look::Closely),
+            None if self.seen.contains_key(&mapping.key) => self.also(mapping, Look::Closely),
             // The first one's process was gone, or did not let it be read.
             None => self.mapped(mapping, Look::Closely),
         }
+    }
+
+    /// Another mapping of a file that is looked for. One of a process that is wanted counts for more.
+    fn meanwhile(&mut self, ticket: Ticket, mapping: &Mapping, look: Look) {
+        let wanted = self.is_wanted(mapping.pid, look);
+        if let Some(looking) = self.looking.get_mut(&ticket)
+            && (wanted || looking.other.is_none())
+        {
+            looking.other = Some(mapping.clone());
+        }
+    }
+
+    /// Whether something may be wanted of a process. Of one that has just begun nothing is known but what the choice
+    /// sees; what the filters came to know of others counts too.
+    fn is_wanted(&self, pid: u32, look: Look) -> bool {
+        self.choice.process(pid) && (look != Look::Closely || !self.verdicts.is_filtered(pid))
+    }
+
+    /// A process has the file mapped; answers whether something of it may be wanted.
+    fn used(&mut self, id: FileId, pid: u32, look: Look) -> bool {
+        let Some(of_nobody) = self.files.get(&id).map(|known| match known.outcome {
+            Outcome::Nothing => Some(false),
+            Outcome::Unwanted => Some(true),
+            _ => None,
+        }) else {
+            return false;
+        };
+        let wanted = of_nobody != Some(false) && self.is_wanted(pid, look);
+        if let Some(known) = self.files.get_mut(&id)
+            && (wanted || of_nobody.is_some())
+        {
+            known.used = Instant::now();
+            known.user = Some(pid);
+        }
+        wanted
     }
 
     fn look(&mut self, mapping: Mapping, look: Look) {
@@ -225,23 +270,27 @@ impl<A: Attach> Libraries<A> {
         let path = mapping.path.clone();
         self.handle(located, path, Some(mapping), look);
         if let Some(other) = other {
-            self.also(&other);
+            self.also(&other, look);
         }
     }
 
-    /// Another mapping of a file that may be scanned now.
-    fn also(&mut self, other: &Mapping) {
-        let known = self
-            .seen
-            .get(&other.key)
-            .and_then(|s| self.files.get(&s.id));
-        if let Some(Known {
-            outcome: Outcome::Scanning(ticket),
-            ..
-        }) = known
-            && let Some(scanning) = self.scanning.get_mut(ticket)
-        {
-            scanning.other = Some(other.clone());
+    /// Another mapping of a file that is known, and may be scanned now.
+    fn also(&mut self, other: &Mapping, look: Look) {
+        let Some(id) = self.seen.get(&other.key).map(|seen| seen.id) else {
+            return;
+        };
+        let wanted = self.used(id, other.pid, look);
+        match self.files.get(&id).map(|known| &known.outcome) {
+            Some(Outcome::Scanning(ticket)) => {
+                if let Some(scanning) = self.scanning.get_mut(ticket) {
+                    if wanted || scanning.other.is_none() {
+                        scanning.other = Some(other.clone());
+                    }
+                    scanning.wanted |= wanted;
+                }
+            }
+            Some(Outcome::Unwanted) if wanted => self.look(other.clone(), look),
+            _ => {}
         }
     }
 
@@ -277,19 +326,20 @@ impl<A: Attach> Libraries<A> {
 
     /// Nothing needs to be done for this mapping, by what is known without asking the file system.
     fn is_known(&mut self, mapping: &Mapping, look: Look) -> bool {
-        let Some(seen) = self.seen.get_mut(&mapping.key) else {
+        let Some(seen) = self.seen.get(&mapping.key) else {
             return false;
         };
-        let known = self.files.get_mut(&seen.id);
         if seen.path != mapping.path {
             return false;
         }
-        let uninteresting = known.is_some_and(|known| {
-            known.used = Instant::now();
-            known.user = Some(mapping.pid);
-            matches!(known.outcome, Outcome::Nothing)
-        });
+        let id = seen.id;
+        self.used(id, mapping.pid, look);
+        let known = self.files.get(&id);
+        let uninteresting = known.is_some_and(|known| matches!(known.outcome, Outcome::Nothing));
         let Look::Reported { generation } = look else {
+            return false;
+        };
+        let Some(seen) = self.seen.get_mut(&mapping.key) else {
             return false;
         };
         if seen.generation.is_some_and(|g| g != generation) {
@@ -329,11 +379,15 @@ impl<A: Attach> Libraries<A> {
         let mut attempts = 0;
         let mut directory = None;
         let user = mapping.as_ref().map(|mapping| mapping.pid);
-        if let Some(known) = self.files.get_mut(&id) {
-            if user.is_some() {
-                known.used = Instant::now();
-                known.user = user;
+        let wanted = match user {
+            // What is known of another file that had its number, or of what it held before, says nothing.
+            Some(pid) if self.files.get(&id).is_some_and(|k| k.version == version) => {
+                self.used(id, pid, look)
             }
+            Some(pid) => self.is_wanted(pid, look),
+            None => self.choice.anyone(),
+        };
+        if let Some(known) = self.files.get(&id) {
             directory.clone_from(&known.directory);
             match &known.outcome {
                 Outcome::Failed { attempts: before }
@@ -341,9 +395,10 @@ impl<A: Attach> Libraries<A> {
                 {
                     attempts = *before;
                 }
+                Outcome::Unwanted if wanted => {}
                 _ if known.version == version => {
                     if let Some(mapping) = &mapping {
-                        self.also(mapping);
+                        self.also(mapping, look);
                     }
                     return;
                 }
@@ -364,7 +419,7 @@ impl<A: Attach> Libraries<A> {
         let outcome = if Some(id) == self.own_file {
             Outcome::Nothing
         } else {
-            self.scan(located, path, mapping, attempts)
+            self.scan(located, path, mapping, (attempts, wanted))
         };
         let known = Known {
             version,
@@ -381,7 +436,7 @@ impl<A: Attach> Libraries<A> {
         located: Located,
         path: PathBuf,
         mapping: Option<Mapping>,
-        attempts: u32,
+        (attempts, wanted): (u32, bool),
     ) -> Outcome<A::Link> {
         let id = located.id();
         if located.version().size >= LARGE {
@@ -395,6 +450,7 @@ impl<A: Attach> Libraries<A> {
             mapping,
             other: None,
             attempts,
+            wanted,
         };
         self.scanning.insert(ticket, scanning);
         Outcome::Scanning(ticket)

@@ -2,13 +2,16 @@
 //!
 //! Enters: the kernel's reports of new executable mappings, /proc, the dynamic linker's directories. Leaves: probes
 //! attached through [`Attach`], [`Verdicts`]. Holds: a file is probed once, whoever maps it; the agent's own program
-//! never; a mapping that the kernel could not report is found by a pass over /proc; a file system that does not answer
+//! never; a file that
+//! nobody uses of whom anything may be wanted has none; a mapping that the kernel could not report is found by a pass over /proc; a file system that does not answer
 //! holds up nothing but its own files.
 
 mod attach;
 pub mod cache;
+mod choice;
 mod decide;
 mod file;
+mod jvms;
 mod lane;
 mod library;
 mod look;
@@ -18,9 +21,13 @@ mod run;
 mod table;
 mod unused;
 mod verdict;
+mod verify;
 
 pub use attach::{Attach, AttachError};
+pub use choice::{Choice, Choose};
 pub use file::FileId;
+pub(in crate::probe) use file::locate;
+pub(in crate::probe) use maps::{Mapping, executable};
 pub use perf::PerfError;
 pub use verdict::{
     Counts, Found, LibraryVerdict, ProcessState, ProcessVerdict, Snapshot, StackVerdict, State,
@@ -46,6 +53,10 @@ pub struct Options {
     pub unused: Duration,
     /// Where results of scans are kept; none: nowhere.
     pub scan_cache: Option<PathBuf>,
+    /// JVMs are given a library that shows their plaintext: `tap.java`.
+    pub java: bool,
+    /// Of which processes anything may be wanted.
+    pub choice: Choice,
     /// Return probes would end programs with a seccomp filter on this kernel: their verdicts say so.
     pub seccomp_trap: bool,
     /// Where verdicts go.
@@ -70,6 +81,8 @@ impl Default for Options {
             pass_interval: Duration::from_secs(30),
             unused: Duration::from_secs(90),
             scan_cache: None,
+            java: false,
+            choice: Choice::default(),
             seccomp_trap: false,
             verdicts: Verdicts::default(),
         }
@@ -106,10 +119,14 @@ impl Finder {
         let lanes =
             look::Lanes::start(options.proc.clone(), cache, &wake).map_err(StartError::Thread)?;
         let verdicts = options.verdicts.clone();
+        let jvms = jvms::Jvms::start(&options, &wake).map_err(StartError::Thread)?;
+        let next = Arc::new(choice::Next::new(wake.clone()));
         let ways = run::Ways {
             verdicts: verdicts.clone(),
             lanes,
+            jvms,
             wake,
+            next: next.clone(),
         };
         let thread_stop = stop.clone();
         let thread = std::thread::Builder::new()
@@ -119,6 +136,7 @@ impl Finder {
         Ok(FinderHandle {
             verdicts,
             stop,
+            next,
             thread: Some(thread),
         })
     }
@@ -140,12 +158,19 @@ fn open_cache(path: &std::path::Path) -> Option<cache::Cache> {
 pub struct FinderHandle {
     verdicts: Verdicts,
     stop: Arc<run::Stop>,
+    next: Arc<choice::Next>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl FinderHandle {
     pub fn verdicts(&self) -> Verdicts {
         self.verdicts.clone()
+    }
+
+    /// From now on something may be wanted of other processes. Probes of those that are wanted no more go as those of
+    /// unused files do.
+    pub fn choose(&self, choice: Choice) {
+        self.next.set(choice);
     }
 
     /// Every library and process that was there at the start has been handled.

@@ -2,6 +2,8 @@
 
 use super::Options;
 use super::attach::Attach;
+use super::choice::{Choice, Next};
+use super::jvms::Jvms;
 use super::lane::Wake;
 use super::library::{Libraries, Look, is_tls_library};
 use super::look::Lanes;
@@ -19,6 +21,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// After lost records, passes over /proc are at least this far apart.
 const PASS_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked at what the probes gave.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is looked at what the pipeline says of JVMs that wait for it.
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long the thread waits at the most while files are looked at or scanned.
 const TICK: Duration = Duration::from_millis(500);
@@ -65,17 +72,28 @@ pub fn run<A: Attach>(attach: A, options: Options, rings: Rings, stop: &Stop, wa
     let Ways {
         verdicts,
         lanes,
+        jvms,
         wake,
+        next,
     } = ways;
-    let libraries = Libraries::new(attach, options.proc.clone(), verdicts.clone(), lanes);
+    let mut libraries = Libraries::new(
+        attach,
+        options.proc.clone(),
+        verdicts.clone(),
+        lanes,
+        options.java,
+    );
+    libraries.choice = options.choice.clone();
     let directories = options.library_dirs.iter().map(|dir| (dir.clone(), None));
     let mut watch = Watch {
         libraries,
+        jvms,
         directories: directories.collect(),
         options,
         rings,
         stop,
         wake,
+        next,
         verdicts,
         last_pass: Instant::now(),
         found: None,
@@ -95,17 +113,21 @@ pub fn run<A: Attach>(attach: A, options: Options, rings: Rings, stop: &Stop, wa
 pub struct Ways {
     pub verdicts: Verdicts,
     pub lanes: Lanes,
+    pub jvms: Jvms,
     pub wake: Arc<Wake>,
+    pub next: Arc<Next>,
 }
 
 struct Watch<'s, A: Attach> {
     libraries: Libraries<A>,
+    jvms: Jvms,
     /// Directories of the dynamic linker, and when they were changed last.
     directories: Vec<(PathBuf, Option<SystemTime>)>,
     options: Options,
     rings: Rings,
     stop: &'s Stop,
     wake: Arc<Wake>,
+    next: Arc<Next>,
     verdicts: Verdicts,
     last_pass: Instant,
     /// What the last pass found, until all of its files are decided on.
@@ -115,6 +137,9 @@ struct Watch<'s, A: Attach> {
 impl<A: Attach> Watch<'_, A> {
     /// Probes what lies in the dynamic linker's directories, so that the first user is covered from its first byte.
     fn directories(&mut self) {
+        if !self.libraries.choice.anyone() {
+            return;
+        }
         let mut directories = std::mem::take(&mut self.directories);
         for (dir, seen) in &mut directories {
             // A directory that does not tell is listed each time.
@@ -137,18 +162,26 @@ impl<A: Attach> Watch<'_, A> {
     fn watch(&mut self) {
         let mut fds = self.poll_fds();
         let mut next_pass = self.last_pass + self.options.pass_interval;
+        let mut next_verify = Instant::now() + VERIFY_INTERVAL;
         while !self.stop.is_set() {
-            let until = next_pass.saturating_duration_since(Instant::now());
+            let until = next_pass.min(next_verify);
+            let until = until.saturating_duration_since(Instant::now());
             // What hangs is given up by looking at the clock.
-            wait(
-                &mut fds,
-                if self.is_settled() {
-                    until
-                } else {
-                    until.min(TICK)
-                },
-            );
+            let until = match (self.jvms.is_waiting(), self.is_settled()) {
+                (true, _) => until.min(ASK_INTERVAL),
+                (false, false) => until.min(TICK),
+                (false, true) => until,
+            };
+            wait(&mut fds, until);
             self.settle();
+            if let Some(choice) = self.next.take() {
+                self.chosen(choice);
+                next_pass = Instant::now();
+            }
+            if Instant::now() >= next_verify {
+                self.libraries.verify();
+                next_verify = Instant::now() + VERIFY_INTERVAL;
+            }
             if self.reported() {
                 next_pass = next_pass.min(self.last_pass + PASS_PAUSE);
             }
@@ -156,6 +189,14 @@ impl<A: Attach> Watch<'_, A> {
                 self.pass();
                 next_pass = self.last_pass + self.options.pass_interval;
             }
+        }
+    }
+
+    /// What was passed over may be wanted now, in directories too.
+    fn chosen(&mut self, choice: Choice) {
+        self.libraries.choice = choice;
+        for (_, seen) in &mut self.directories {
+            *seen = None;
         }
     }
 
@@ -175,11 +216,13 @@ impl<A: Attach> Watch<'_, A> {
     /// Takes answers; after the last one that a pass asked for, what the pass found is told.
     fn settle(&mut self) {
         self.wake.clear();
+        self.jvms.answers();
         self.libraries.answers();
         if self.libraries.is_idle()
             && let Some(pass) = self.found.take()
         {
-            let table = self.libraries.table(&pass, self.options.seccomp_trap);
+            self.jvms.forget_gone();
+            let table = (self.libraries).table(&pass, self.options.seccomp_trap, &self.jvms);
             self.verdicts.set_processes(table);
             if pass.complete {
                 self.libraries.drop_unused(self.options.unused, &pass);
@@ -226,6 +269,7 @@ impl<A: Attach> Watch<'_, A> {
             if self.stop.is_set() {
                 break;
             }
+            self.jvms.started(&mapping);
             self.libraries
                 .mapped(&mapping, Look::Reported { generation });
         }
@@ -248,6 +292,7 @@ impl<A: Attach> Watch<'_, A> {
                     return;
                 }
                 files.push(mapping.key);
+                self.jvms.met(&mapping);
                 if done.insert((mapping.key, mapping.path.clone())) {
                     self.libraries.mapped(&mapping, Look::Closely);
                 } else {

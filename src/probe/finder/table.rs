@@ -1,6 +1,7 @@
 //! The table of processes: what of each is captured, or why not.
 
 use super::attach::Attach;
+use super::jvms::Jvms;
 use super::library::{Libraries, Outcome};
 use super::maps::MappedFile;
 use super::verdict::{ProcessState, ProcessVerdict, exe};
@@ -20,14 +21,20 @@ pub struct Pass {
 impl<A: Attach> Libraries<A> {
     /// What becomes of each process of a pass, in the order of their numbers; `seccomp_trap`: return probes end those with
     /// a seccomp filter.
-    pub fn table(&self, pass: &Pass, seccomp_trap: bool) -> Vec<ProcessVerdict> {
+    pub fn table(&self, pass: &Pass, seccomp_trap: bool, jvms: &Jvms) -> Vec<ProcessVerdict> {
         let read = pass.processes.iter().map(|(pid, files)| {
             let (mut state, libraries) = self.state(files);
+            if let Some(of_jvm) = jvms.state(*pid) {
+                state = with_jvm(state, of_jvm);
+            }
             if seccomp_trap && !libraries.is_empty() && has_seccomp_filter(*pid) {
                 let reason = "its seccomp filter ends it when a probe returns: this kernel needs the fix of 6.14";
                 state = ProcessState::NotCaptured {
                     reason: reason.to_owned(),
                 };
+            }
+            if !libraries.is_empty() && !self.choice.process(*pid) {
+                state = ProcessState::Filtered;
             }
             ProcessVerdict {
                 pid: *pid,
@@ -67,7 +74,8 @@ impl<A: Attach> Libraries<A> {
             match self.files.get(&seen.id).map(|known| &known.outcome) {
                 None | Some(Outcome::Nothing) => continue,
                 Some(Outcome::Attached(_) | Outcome::AttachedThrough(_)) => captured = true,
-                Some(Outcome::Scanning(_)) => waiting = true,
+                // Who is wanted makes it be scanned.
+                Some(Outcome::Scanning(_) | Outcome::Unwanted) => waiting = true,
                 Some(Outcome::Refused | Outcome::Failed { .. }) => {
                     reason.get_or_insert_with(|| "a library of it is not captured".to_owned());
                 }
@@ -82,5 +90,39 @@ impl<A: Attach> Libraries<A> {
             (false, None) => ProcessState::NoTls,
         };
         (state, libraries)
+    }
+}
+
+/// The state of a process by its files, and that of its JVM.
+fn with_jvm(by_files: ProcessState, jvm: ProcessState) -> ProcessState {
+    match (by_files, jvm) {
+        (ProcessState::Captured, ProcessState::NotCaptured { reason }) => {
+            ProcessState::CapturedInPart { reason }
+        }
+        (ProcessState::NoTls, jvm) => jvm,
+        (by_files, _) => by_files,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jvm_that_is_not_captured_is_told_beside_what_is_captured_of_its_process() {
+        let not = || ProcessState::NotCaptured {
+            reason: "off".into(),
+        };
+        assert_eq!(with_jvm(ProcessState::NoTls, not()), not());
+        let part = ProcessState::CapturedInPart {
+            reason: "off".into(),
+        };
+        assert_eq!(with_jvm(ProcessState::Captured, not()), part);
+        let waiting = with_jvm(ProcessState::NoTls, ProcessState::Waiting);
+        assert_eq!(waiting, ProcessState::Waiting);
+        assert_eq!(
+            with_jvm(ProcessState::Captured, ProcessState::Waiting),
+            ProcessState::Captured
+        );
     }
 }

@@ -1,11 +1,13 @@
 //! What the finder found: for each TLS library whether it is captured and how, or why not.
 
+use crate::probe::count::CallCounts;
 use crate::probe::elf::{Placement, Scan, Stack};
 use crate::probe::finder::file::FileId;
 use crate::probe::target::Target;
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,6 +26,8 @@ pub enum State {
     AttachedThrough { through: String },
     /// It is being scanned: what it says until then is not captured.
     Waiting,
+    /// The filters leave out all processes that use it.
+    Filtered,
     /// It is not captured.
     Failed { reason: String },
 }
@@ -86,6 +90,9 @@ pub struct LibraryVerdict {
     #[serde(flatten)]
     pub state: State,
     pub found: Found,
+    /// What went through its probes so far; none where they are another file's, or nobody counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<CallCounts>,
     /// When this was decided, milliseconds since 1970.
     pub at_unix_ms: u64,
 }
@@ -101,6 +108,7 @@ impl LibraryVerdict {
             stacks: scan.stacks.iter().map(StackVerdict::new).collect(),
             state,
             found,
+            calls: None,
             at_unix_ms: now_unix_ms(),
         }
     }
@@ -121,7 +129,8 @@ pub enum ProcessState {
     },
     /// A file of it is being scanned.
     Waiting,
-    /// The filters of the configuration leave it out. Known of processes that began, or used the network, since the agent.
+    /// The filters of the configuration leave it out. What only its container, pod or environment tells is known of
+    /// processes that began, or used the network, since the agent.
     Filtered,
     /// No TLS was found in its files. What it says in the clear is captured.
     NoTls,
@@ -157,6 +166,8 @@ pub struct Counts {
     pub files_scanned: u64,
     /// Libraries attached now.
     pub libraries_attached: u64,
+    /// Libraries that were detached because their first calls could not be right.
+    pub libraries_implausible: u64,
     /// Attempts to attach that failed.
     pub attach_failures: u64,
     /// Libraries whose probes went because no process used them any more.
@@ -192,6 +203,8 @@ pub struct Counts {
 pub struct Snapshot {
     pub ready: bool,
     pub counts: Counts,
+    /// Calls and bytes of each TLS stack by its name, since the agent's start: they only grow.
+    pub stacks: BTreeMap<&'static str, CallCounts>,
     pub libraries: Vec<LibraryVerdict>,
     /// As of the last pass over /proc, with what was captured since.
     pub processes: Vec<ProcessVerdict>,
@@ -201,6 +214,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Default)]
 pub struct Verdicts {
     inner: Arc<Mutex<Inner>>,
+    /// Something in `Inner::jvms` waits for an answer: whoever answers looks at nothing else, as a rule.
+    asking: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -208,6 +223,8 @@ struct Inner {
     snapshot: Snapshot,
     /// Processes that the filters leave out.
     filtered: HashSet<u32>,
+    /// JVMs that would be given a library, and what the pipeline says of them: whether anything of them is wanted.
+    jvms: HashMap<u32, Option<bool>>,
 }
 
 impl Verdicts {
@@ -237,6 +254,66 @@ impl Verdicts {
         };
     }
 
+    /// Asks whether anything of a JVM is wanted.
+    pub(crate) fn ask(&self, pid: u32) {
+        let mut inner = self.lock();
+        if inner.jvms.len() < MAX_PROCESSES {
+            inner.jvms.entry(pid).or_insert(None);
+            self.asking.store(true, Ordering::Release);
+        }
+    }
+
+    /// JVMs that are asked about, without an answer yet.
+    pub fn asked(&self) -> Vec<u32> {
+        if !self.asking.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let inner = self.lock();
+        let open = inner.jvms.iter().filter(|(_, answer)| answer.is_none());
+        let open: Vec<u32> = open.map(|(pid, _)| *pid).collect();
+        self.asking.store(!open.is_empty(), Ordering::Release);
+        open
+    }
+
+    /// Whether anything of a JVM is wanted.
+    pub fn answer(&self, pid: u32, wanted: bool) {
+        if let Some(answer) = self.lock().jvms.get_mut(&pid) {
+            *answer = Some(wanted);
+        }
+    }
+
+    /// The answer to [`Verdicts::ask`], given once.
+    pub(crate) fn answered(&self, pid: u32) -> Option<bool> {
+        let mut inner = self.lock();
+        let answer = inner.jvms.get(&pid).copied().flatten();
+        if answer.is_some() {
+            inner.jvms.remove(&pid);
+        }
+        answer
+    }
+
+    /// Nobody wants to know any more.
+    pub(super) fn unask(&self, pid: u32) {
+        self.lock().jvms.remove(&pid);
+    }
+
+    /// What became of a JVM between two passes.
+    pub(super) fn of_jvm(&self, pid: u32, state: ProcessState) {
+        let inner = &mut self.lock().snapshot;
+        if let Some(process) = inner.processes.iter_mut().find(|p| p.pid == pid) {
+            if matches!(process.state, ProcessState::NoTls | ProcessState::Waiting) {
+                process.state = state;
+            }
+        } else if inner.processes.len() < MAX_PROCESSES {
+            inner.processes.push(ProcessVerdict {
+                pid,
+                exe: exe(pid).unwrap_or_default(),
+                state,
+                libraries: Vec::new(),
+            });
+        }
+    }
+
     /// A library of the process was captured after `began`, or is being scanned still.
     pub fn is_late(&self, pid: u32, began: SystemTime) -> bool {
         let began = unix_ms(began);
@@ -250,8 +327,13 @@ impl Verdicts {
         libraries.iter().filter(|v| own(v)).any(|v| match v.state {
             State::Attached | State::AttachedThrough { .. } => v.at_unix_ms >= began,
             State::Waiting => true,
-            State::Failed { .. } => false,
+            State::Filtered | State::Failed { .. } => false,
         })
+    }
+
+    /// What is known of the process shows that the filters leave it out.
+    pub(super) fn is_filtered(&self, pid: u32) -> bool {
+        self.lock().filtered.contains(&pid)
     }
 
     /// Every library and process that was there at the start has been handled.
@@ -265,6 +347,46 @@ impl Verdicts {
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.lock().snapshot.counts);
+    }
+
+    fn change(&self, id: FileId, change: impl FnOnce(&mut LibraryVerdict)) {
+        let mut inner = self.lock();
+        let same = |v: &&mut LibraryVerdict| (v.device, v.inode) == (id.device, id.inode);
+        // One beyond the bound has none.
+        if let Some(verdict) = inner.snapshot.libraries.iter_mut().find(same) {
+            change(verdict);
+        }
+    }
+
+    /// What went through the probes of a file since they were attached.
+    pub(super) fn set_calls(&self, id: FileId, calls: CallCounts) {
+        let mut more = None;
+        self.change(id, |verdict| {
+            let before = verdict.calls.replace(calls).unwrap_or_default();
+            let stack = verdict.stacks.iter().find(|s| s.refused.is_none());
+            more = stack.map(|stack| (stack.name, calls.since(&before)));
+        });
+        if let Some((name, calls)) = more {
+            self.lock()
+                .snapshot
+                .stacks
+                .entry(name)
+                .or_default()
+                .add(&calls);
+        }
+    }
+
+    /// What each stack gave so far, by its name.
+    pub fn stacks(&self) -> BTreeMap<&'static str, CallCounts> {
+        self.lock().snapshot.stacks.clone()
+    }
+
+    /// The library is not captured any more.
+    pub(super) fn fail(&self, id: FileId, reason: String) {
+        self.change(id, |verdict| {
+            verdict.state = State::Failed { reason };
+            verdict.at_unix_ms = now_unix_ms();
+        });
     }
 
     /// Adds a verdict, or replaces the one for the same file.
@@ -327,7 +449,7 @@ impl Snapshot {
             if !process.libraries.contains(&file) {
                 process.libraries.push(file);
             }
-            if process.state == ProcessState::NoTls {
+            if matches!(process.state, ProcessState::NoTls | ProcessState::Waiting) {
                 process.state = ProcessState::Captured;
             }
         } else if self.processes.len() < MAX_PROCESSES {
@@ -374,6 +496,26 @@ mod tests {
             state,
         ));
         verdicts
+    }
+
+    #[test]
+    fn a_jvm_is_asked_about_until_there_is_an_answer() {
+        let verdicts = Verdicts::default();
+        assert!(verdicts.asked().is_empty());
+        verdicts.answer(7, true);
+        verdicts.ask(7);
+        assert_eq!(
+            (verdicts.asked(), verdicts.answered(7)),
+            (vec![7], None),
+            "an answer to nobody counts for nothing"
+        );
+        verdicts.answer(7, true);
+        assert!(verdicts.asked().is_empty());
+        assert_eq!(verdicts.answered(7), Some(true));
+        assert_eq!(verdicts.answered(7), None);
+        verdicts.ask(8);
+        verdicts.unask(8);
+        assert!(verdicts.asked().is_empty());
     }
 
     #[test]

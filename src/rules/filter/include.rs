@@ -86,11 +86,36 @@ impl IncludeRule {
         }
     }
 
-    pub fn matches_process(&self, process: &Process, exe: &str) -> bool {
+    /// Nothing is asked of the process.
+    pub fn is_of_any_process(&self) -> bool {
+        let Include {
+            exe,
+            pid,
+            uid,
+            cgroup,
+            container,
+            pod,
+            k8s_namespace,
+            port: _,
+            netns: _,
+        } = &self.rule;
+        exe.is_none()
+            && pid.is_none()
+            && uid.is_none()
+            && cgroup.is_none()
+            && container.is_none()
+            && pod.is_none()
+            && k8s_namespace.is_none()
+    }
+
+    /// `any_user`: whichever user the process is of.
+    pub fn matches_process(&self, process: &Process, exe: &str, any_user: bool) -> bool {
         let rule = &self.rule;
         self.exe.as_ref().is_none_or(|pattern| pattern.matches(exe))
             && rule.pid.is_none_or(|pid| pid == process.pid)
-            && rule.uid.is_none_or(|uid| Some(uid) == process.uid)
+            && rule
+                .uid
+                .is_none_or(|uid| any_user || Some(uid) == process.uid)
             && rule
                 .cgroup
                 .as_ref()

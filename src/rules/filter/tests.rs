@@ -148,6 +148,44 @@ fn include_wants_every_key_of_one_entry() {
 }
 
 #[test]
+fn what_a_process_says_over_tls_is_decided_by_all_that_is_known_of_it() {
+    let decides = |tap: &Tap, lookup: Lookup| {
+        let mut java = process("/usr/bin/java");
+        java.identity.lookup = lookup;
+        Filter::new(tap).expect("patterns compile").decides(&java)
+    };
+    let (known, pending) = (Lookup::Known, Lookup::Pending);
+    assert_eq!(decides(&tap(), known), Some(true));
+    assert_eq!(decides(&tap(), pending), None);
+    let exe = |pattern: &str| ExeMatch {
+        exe: pattern.into(),
+        strategy: ExeStrategy::Exact,
+    };
+    let java = || vec![exe("/usr/bin/java")];
+    for tap in [
+        Tap {
+            exclude: java(),
+            ..tap()
+        },
+        Tap {
+            exclude_tls: java(),
+            ..tap()
+        },
+    ] {
+        assert_eq!(decides(&tap, pending), Some(false));
+    }
+    let pod = Tap {
+        include: vec![Include {
+            container: Some("shop".into()),
+            ..Include::default()
+        }],
+        ..tap()
+    };
+    assert_eq!(decides(&pod, known), Some(false));
+    assert_eq!(decides(&pod, Lookup::NotFound), None, "it is asked again");
+}
+
+#[test]
 fn a_process_is_out_for_good_only_where_no_connection_of_it_could_be_wanted() {
     let of = |rule: Include| {
         let tap = Tap {

@@ -1,29 +1,22 @@
 //! One request: encoded items grouped by resource.
 //!
 //! `ExportTraceServiceRequest` and `ExportLogsServiceRequest` have the same shape and field numbers (OTLP 1.x), so the
-//! frame around spans and log records is written here once, by hand, around messages that are encoded already.
+//! frame around spans and log records is written once, by hand, around messages that are encoded already ([`frame`]).
 
-use super::encode::wire::{begin, bytes, field_len};
-use super::encode::{self, names};
-use super::queue::Encoded;
+use super::books::{Books, Page};
+use super::encode;
+use super::frame::{self, FIELD, Frame, Pool};
+use super::room::{Held, Room};
 use crate::enrich::Process;
 use crate::spool::Tally;
-use crate::telemetry::ledger::Lost;
-use bytes::{Bytes, BytesMut};
+use crate::telemetry::ledger::{Lost, SharedTicket};
+use bytes::Bytes;
 use prost::Message;
-use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 
-/// `resource_spans`, `resource_logs`.
-const GROUPS: u32 = 1;
-/// `resource` of a group; `scope` of its part.
-const HEAD: u32 = 1;
-/// `scope_spans`, `scope_logs` of a group; `spans`, `log_records` of its part.
-const ITEMS: u32 = 2;
-/// `schema_url` of the part.
-const SCHEMA: u32 = 3;
-/// Bytes of a field's tag and length at the most.
-const FIELD: usize = 6;
+/// Bytes that an item takes beside its message: its place in the books, and its transaction's.
+pub const OVERHEAD: usize = 128;
 
 /// Bounds of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,145 +26,174 @@ pub struct BatchLimits {
     pub bytes: usize,
 }
 
-/// Items of one request.
+/// An item's place in the books.
+pub struct Entry {
+    page: Page,
+    /// None: it is about no transaction in flight.
+    ticket: Option<SharedTicket>,
+}
+
+impl Entry {
+    pub fn of(page: Page, ticket: Option<SharedTicket>) -> Entry {
+        Entry { page, ticket }
+    }
+
+    pub fn page(&self) -> Page {
+        self.page
+    }
+
+    pub fn into_ticket(self) -> Option<SharedTicket> {
+        self.ticket
+    }
+}
+
+/// Items of one request. Dropped without an end they are lost as `shutdown`.
 pub struct Batch {
     groups: Vec<Group>,
+    /// The group of the last item.
+    last: usize,
+    entries: Vec<Entry>,
     scope: Vec<u8>,
+    pool: Arc<Pool>,
+    /// Bytes of items that it is made for.
+    room: usize,
     /// Upper bound of the request's bytes.
     bytes: usize,
-    items: usize,
+    since: Instant,
+    held: Held,
+    books: Books,
 }
 
 struct Group {
     process: Arc<Process>,
-    resource: Vec<u8>,
-    items: Vec<Encoded>,
+    frame: Frame,
 }
 
 impl Batch {
-    /// Takes items from the front of `pending` for as long as the limits allow, at least one where there is one.
-    pub fn take(pending: &mut VecDeque<Encoded>, limits: BatchLimits) -> Batch {
-        let mut batch = Batch {
+    /// An empty one, with memory of the pool for as much as the limits allow.
+    pub fn new(pool: &Arc<Pool>, limits: BatchLimits, room: &Arc<Room>, books: &Books) -> Batch {
+        Batch {
             groups: Vec::new(),
+            last: 0,
+            entries: Vec::new(),
             scope: encode::scope().encode_to_vec(),
+            pool: pool.clone(),
+            room: limits.bytes,
             bytes: 0,
-            items: 0,
-        };
-        while batch.items < limits.items {
-            let Some(next) = pending.front() else {
-                break;
-            };
-            let group = batch
-                .groups
-                .iter()
-                .position(|g| Arc::ptr_eq(&g.process, &next.process));
-            let resource = match group {
-                Some(_) => Vec::new(),
-                None => encode::resource(&next.process).encode_to_vec(),
-            };
-            let more = batch.cost(&next.message, &resource, group.is_none());
-            if batch.items > 0 && batch.bytes + more > limits.bytes {
-                break;
-            }
-            if let Some(item) = pending.pop_front() {
-                batch.bytes += more;
-                batch.items += 1;
-                batch.add(item, resource, group);
-            }
+            since: Instant::now(),
+            held: Held::of(room.clone()),
+            books: books.clone(),
         }
-        batch
     }
 
-    fn cost(&self, message: &[u8], resource: &[u8], new_group: bool) -> usize {
-        let head = if new_group {
-            resource.len() + self.scope.len() + names::SCHEMA_URL.len() + 5 * FIELD
-        } else {
-            0
+    /// Whether it takes an item of `message` bytes. An empty one takes any.
+    pub fn has_room(
+        &mut self,
+        process: &Arc<Process>,
+        message: usize,
+        limits: BatchLimits,
+    ) -> bool {
+        if self.entries.is_empty() {
+            return true;
+        }
+        let head = match self.group(process) {
+            Some(_) => 0,
+            None => {
+                let resource = encode::resource(process).encode_to_vec();
+                Frame::overhead(&resource, &self.scope)
+            }
         };
-        head + message.len() + FIELD
+        self.entries.len() < limits.items && self.bytes + head + message + FIELD <= limits.bytes
     }
 
-    fn add(&mut self, item: Encoded, resource: Vec<u8>, group: Option<usize>) {
-        match group.and_then(|index| self.groups.get_mut(index)) {
-            Some(group) => group.items.push(item),
-            None => self.groups.push(Group {
-                process: item.process.clone(),
-                resource,
-                items: vec![item],
-            }),
+    /// The group of a process, which is that of the last item now.
+    fn group(&mut self, process: &Arc<Process>) -> Option<&mut Group> {
+        let is = |group: &Group| Arc::ptr_eq(&group.process, process);
+        if !self.groups.get(self.last).is_some_and(is) {
+            self.last = self.groups.iter().position(is)?;
         }
+        self.groups.get_mut(self.last)
+    }
+
+    pub fn add(&mut self, process: &Arc<Process>, message: &[u8], entry: Entry) {
+        if self.group(process).is_none() {
+            let resource = encode::resource(process).encode_to_vec();
+            self.bytes += Frame::overhead(&resource, &self.scope);
+            self.last = self.groups.len();
+            // The first may get all; the others grow, and what they grew to comes back to the pool.
+            let room = if self.groups.is_empty() { self.room } else { 0 };
+            self.groups.push(Group {
+                process: process.clone(),
+                frame: Frame::new(resource, &self.scope, &self.pool, room),
+            });
+        }
+        if let Some(group) = self.groups.get_mut(self.last) {
+            group.frame.add(message);
+        }
+        self.bytes += message.len() + FIELD;
+        self.held.add(message.len() + OVERHEAD);
+        self.entries.push(entry);
     }
 
     pub fn len(&self) -> usize {
-        self.items
+        self.entries.len()
+    }
+
+    /// Bytes, with what the items take beside their messages.
+    pub fn held(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// When its first item came.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// What is in it, for the books.
     pub fn tally(&self) -> Tally {
-        let items = self.groups.iter().flat_map(|g| &g.items);
-        let progress = items.filter(|item| item.progress).count();
-        Tally {
-            batches: 1,
-            items: (self.items - progress) as u64,
-            progress: progress as u64,
-        }
-    }
-
-    /// Bytes of the messages, without what is around them.
-    pub fn message_bytes(&self) -> usize {
-        let items = self.groups.iter().flat_map(|g| &g.items);
-        items.map(|item| item.message.len()).sum()
+        tally(&self.entries)
     }
 
     /// The request, which has the messages from now on.
     pub fn encode(&mut self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.bytes);
-        for group in &mut self.groups {
-            let part = field_len(self.scope.len())
-                + field_len(names::SCHEMA_URL.len())
-                + group
-                    .items
-                    .iter()
-                    .map(|i| field_len(i.message.len()))
-                    .sum::<usize>();
-            begin(
-                &mut out,
-                GROUPS,
-                field_len(group.resource.len()) + field_len(part),
-            );
-            bytes(&mut out, HEAD, &group.resource);
-            begin(&mut out, ITEMS, part);
-            bytes(&mut out, HEAD, &self.scope);
-            for item in &mut group.items {
-                bytes(&mut out, ITEMS, &std::mem::take(&mut item.message));
-            }
-            bytes(&mut out, SCHEMA, names::SCHEMA_URL.as_bytes());
-        }
-        out.freeze()
+        let frames = self.groups.drain(..).map(|group| group.frame);
+        frame::request(frames, &self.scope, &self.pool)
     }
 
     /// The destination took all but the last `rejected` items: which ones it refused it does not say.
-    pub fn exported(self, rejected: usize) {
-        let taken = self.items.saturating_sub(rejected);
-        for (index, item) in self.into_items().enumerate() {
-            if index < taken {
-                item.exported();
-            } else {
-                item.lost(Lost::Rejected);
-            }
+    pub fn exported(mut self, rejected: usize) {
+        let taken = self.entries.len().saturating_sub(rejected);
+        let rejected = self.entries.split_off(taken);
+        self.books.taken(std::mem::take(&mut self.entries));
+        self.books.lost(rejected, Lost::Rejected);
+    }
+
+    pub fn lost(mut self, reason: Lost) {
+        self.books.lost(std::mem::take(&mut self.entries), reason);
+    }
+
+    /// A spool has it: the transactions are done with, and the signal has them in flight until the spool is through.
+    pub fn spooled(mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        SharedTicket::end_all(entries.into_iter().filter_map(Entry::into_ticket), None);
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if !self.entries.is_empty() {
+            let entries = std::mem::take(&mut self.entries);
+            self.books.lost(entries, Lost::Shutdown);
         }
     }
+}
 
-    pub fn lost(self, reason: Lost) {
-        self.into_items().for_each(|item| item.lost(reason));
-    }
-
-    /// A spool has it.
-    pub fn spooled(self) {
-        self.into_items().for_each(Encoded::spooled);
-    }
-
-    fn into_items(self) -> impl Iterator<Item = Encoded> {
-        self.groups.into_iter().flat_map(|g| g.items)
+/// How many of each page.
+pub fn tally(entries: &[Entry]) -> Tally {
+    let progress = entries.iter().filter(|e| e.page == Page::Progress).count() as u64;
+    Tally {
+        batches: 1,
+        items: entries.len() as u64 - progress,
+        progress,
     }
 }

@@ -1,10 +1,20 @@
-//! What a lane tells the ledger of batches that its spool has.
+//! What a lane tells the ledger: of items from the offer to their end, and of batches that its spool has.
 
+use super::batch::{Entry, tally};
 use crate::spool::{GivenUp, State, Tally};
 use crate::telemetry::Ledger;
-use crate::telemetry::ledger::{Lost, Spool, SpoolLost};
+use crate::telemetry::ledger::{Lost, SharedTicket, Spool, SpoolLost};
 use std::path::Path;
 use std::sync::Arc;
+
+/// What an item is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// A span, a log record.
+    Items,
+    /// A report of a transaction that lasts: it goes with the log records, and is counted apart.
+    Progress,
+}
 
 /// The books of one signal of one store.
 #[derive(Clone)]
@@ -17,6 +27,33 @@ pub struct Books {
 }
 
 impl Books {
+    /// An item is in flight from now on.
+    pub fn offered(&self, page: Page) {
+        let name = match page {
+            Page::Items => &self.signal,
+            Page::Progress => &self.progress,
+        };
+        self.ledger.signal_offered(name, 1);
+    }
+
+    /// The destination took these.
+    pub fn taken(&self, entries: Vec<Entry>) {
+        self.each(tally(&entries), |name, n| {
+            self.ledger.signal_exported(name, n)
+        });
+        SharedTicket::end_all(entries.into_iter().filter_map(Entry::into_ticket), None);
+    }
+
+    /// The destination did not get these.
+    pub fn lost(&self, entries: impl IntoIterator<Item = Entry>, reason: Lost) {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        self.each(tally(&entries), |name, n| {
+            self.ledger.signal_lost(name, reason, n)
+        });
+        let tickets = entries.into_iter().filter_map(Entry::into_ticket);
+        SharedTicket::end_all(tickets, Some(reason));
+    }
+
     /// For each of the two pages that has any.
     fn each(&self, tally: Tally, tell: impl Fn(&str, u64)) {
         for (name, count) in [

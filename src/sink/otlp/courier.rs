@@ -4,9 +4,10 @@
 //! request, and exporting makes nothing to export.
 
 use super::client::Client;
-use super::queue::{Room, Signal};
+use super::queue::Signal;
 use super::report::Report;
 use super::retry::Reply;
+use super::room::Room;
 use super::{StartError, metrics, split};
 use crate::config::OtlpEndpoint;
 use crate::telemetry::ledger::Lost;

@@ -7,9 +7,9 @@
 
 use super::client::Client;
 use super::encode;
-use super::queue::Room;
 use super::report::Report;
 use super::retry::{Reply, RetryPolicy};
+use super::room::Room;
 use super::task::{Stop, Task, stopped};
 use super::{OtlpOptions, StartError};
 use crate::config::{OtlpEndpoint, Temporality};

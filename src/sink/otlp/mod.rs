@@ -12,14 +12,16 @@ mod connect;
 mod courier;
 mod disk;
 pub mod encode;
+mod frame;
 mod grpc;
 pub(super) mod health;
 mod http;
 mod metrics;
-mod pending;
 mod queue;
 mod report;
 mod retry;
+mod room;
+mod shelf;
 mod split;
 mod task;
 #[cfg(test)]
@@ -41,12 +43,15 @@ use crate::spool::{self, SpoolLimits, Usage};
 use crate::telemetry::Ledger;
 use books::Books;
 use disk::Disk;
-use queue::{Queue, Room, Signal};
+use encode::Common;
+use queue::{Queue, Signal};
+use room::Room;
+use shelf::Shelf;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use task::Task;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use worker::{Worker, WorkerOptions};
 
 /// How a store is fed.
@@ -76,8 +81,8 @@ impl Default for OtlpOptions {
             queue_bytes: 32 << 20,
             batch: BatchLimits {
                 items: 2048,
-                // Collectors refuse 4 MiB, and refuse for good.
-                bytes: 3 << 20,
+                // As much as a core's own cache holds. Collectors refuse 4 MiB, and refuse for good.
+                bytes: 1 << 20,
             },
             traces_delay: Duration::from_secs(1),
             logs_delay: Duration::from_millis(500),
@@ -115,6 +120,7 @@ impl StartError {
 /// The signals of one store of type `otel`.
 pub struct OtlpSink {
     lanes: Vec<Lane>,
+    encode: Arc<EncodeOptions>,
 }
 
 struct Lane {
@@ -147,27 +153,28 @@ impl OtlpSink {
         for (signal, endpoint, delay) in signals {
             if let Some(endpoint) = endpoint {
                 let name = format!("{store_id}/{}", signal.name());
-                let (sender, receiver) = mpsc::unbounded_channel();
                 let exporter = component_type(signal.name(), endpoint.protocol);
+                let room = Room::new(Some(exporter), options.queue_items, options.queue_bytes);
+                let books = Books {
+                    ledger: ledger.clone(),
+                    signal: name.into(),
+                    progress: format!("{store_id}/progress").into(),
+                };
+                ledger.queues().watch(&books.signal, &room);
                 let queue = Queue {
                     signal,
-                    name: name.into(),
-                    progress: format!("{store_id}/progress").into(),
-                    ledger: ledger.clone(),
                     options: encode.clone(),
-                    room: Room::new(Some(exporter), options.queue_items, options.queue_bytes),
-                    sender,
+                    shelf: Arc::new(Shelf::new(options.batch, room, books.clone())),
                 };
-                ledger.queues().watch(&queue.name, &queue.room);
                 let disk = match store.spool.as_ref().zip(usage.as_ref()) {
                     Some((spool, usage)) => disk(spool, usage, store_id, signal)?,
                     None => Disk::none(),
                 };
                 let settings = (endpoint, &options, delay);
-                lanes.push(Lane::start(queue, receiver, settings, disk, runtime)?);
+                lanes.push(Lane::start(queue, settings, (books, disk), runtime)?);
             }
         }
-        Ok(OtlpSink { lanes })
+        Ok(OtlpSink { lanes, encode })
     }
 
     fn logs(&self) -> Option<&Lane> {
@@ -219,9 +226,8 @@ fn disk(
 impl Lane {
     fn start(
         queue: Queue,
-        receiver: mpsc::UnboundedReceiver<queue::Item>,
         (endpoint, options, delay): (&OtlpEndpoint, &OtlpOptions, Duration),
-        disk: Disk,
+        (books, disk): (Books, Disk),
         runtime: &Handle,
     ) -> Result<Lane, StartError> {
         let client = {
@@ -230,10 +236,7 @@ impl Lane {
             client::Client::new(queue.signal.service(), split::items, endpoint)?
         };
         let parts = worker::Parts {
-            signal: queue.signal,
-            encode: queue.options.clone(),
             options: WorkerOptions {
-                batch: options.batch,
                 delay,
                 spill: BatchLimits {
                     items: options.queue_items / 2,
@@ -241,34 +244,35 @@ impl Lane {
                 },
                 retry: options.retry,
             },
-            queue: receiver,
+            shelf: queue.shelf.clone(),
             client,
-            report: report::Report::new(&queue.name, &endpoint.url, queue.room.clone()),
-            room: queue.room.clone(),
-            books: Books {
-                ledger: queue.ledger.clone(),
-                signal: queue.name.clone(),
-                progress: queue.progress.clone(),
-            },
+            report: report::Report::new(&books.signal, &endpoint.url, queue.room().clone()),
+            books: books.clone(),
             disk,
         };
-        let task = Task::start(queue.name.clone(), runtime, |stop| {
-            Worker::new(parts, stop).run()
-        });
+        let task = Task::start(books.signal, runtime, |stop| Worker::new(parts, stop).run());
         Ok(Lane { queue, task })
     }
 }
 
 impl Sink for OtlpSink {
     fn offer(&self, delivery: Delivery) {
-        let no_span = delivery.capture.ids.no_span.is_some();
+        let Delivery {
+            capture,
+            link,
+            ticket,
+        } = delivery;
+        let no_span = capture.ids.no_span.is_some();
+        let common = OnceCell::new();
+        let make = || Common::new(&capture, link.as_ref(), &self.encode);
         for lane in &self.lanes {
             if !no_span || lane.queue.signal != Signal::Traces {
-                lane.queue.offer(delivery.clone());
+                let common = || common.get_or_init(make);
+                lane.queue.offer(&capture.process, ticket.clone(), common);
             }
         }
         // The signals have tickets of their own.
-        delivery.ticket.taken();
+        ticket.taken();
     }
 
     fn takes_without_span(&self) -> bool {
@@ -289,7 +293,7 @@ impl Sink for OtlpSink {
 
     fn offer_event(&self, event: &Arc<PayloadEvent>) {
         if let Some(lane) = self.logs() {
-            lane.queue.offer_event(event.clone());
+            lane.queue.offer_event(event);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the operator hears of a destination: the first failure, then a reminder now and then, then the recovery.
 
-use super::queue::Room;
+use super::room::Room;
 use crate::spool::GivenUp;
 use crate::telemetry::ledger::Lost;
 use std::sync::Arc;

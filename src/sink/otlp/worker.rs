@@ -1,4 +1,4 @@
-//! The task of one signal: encodes what was offered, makes batches of it, and hands them over.
+//! The task of one signal: takes batches from the shelf, and hands them over.
 //!
 //! While the destination answers, several requests are under way, one of them from the spool where that has any. While
 //! it does not, one at a time is tried, and where there is a spool everything else goes there.
@@ -7,31 +7,26 @@ use super::batch::{Batch, BatchLimits};
 use super::books::Books;
 use super::client::Client;
 use super::disk::{Disk, Spooled};
-use super::encode::EncodeOptions;
 use super::health::Health;
-use super::pending::Pending;
-use super::queue::{Item, Room, Sending, Signal};
 use super::report::Report;
 use super::retry::{Reply, RetryPolicy};
+use super::room::Sending;
+use super::shelf::{Shelf, Waiting};
 use super::task::{Stop, stopped};
 use crate::telemetry::ledger::Lost;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-/// Items taken from the queue at once.
-const TAKE: usize = 256;
 /// Requests under way at once, so that the time of one round trip does not bound what is sent.
 const UNDER_WAY: usize = 4;
 
 /// What a worker goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions {
-    pub batch: BatchLimits,
     /// An item waits this long for others at the most.
     pub delay: Duration,
     /// With a spool: what waits in memory beyond this goes there, though the destination works.
@@ -41,13 +36,10 @@ pub struct WorkerOptions {
 
 /// What a worker is made of.
 pub struct Parts {
-    pub signal: Signal,
-    pub encode: Arc<EncodeOptions>,
     pub options: WorkerOptions,
-    pub queue: mpsc::UnboundedReceiver<Item>,
+    pub shelf: Arc<Shelf>,
     pub client: Client,
     pub report: Report,
-    pub room: Arc<Room>,
     pub books: Books,
     pub disk: Disk,
 }
@@ -86,26 +78,19 @@ struct Flight {
 }
 
 pub struct Worker {
-    signal: Signal,
-    encode: Arc<EncodeOptions>,
     options: WorkerOptions,
-    queue: mpsc::UnboundedReceiver<Item>,
-    taken: Vec<Item>,
+    shelf: Arc<Shelf>,
     stop: Stop,
     client: Arc<Client>,
     report: Report,
-    room: Arc<Room>,
     books: Books,
     disk: Disk,
     health: Health,
-    pending: Pending,
     /// What has to be tried again, by number.
     again: BTreeMap<u64, Outgoing>,
     sends: JoinSet<Reply>,
     flights: HashMap<Id, Flight>,
     next_number: u64,
-    /// The queue may still give something.
-    open: bool,
     deadline: Option<Instant>,
 }
 
@@ -120,29 +105,23 @@ enum Step {
 impl Worker {
     pub fn new(parts: Parts, stop: Stop) -> Worker {
         Worker {
-            signal: parts.signal,
-            encode: parts.encode,
             options: parts.options,
-            queue: parts.queue,
-            taken: Vec::with_capacity(TAKE),
+            shelf: parts.shelf,
             stop,
             client: Arc::new(parts.client),
             report: parts.report,
-            room: parts.room,
             books: parts.books,
             disk: parts.disk,
             health: Health::new(parts.options.retry),
-            pending: Pending::default(),
             again: BTreeMap::new(),
             sends: JoinSet::new(),
             flights: HashMap::new(),
             next_number: 0,
-            open: true,
             deadline: None,
         }
     }
 
-    /// Runs until the queue is closed and empty, or the deadline has passed.
+    /// Runs until the shelf is closed and empty, or the deadline has passed.
     pub async fn run(mut self) {
         loop {
             self.act().await;
@@ -151,12 +130,7 @@ impl Worker {
             }
             let wake = self.wake();
             tokio::select! {
-                count = self.queue.recv_many(&mut self.taken, TAKE), if self.open => {
-                    self.open = count > 0;
-                    for item in self.taken.drain(..) {
-                        self.pending.push(item.encode(self.signal, &self.encode));
-                    }
-                }
+                () = self.shelf.changed() => {}
                 Some(landed) = self.sends.join_next_with_id() => self.landed(landed).await,
                 opened = self.disk.opened(), if self.disk.opening() => {
                     self.disk.found(opened, &self.books, &mut self.report);
@@ -164,8 +138,8 @@ impl Worker {
                 () = at(wake), if wake.is_some() => {}
                 deadline = stopped(&mut self.stop), if self.deadline.is_none() => {
                     self.deadline = Some(deadline);
-                    // What was offered is still taken out; from now on nothing is added.
-                    self.queue.close();
+                    // What was offered still leaves; from now on nothing is added.
+                    self.shelf.close();
                     self.health.stop();
                 }
             }
@@ -174,12 +148,14 @@ impl Worker {
     }
 
     fn over(&self) -> bool {
-        !self.open && self.pending.is_empty() && self.again.is_empty() && self.flights.is_empty()
+        let waiting = self.shelf.waiting();
+        waiting.closed && waiting.is_empty() && self.again.is_empty() && self.flights.is_empty()
     }
 
     /// When there is something to do though nothing happens.
     fn wake(&self) -> Option<Instant> {
-        let due = self.pending.due(self.options.delay);
+        let waiting = self.shelf.waiting();
+        let due = waiting.due(self.options.delay);
         let next = self.health.next();
         let idle = self.flights.is_empty();
         let fresh = match self.health.failing() {
@@ -190,7 +166,7 @@ impl Worker {
             // Where no more may be under way, what comes back wakes.
             false => due.filter(|_| self.flights.len() < UNDER_WAY),
         };
-        let again = next.filter(|_| idle && (!self.again.is_empty() || self.backlog()));
+        let again = next.filter(|_| idle && (!self.again.is_empty() || self.backlog(waiting)));
         let times = [fresh, again, self.disk.next_try(), self.deadline];
         times.into_iter().flatten().min()
     }
@@ -211,8 +187,9 @@ impl Worker {
                     }
                 }
                 Some(Step::SendFresh) => {
-                    let (number, outgoing) = self.fresh();
-                    self.send(number, outgoing.request.clone(), Load::Fresh(outgoing));
+                    if let Some((number, outgoing)) = self.fresh() {
+                        self.send(number, outgoing.request.clone(), Load::Fresh(outgoing));
+                    }
                 }
                 Some(Step::SendSpooled) => {
                     if let Some((request, spooled)) =
@@ -227,13 +204,14 @@ impl Worker {
     }
 
     fn step(&self, now: Instant) -> Option<Step> {
-        let flush = self.flush(now);
+        let waiting = self.shelf.waiting();
+        let flush = self.flush(waiting, now);
         let failing = self.health.failing();
         if self.disk.takes() {
             if failing && (flush || !self.again.is_empty()) {
                 return Some(Step::Spool);
             }
-            if self.pending.beyond(self.options.spill) {
+            if waiting.beyond(self.options.spill) {
                 return Some(Step::Spool);
             }
         }
@@ -251,27 +229,27 @@ impl Worker {
             .flights
             .values()
             .any(|flight| matches!(flight.load, Load::Spooled(_)));
-        if self.backlog() && !spooled {
+        if self.backlog(waiting) && !spooled {
             return Some(Step::SendSpooled);
         }
         flush.then_some(Step::SendFresh)
     }
 
-    /// What is pending must go on its way.
-    fn flush(&self, now: Instant) -> bool {
-        let late = self.pending.due(self.options.delay);
-        let late = late.is_some_and(|due| due <= now);
-        let flush = late || !self.open || self.pending.full(self.options.batch);
-        flush && !self.pending.is_empty()
+    /// What waits must go on its way.
+    fn flush(&self, waiting: Waiting, now: Instant) -> bool {
+        let due = waiting.due(self.options.delay);
+        let late = due.is_some_and(|due| due <= now);
+        (late || waiting.closed || waiting.full) && !waiting.is_empty()
     }
 
     /// The spool has something to send. While the agent stops it keeps what it has.
-    fn backlog(&self) -> bool {
-        self.disk.backlog() && self.deadline.is_none() && self.open
+    fn backlog(&self, waiting: Waiting) -> bool {
+        self.disk.backlog() && self.deadline.is_none() && !waiting.closed
     }
 
-    fn fresh(&mut self) -> (u64, Outgoing) {
-        let mut batch = self.pending.take(self.options.batch);
+    /// The next batch of the shelf, which only this worker takes from.
+    fn fresh(&mut self) -> Option<(u64, Outgoing)> {
+        let mut batch = self.shelf.take()?;
         let request = batch.encode();
         self.next_number += 1;
         let outgoing = Outgoing {
@@ -279,7 +257,7 @@ impl Worker {
             request,
             since: Instant::now(),
         };
-        (self.next_number, outgoing)
+        Some((self.next_number, outgoing))
     }
 
     fn send(&mut self, number: u64, request: Bytes, load: Load) {
@@ -288,7 +266,7 @@ impl Worker {
         let flight = Flight {
             number,
             round: self.health.round(),
-            _sending: self.room.sending(load.len()),
+            _sending: self.shelf.room().sending(load.len()),
             load,
         };
         self.flights.insert(send.id(), flight);
@@ -296,9 +274,12 @@ impl Worker {
 
     /// Gives the next batch to the spool, or keeps it where the spool cannot be written.
     async fn spool(&mut self) {
-        let (number, outgoing) = match self.again.pop_first() {
-            Some(again) => again,
+        let next = match self.again.pop_first() {
+            Some(again) => Some(again),
             None => self.fresh(),
+        };
+        let Some((number, outgoing)) = next else {
+            return;
         };
         let Outgoing { batch, request, .. } = &outgoing;
         match self
@@ -418,16 +399,12 @@ impl Worker {
                 self.again.insert(flight.number, outgoing);
             }
         }
-        // Everything was closed when the stop began.
-        while let Ok(item) = self.queue.try_recv() {
-            self.pending.push(item.encode(self.signal, &self.encode));
-        }
-        self.open = false;
-        while self.disk.takes() && (!self.again.is_empty() || !self.pending.is_empty()) {
+        self.shelf.close();
+        let left = |worker: &Worker| !worker.again.is_empty() || !worker.shelf.waiting().is_empty();
+        while self.disk.takes() && left(self) {
             self.spool().await;
         }
-        while !self.pending.is_empty() {
-            let (number, outgoing) = self.fresh();
+        while let Some((number, outgoing)) = self.fresh() {
             self.again.insert(number, outgoing);
         }
         while let Some((_, outgoing)) = self.again.pop_first() {

@@ -34,7 +34,7 @@ fn offer_of(bench: &Bench, service: &str, number: usize) {
     });
     let transaction = transaction(&format!("/{service}/{number}"), &[], &[]);
     let redactor = Redactor::new(&policy()).unwrap();
-    let (capture, _) = redactor.redact(Raw::new(transaction), about);
+    let (capture, _) = redactor.redact(Raw::new(Box::new(transaction)), about);
     bench
         .stage
         .offer(Arc::new(capture), bench.ledger.transaction_seen().shared());

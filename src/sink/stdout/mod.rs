@@ -18,7 +18,9 @@ mod write;
 
 pub use form::Form;
 
-use super::{Delivery, ProgressDelivery, Sink};
+use super::{Delivery, PayloadLink, ProgressDelivery, Sink};
+use crate::redact::Capture;
+use crate::rules::Level;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::Lost;
 use queue::{Limits, Queue};
@@ -31,6 +33,14 @@ const LIMITS: Limits = Limits {
     items: 8192,
     bytes: 16 << 20,
 };
+
+/// The readable line of a capture, without its line break. Nothing in it moves a terminal's cursor.
+pub(super) fn line(capture: &Capture, link: Option<&PayloadLink>) -> String {
+    let mut line = String::with_capacity(256);
+    console::push(&mut line, capture, link, Level::Summary, false);
+    line.pop();
+    line
+}
 
 /// One writer to stdout.
 pub struct StdoutSink {

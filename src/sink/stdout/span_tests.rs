@@ -24,15 +24,17 @@ fn a_span_is_one_flat_object() {
         r#""trace_id":"abababababababababababababababab","span_id":"cdcdcdcdcdcdcdcd","status":"unset","#,
         r#""service.name":"unknown_service:curl","process.pid":42,"process.executable.path":"/usr/bin/curl","#,
         r#""http.request.method":"GET","url.scheme":"https","url.full":"https://example.com/a/b?c=d","#,
-        r#""server.address":"example.com","server.port":443,"peer.service":"example.com","service.peer.name":"example.com","#,
-        r#""network.peer.address":"10.0.0.2","network.peer.port":443,"network.local.address":"10.0.0.1","network.local.port":50000,"#,
-        r#""network.protocol.version":"1.1","http.response.status_code":200,"http.request.body.size":0,"http.request.size":80,"#,
-        r#""http.response.body.size":5,"http.response.size":69,"user_agent.original":"curl/8","tls.protocol.name":"tls","#,
-        r#""tls.protocol.version":"1.3","http.request.header.host":["example.com"],"http.request.header.user-agent":["curl/8"],"#,
+        r#""server.address":"example.com","http.response.status_code":200,"#,
+        r#""http.request.header.host":["example.com"],"http.request.header.user-agent":["curl/8"],"#,
         r#""http.response.header.content-type":["text/plain"],"http.response.header.content-length":["5"],"#,
         r#""plainspan.transaction.id":"0123456789abcdef0123456789abcdef","plainspan.capture.level":"headers","#,
         r#""plainspan.capture.complete":true,"plainspan.ttfb":0.01,"plainspan.payload.url":"file:///p/1","plainspan.payload.digest":"ff","#,
-        r#""plainspan.payload.size":7,"plainspan.payload.status":"stored"}"#,
+        r#""plainspan.payload.size":7,"plainspan.payload.status":"stored","#,
+        r#""server.port":443,"peer.service":"example.com","service.peer.name":"example.com","#,
+        r#""network.peer.address":"10.0.0.2","network.peer.port":443,"network.local.address":"10.0.0.1","network.local.port":50000,"#,
+        r#""network.protocol.version":"1.1","http.request.body.size":0,"http.request.size":80,"#,
+        r#""http.response.body.size":5,"http.response.size":69,"user_agent.original":"curl/8","tls.protocol.name":"tls","#,
+        r#""tls.protocol.version":"1.3"}"#,
     );
     assert_eq!(line(&capture(Role::Client), Some(&link)), expected);
 }

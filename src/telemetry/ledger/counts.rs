@@ -259,6 +259,7 @@ pub struct Capture {
     pub user_memory_faults: u64,
     pub tls_calls_not_followed: u64,
     pub tls_sessions_rebound: u64,
+    pub tls_sessions_doubted: u64,
     pub events_undecodable: u64,
     /// The kernel programs could not be told what of a process or connection is wanted: more of it is copied, or less
     /// taken back, than could be.

@@ -3,6 +3,7 @@
 mod container;
 mod curls;
 mod doctor;
+mod filtered;
 mod late;
 mod loops;
 mod overlays;
@@ -45,11 +46,16 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
+        Stage::with(|config| config)
+    }
+
+    /// With a configuration that is more than the usual one.
+    fn with(more: impl FnOnce(Config) -> Config) -> Stage {
         let work = Work::new();
         let sink = OtlpSink::start();
         let nginx = servers::nginx(&work);
-        let yaml = Config::new("headers").grpc(&sink.grpc_endpoint()).yaml();
-        let agent = Agent::start(&work, &yaml);
+        let config = Config::new("headers").grpc(&sink.grpc_endpoint());
+        let agent = Agent::start(&work, &more(config).yaml());
         Stage {
             sink,
             nginx,
@@ -111,8 +117,13 @@ struct Asker {
 
 impl Asker {
     fn start(stage: &Stage, name: &str, library: &Path) -> Asker {
+        Asker::start_as(stage, Path::new(PYTHON), name, library)
+    }
+
+    /// Python by another name.
+    fn start_as(stage: &Stage, python: &Path, name: &str, library: &Path) -> Asker {
         let folder = stage.work.folder(&format!("asker-{name}"));
-        let mut command = Command::new(PYTHON);
+        let mut command = Command::new(python);
         command.arg(program("asker.py")).arg(&folder);
         command.arg(stage.work.path("cert.pem"));
         command.env("LD_LIBRARY_PATH", library.parent().expect("a folder"));

@@ -106,6 +106,19 @@ impl Client {
         self.carry_out(&plan)
     }
 
+    /// The same with so many seconds between the handshakes and the first request, of a program that can wait.
+    pub fn perform_after(
+        self,
+        work: &Work,
+        base: &str,
+        connections: &[Vec<Call>],
+        seconds: u32,
+    ) -> Vec<Answer> {
+        let mut plan = Plan::new(work, base, connections);
+        plan.wait = seconds;
+        self.carry_out(&plan)
+    }
+
     fn carry_out(self, plan: &Plan<'_>) -> Vec<Answer> {
         match self {
             Client::Curl => plan.curl("http1.1"),
@@ -143,6 +156,8 @@ struct Plan<'a> {
     connections: &'a [Vec<Call>],
     /// What the client's environment says that it is.
     service: Option<&'a str>,
+    /// Seconds that a program waits before its first request.
+    wait: u32,
     /// Where bodies and outputs go and come.
     dir: PathBuf,
 }
@@ -164,6 +179,7 @@ impl<'a> Plan<'a> {
             base,
             connections,
             service: None,
+            wait: 0,
             dir,
         }
     }
@@ -284,7 +300,7 @@ impl<'a> Plan<'a> {
         let each = all.len().div_ceil(program.at_once.max(1));
         let start = |(number, part): (usize, &[Vec<Value>])| {
             let name = format!("{}-{number}", program.name);
-            let file = self.file(&format!("{name}.json"), part, 0);
+            let file = self.file(&format!("{name}.json"), part, self.wait);
             let mut command = (program.command)();
             command.arg(&file).env("no_proxy", "*");
             // Where Node, and what is like it, looks for more certificates.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// A server that runs, and where.
 pub struct Server {
-    #[expect(dead_code, reason = "held: the server ends with it")]
-    running: Running,
+    /// The server ends with it.
+    pub running: Running,
     pub scheme: &'static str,
     /// Address that it listens on.
     pub address: String,

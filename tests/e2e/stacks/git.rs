@@ -2,7 +2,7 @@
 
 use super::{Row, assert_verdict, scene};
 use crate::harness::process::run_well;
-use crate::harness::scene::{complete, marks};
+use crate::harness::scene::{Scene, complete, marks};
 use crate::harness::seen::{Seen, parent, target};
 use crate::harness::servers::nginx;
 use crate::harness::wait_until;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const FILES: usize = 200;
+pub const FILES: usize = 200;
 
 pub fn run(row: &Row) {
     let scene = scene(|work| {
@@ -26,12 +26,14 @@ pub fn run(row: &Row) {
     let mut clone = git(scene.work.dir());
     clone.args(["clone", "-q", &url, "clone"]);
     clone.env("GIT_SSL_CAINFO", scene.work.path("cert.pem"));
-    run_well(
-        &mut clone,
-        scene.work.dir(),
-        "clone",
-        Duration::from_secs(60),
-    );
+    reads(row, scene, clone, "/repository.git/");
+}
+
+/// Runs a program that reads what is below `folder` of nginx, at least [`FILES`] of it; each request must be there once
+/// on each side, as nginx's own log has it.
+pub fn reads(row: &Row, scene: Scene, mut program: Command, folder: &str) {
+    let limit = Duration::from_secs(60);
+    run_well(&mut program, scene.work.dir(), "reader", limit);
     let log = scene.work.path("nginx/access.log");
     let asked = || std::fs::read_to_string(&log).unwrap_or_default();
     let all = asked().lines().count();
@@ -39,14 +41,21 @@ pub fn run(row: &Row) {
     wait_until(
         Duration::from_secs(20),
         "span of each request",
-        || (of_git(&Seen::of(&scene.sink)).values().flatten().count() >= 2 * all).then_some(()),
+        || {
+            (below(&Seen::of(&scene.sink), folder)
+                .values()
+                .flatten()
+                .count()
+                >= 2 * all)
+                .then_some(())
+        },
         || format!("{all} requests\n{}", scene.agent.ledger()),
     );
     scene.agent.ledger().assert_nothing_lost();
     assert_verdict(row, &scene);
     let port = scene.server.port;
     let (seen, _work) = scene.stop();
-    let spans = of_git(&seen);
+    let spans = below(&seen, folder);
     assert_eq!(spans.values().flatten().count(), 2 * all);
     for line in asked().lines() {
         // TARGET STATUS BYTES PORT
@@ -84,11 +93,11 @@ pub fn run(row: &Row) {
     }
 }
 
-/// Spans of requests for the repository, by target.
-fn of_git(seen: &Seen) -> BTreeMap<String, Vec<&SeenSpan>> {
+/// Spans of requests for what is in the folder, by target.
+fn below<'a>(seen: &'a Seen, folder: &str) -> BTreeMap<String, Vec<&'a SeenSpan>> {
     let mut spans: BTreeMap<String, Vec<&SeenSpan>> = BTreeMap::new();
     for span in seen.spans() {
-        if let Some(target) = target(span).filter(|t| t.starts_with("/repository.git/")) {
+        if let Some(target) = target(span).filter(|t| t.starts_with(folder)) {
             spans.entry(target).or_default().push(span);
         }
     }

@@ -16,8 +16,10 @@ connections side by side, half of them with bodies, and each request was there o
 peer. What else is captured is whatever uses one of these libraries.
 
 *Inside the program* means that the TLS implementation is linked into it: *stripped* without symbols, found by what its
-code does ([architecture.md](architecture.md)). *Connection*: a program does its socket calls *inside* the TLS calls, which
-names the connection for certain, or *beside* them on the same thread, where the calls before and after decide.
+code does ([architecture.md](architecture.md)). A *library of the agent* is put into a program where the configuration says
+so ([java.md](java.md)). *Connection*: a program does its socket calls *inside* the TLS calls, which
+names the connection for certain, *beside* them on the same thread, or *on other threads*: then the handshake tells
+([association.md](association.md)).
 
 | program | version | end | HTTP | TLS | version | where | connection | result |
 |---|---|---|---|---|---|---|---|---|
@@ -32,7 +34,7 @@ pub fn check(row: &Row) {
     let path = repository(PAGE);
     if std::env::var_os("PLAINSPAN_WRITE_MATRIX").is_some() {
         let before = std::fs::read_to_string(&path).unwrap_or_default();
-        std::fs::write(&path, with(&before, row, &line)).expect("write the page");
+        std::fs::write(&path, with(&before, &line)).expect("write the page");
         return;
     }
     let page = std::fs::read_to_string(&path).expect("docs/support-matrix.md");
@@ -43,12 +45,14 @@ pub fn check(row: &Row) {
 }
 
 /// The page with this line in the row's place.
-fn with(page: &str, row: &Row, line: &str) -> String {
+fn with(page: &str, line: &str) -> String {
     let mut lines = Vec::new();
     for each in ROWS {
-        if key(each) == key(row) {
+        // Programs are asked for their versions.
+        let key = key(each);
+        if line.contains(&key) {
             lines.push(line.to_owned());
-        } else if let Some(old) = page.lines().find(|l| l.contains(&key(each))) {
+        } else if let Some(old) = page.lines().find(|l| l.contains(&key)) {
             lines.push(old.to_owned());
         }
     }
@@ -68,9 +72,10 @@ fn key(row: &Row) -> String {
 
 fn end(row: &Row) -> &'static str {
     match row.end {
-        End::Client(_) | End::Git => "client",
+        End::Client(_) | End::Known { .. } | End::Git | End::Cmake(_) | End::Uv => "client",
         End::Server { .. } => "server",
         End::Proxy { .. } => "proxy, both",
+        End::Grpcio => "client, server",
     }
 }
 
@@ -78,18 +83,23 @@ fn line(row: &Row) -> String {
     let kind = match row.kind {
         Kind::Shared => "library of the system",
         Kind::Bundled => "library of its package",
+        Kind::Given => "library of the agent",
         Kind::Static => "inside the program",
         Kind::Stripped => "inside the program, stripped",
     };
     let association = match row.association {
         Association::Inside => "inside",
         Association::Beside => "beside",
+        Association::Apart => "on other threads",
     };
     let stack = match row.stack {
         "openssl" => "OpenSSL",
         "boringssl" => "BoringSSL",
         "gnutls" => "GnuTLS",
         "nss" => "NSS",
+        "jsse" => "JSSE",
+        "go" => "Go",
+        "rustls" => "rustls",
         other => panic!("no name for {other}"),
     };
     let version = (row.stack_version)();

@@ -6,12 +6,20 @@
 //! tell the same connection. Then it compares the row of the page with what ran.
 
 mod clients;
+mod cmake;
 mod git;
+mod grpcio;
+mod java;
 mod matrix;
 mod programs;
 mod proxies;
 mod rows;
+mod rustls;
 mod servers;
+mod uv;
+
+pub use programs::bun;
+pub use servers::{rustls_aws_lc_12 as rustls_tls_1_2, rustls_ring};
 
 use crate::harness::config::Config;
 use crate::harness::exchange::Exchange;
@@ -22,6 +30,7 @@ use crate::harness::servers::{Server, nginx, nginx_http2};
 use crate::harness::turn;
 use crate::harness::work::Work;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// One line of the matrix.
 pub struct Row {
@@ -46,6 +55,8 @@ pub enum Kind {
     Shared,
     /// A library that the program's package brings.
     Bundled,
+    /// A library that the agent gives to it.
+    Given,
     /// Inside the program, with symbols.
     Static,
     /// Inside the program, without.
@@ -56,6 +67,11 @@ pub enum Kind {
 #[derive(Clone, Copy)]
 pub enum End {
     Client(clients::Start),
+    /// A client that other tests use too. `idle`: a program of the same file that runs before the agent.
+    Known {
+        client: Client,
+        idle: Option<fn(&Work) -> Server>,
+    },
     Server {
         start: fn(&Work) -> Server,
         /// The `x-server` that it sends.
@@ -70,6 +86,12 @@ pub enum End {
     },
     /// Reads a repository.
     Git,
+    /// Fetches files.
+    Cmake(fn() -> PathBuf),
+    /// Client and server of gRPC.
+    Grpcio,
+    /// Reads an index of packages.
+    Uv,
 }
 
 /// How a TLS session's connection becomes known (`docs/architecture.md`).
@@ -79,6 +101,8 @@ pub enum Association {
     Inside,
     /// They are beside them, on the same thread.
     Beside,
+    /// They are on other threads.
+    Apart,
 }
 
 /// Runs a row's test.
@@ -92,7 +116,11 @@ pub fn run(row: &Row) {
             header,
             behind,
         } => proxies::run(row, start, header, behind),
+        End::Known { client, idle } => known(row, client, idle),
         End::Git => git::run(row),
+        End::Cmake(program) => cmake::run(row, &program()),
+        End::Grpcio => grpcio::run(row),
+        End::Uv => uv::run(row),
     }
     matrix::check(row);
 }
@@ -100,7 +128,7 @@ pub fn run(row: &Row) {
 fn client(row: &Row, start: clients::Start) {
     // One that runs before the agent, where the agent cannot know the program's file before somebody runs it.
     let mut idle: Option<Running> = None;
-    let scene = scene(|work| {
+    let scene = row_scene(row, |work| {
         idle = start.idle(work);
         match row.http {
             "2" => nginx_http2(work, "https"),
@@ -111,20 +139,52 @@ fn client(row: &Row, start: clients::Start) {
     drop(idle);
 }
 
+fn known(row: &Row, client: Client, start_idle: Option<fn(&Work) -> Server>) {
+    let mut idle = None;
+    let scene = scene(|work| {
+        idle = start_idle.map(|start| start(work));
+        match row.http {
+            "2" => nginx_http2(work, "https"),
+            _ => nginx(work),
+        }
+    });
+    exchange(row, scene, client, "nginx");
+    drop(idle);
+}
+
 fn server(row: &Row, start: fn(&Work) -> Server, header: &'static str) {
-    let scene = scene(start);
+    // The client's file has to be known before its first request.
+    let mut idle = None;
+    let scene = row_scene(row, |work| {
+        idle = clients::NODE.idle(work);
+        start(work)
+    });
+    if row.kind == Kind::Given {
+        java::wait_until_captured(&scene.agent, scene.server.running.pid());
+    }
     let client = match row.http {
         "2" => Client::Program(clients::NODE_HTTP2.program),
         _ => Client::Node,
     };
     exchange(row, scene, client, header);
+    drop(idle);
+}
+
+/// With what the row needs beside.
+fn row_scene(row: &Row, start: impl FnOnce(&Work) -> Server) -> Scene {
+    let given = row.kind == Kind::Given;
+    scene_with(start, |config| config.tap("java", given.into()))
 }
 
 /// Everything is captured, and where it is joined is kept.
 pub fn scene(start: impl FnOnce(&Work) -> Server) -> Scene {
+    scene_with(start, |config| config)
+}
+
+fn scene_with(start: impl FnOnce(&Work) -> Server, more: impl FnOnce(Config) -> Config) -> Scene {
     Scene::with(start, |work, sink, _| {
         let state = json!({"state_file": work.path("connections")});
-        Config::full(work, sink).tap("trace", state)
+        more(Config::full(work, sink).tap("trace", state))
     })
 }
 

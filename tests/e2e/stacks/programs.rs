@@ -1,8 +1,8 @@
 //! Where the programs are, and what they say of their versions.
 
 use crate::harness::servers::PYTHON;
-use crate::harness::venv;
-use std::path::PathBuf;
+use crate::harness::{repository, venv};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A file in the packages of the tests' Python environment.
@@ -23,6 +23,88 @@ pub fn bun() -> PathBuf {
 
 pub fn envoy() -> PathBuf {
     package("envoy/_bin/envoy")
+}
+
+/// Deno, with rustls.
+pub fn deno() -> PathBuf {
+    venv("bin/deno")
+}
+
+/// uv, with rustls.
+pub fn uv() -> PathBuf {
+    venv("bin/uv")
+}
+
+/// `tests/programs/rustls`, without symbols.
+pub fn rustls_peer() -> PathBuf {
+    rustls_file("peer")
+}
+
+/// A build of `tests/programs/rustls`.
+pub fn rustls_file(name: &str) -> PathBuf {
+    let path = repository("target/rustls").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/setup.sh",
+        path.display()
+    );
+    path
+}
+
+/// A file in the packages that `tests/programs/stacks/fetch.sh` unpacks.
+pub fn unpacked(path: &str) -> PathBuf {
+    let path = repository("target/test-wheels").join(path);
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/setup.sh",
+        path.display()
+    );
+    path
+}
+
+/// CMake, with OpenSSL and without symbols.
+pub fn cmake() -> PathBuf {
+    unpacked("cmake/cmake/data/bin/cmake")
+}
+
+/// The same of another compiler, with an older OpenSSL.
+pub fn cmake_old() -> PathBuf {
+    unpacked("cmake_old/cmake/data/bin/cmake")
+}
+
+/// The version of OpenSSL in a program.
+///
+/// # Panics
+/// Where it names none.
+pub fn openssl_in(program: &Path) -> String {
+    const NAME: &[u8] = b"OpenSSL ";
+    let bytes = std::fs::read(program).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let names = bytes.windows(NAME.len()).enumerate();
+    let mut after = names
+        .filter(|(_, name)| *name == NAME)
+        .filter_map(|(at, _)| {
+            let text = bytes.get(at + NAME.len()..at + NAME.len() + 16)?;
+            text.first()?.is_ascii_digit().then_some(text)
+        });
+    let text = after
+        .next()
+        .unwrap_or_else(|| panic!("no OpenSSL in {}", program.display()));
+    version_in(&String::from_utf8_lossy(text))
+}
+
+/// The version of rustls in a program, which names its source files.
+///
+/// # Panics
+/// Where it does not.
+pub fn rustls_in(program: &Path) -> String {
+    const SOURCE: &[u8] = b"/rustls-0.";
+    let bytes = std::fs::read(program).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let at = bytes
+        .windows(SOURCE.len())
+        .position(|bytes| bytes == SOURCE);
+    let at = at.unwrap_or_else(|| panic!("no rustls in {}", program.display()));
+    let text = &bytes[at + SOURCE.len() - 2..][..16];
+    version_in(&String::from_utf8_lossy(text).replace('/', " "))
 }
 
 /// Node 16, the last with OpenSSL 1.1.1.

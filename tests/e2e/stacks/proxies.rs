@@ -11,8 +11,9 @@ use crate::otlp_sink::SeenSpan;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 pub fn run(row: &Row, start: fn(&Work, u16) -> Server, server_header: &str, behind_version: &str) {
-    let mut behind = None;
+    let (mut behind, mut idle) = (None, None);
     let scene = scene(|work| {
+        idle = clients::NODE_HTTP2.idle(work);
         let nginx = match behind_version {
             "2" => nginx_http2(work, "https"),
             _ => nginx(work),
@@ -33,6 +34,7 @@ pub fn run(row: &Row, start: fn(&Work, u16) -> Server, server_header: &str, behi
     scene.agent.ledger().assert_nothing_lost();
     assert_verdict(row, &scene);
     let port = scene.server.port;
+    drop(idle);
     let (seen, _work) = scene.stop();
     for (call, answer) in calls.iter().zip(&answers) {
         let target = &call.target;

@@ -1,6 +1,6 @@
 //! Servers and proxies of the rows.
 
-use super::programs::{bun, envoy, node16};
+use super::programs::{bun, deno, envoy, node16, rustls_peer};
 use crate::harness::free_port;
 use crate::harness::process::{Running, wait_for_port};
 use crate::harness::servers::{PYTHON, Server, program};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const ADDRESS: &str = "127.0.0.1";
 
 /// A server that is told address, port, certificate and key, and says that it is ready.
-fn told(work: &Work, mut command: Command, name: &str) -> Server {
+pub fn told(work: &Work, mut command: Command, name: &str) -> Server {
     let port = free_port();
     command
         .args([ADDRESS, &port.to_string()])
@@ -36,6 +36,35 @@ pub fn node16_server(work: &Work) -> Server {
 
 pub fn bun_server(work: &Work) -> Server {
     told(work, script(bun(), "stacks/bun_server.mjs"), "bun")
+}
+
+pub fn deno_server(work: &Work) -> Server {
+    let mut command = Command::new(deno());
+    command.args(["run", "--quiet", "--no-check", "--allow-all"]);
+    command.arg(program("stacks/deno_server.ts"));
+    told(work, command, "deno")
+}
+
+fn rustls(work: &Work, how: &str) -> Server {
+    let mut command = Command::new(rustls_peer());
+    command.args(["server", how]);
+    told(work, command, "rustls")
+}
+
+pub fn rustls_aws_lc(work: &Work) -> Server {
+    rustls(work, "aws-lc,1.3,2")
+}
+
+pub fn rustls_aws_lc_12(work: &Work) -> Server {
+    rustls(work, "aws-lc,1.2,1.1,chacha")
+}
+
+pub fn rustls_ring(work: &Work) -> Server {
+    rustls(work, "ring,1.3,1.1")
+}
+
+pub fn rustls_ring_12(work: &Work) -> Server {
+    rustls(work, "ring,1.2,2")
 }
 
 pub fn uvicorn(work: &Work) -> Server {

@@ -170,7 +170,7 @@ impl Builder<'_> {
         let headers = self.headers(fields, signal);
         let proxy = self.proxy(&url, protocol.value);
         let (tls, tls_lines) = self.tls(fields, signal, url.scheme() == "https");
-        let compression = self.compression(fields, signal);
+        let compression = self.compression(fields, signal, &url);
         let timeout = self.timeout(fields, signal);
 
         let mut lines = vec![

@@ -1,5 +1,6 @@
 //! What goes with an endpoint: protocol, headers, compression, timeout, TLS.
 
+use super::proxy::is_loopback;
 use super::variables::PREFIX;
 use super::{Line, Picked, line, picked};
 use crate::config::build::Builder;
@@ -9,6 +10,7 @@ use crate::config::schema::{COMPRESSIONS, PROTOCOLS, Signal};
 use crate::config::settings::{Fields, Value};
 use crate::config::sources::yaml_text;
 use crate::config::tree::Mark;
+use ::url::Url;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,7 +58,14 @@ impl Builder<'_> {
             .unwrap_or_else(|| picked(Vec::new(), Mark::default()))
     }
 
-    pub(super) fn compression(&mut self, fields: &Fields, signal: Signal) -> Picked<Compression> {
+    /// What nobody chose is gzip, the one coding that the specification names. On the way to this host nothing: there
+    /// it saves no network, and costs both ends.
+    pub(super) fn compression(
+        &mut self,
+        fields: &Fields,
+        signal: Signal,
+        destination: &Url,
+    ) -> Picked<Compression> {
         if let Some(value) = fields.choice("compression", &COMPRESSIONS) {
             return picked(value, fields.mark("compression"));
         }
@@ -66,7 +75,12 @@ impl Builder<'_> {
                 .ok_or_else(|| format!("is {}: use none, gzip or zstd", quote(text)))
         };
         let found = self.read_variable(signal, "COMPRESSION", read);
-        found.unwrap_or_else(|| picked(Compression::Gzip, Mark::default()))
+        let default = if is_loopback(destination) {
+            Compression::None
+        } else {
+            Compression::Gzip
+        };
+        found.unwrap_or_else(|| picked(default, Mark::default()))
     }
 
     pub(super) fn timeout(&mut self, fields: &Fields, signal: Signal) -> Picked<Duration> {

@@ -97,21 +97,34 @@ fn decoded(part: &str) -> Result<Cow<'_, str>, &'static str> {
     part.map_err(|_| "has a user or a password that is not UTF-8 after percent-decoding")
 }
 
+/// Whether `destination` is on this host by its address, or by its name (RFC 6761 §6.3).
+pub(super) fn is_loopback(destination: &Url) -> bool {
+    let host = host(destination);
+    match address(destination) {
+        Some(address) => address.to_canonical().is_loopback(),
+        None => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
+fn address(destination: &Url) -> Option<IpAddr> {
+    match destination.host()? {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
+    }
+}
+
+fn host(destination: &Url) -> &str {
+    let host = destination.host_str().unwrap_or_default();
+    host.trim_end_matches('.')
+}
+
 /// Whether a destination is loopback or in the list of `NO_PROXY`: hosts with everything below them, addresses,
 /// networks, each with or without a port, or `*` for all.
 fn is_spared(destination: &Url, list: &str) -> bool {
     let port = destination.port_or_known_default();
-    let address = match destination.host() {
-        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-        Some(Host::Domain(_)) | None => None,
-    };
-    let host = destination.host_str().unwrap_or_default();
-    let host = host.trim_end_matches('.');
-    let loopback = match address {
-        Some(address) => address.to_canonical().is_loopback(),
-        None => host == "localhost" || host.ends_with(".localhost"),
-    };
+    let address = address(destination);
+    let host = host(destination);
     let named = |item: &str| {
         if item == "*" {
             return true;
@@ -124,7 +137,7 @@ fn is_spared(destination: &Url, list: &str) -> bool {
         fits && wanted.is_none_or(|wanted| port == Some(wanted))
     };
     let items = list.split([',', ' ']).filter(|item| !item.is_empty());
-    loopback || items.into_iter().any(named)
+    is_loopback(destination) || items.into_iter().any(named)
 }
 
 /// `host`, `host:port`, `[address]:port`, `address`, `network`.

@@ -6,33 +6,16 @@
 //! function, nothing is probed.
 //! Holds: every place is the entry of a function that something calls directly, or reached from it by decoding.
 
-mod entries;
-mod reports;
-mod xref;
-
 use super::bytes::ReadAt;
 use super::chosen::Chosen;
-use super::image::{Image, Load};
+use super::image::Image;
+use super::reports::entries::Entries;
+use super::reports::{self, Reporter, texts, xref};
 use super::{Method, ScanError, Stack};
 use crate::probe::target::{CallResult, TlsCall};
-use entries::Entries;
-use memchr::memmem;
-use reports::Reporter;
 
 /// The file in which the functions are, as the compiler was given it: `.cc`, and `.c` before 2017.
-const FILE: &[u8] = b"/ssl_lib.c";
-
-/// How much is looked at in one read, bytes.
-const PIECE: u64 = 1 << 20;
-
-/// Copies of the file's name that are looked for.
-const MAX_NAMES: usize = 8;
-
-/// A program with less code than this holds no BoringSSL beside what it is for, bytes.
-const LEAST_CODE: u64 = 512 << 10;
-
-/// What is looked through at the most, bytes. Chromium has some 250 MB.
-const MOST_CONSTANTS: u64 = 400 << 20;
+const FILE: &[u8] = b"ssl_lib.c";
 
 /// Reasons (`include/openssl/ssl.h`, `include/openssl/err.h` of BoringSSL).
 mod reason {
@@ -46,81 +29,21 @@ mod reason {
 
 /// The places to probe; `None` where there is no BoringSSL, or its functions cannot be told for certain.
 pub fn find<B: ReadAt>(image: &Image<'_, B>) -> Result<Option<Stack>, ScanError> {
-    let code: Vec<Load> = image.loads().filter(|load| load.executable).collect();
-    let size = |loads: &[Load]| {
-        loads
-            .iter()
-            .fold(0u64, |n, load| n.saturating_add(load.size))
-    };
-    let constants: Vec<Load> = image.loads().filter(|load| !load.writable).collect();
-    if size(&code) < LEAST_CODE || size(&constants) > MOST_CONSTANTS {
+    let Some(code) = reports::code_of(image) else {
         return Ok(None);
-    }
-    let names = names(image)?;
+    };
+    let names = texts::sources(image, FILE)?;
     if names.is_empty() {
         return Ok(None);
     }
     let found = xref::scan(image, &code, &names)?;
+    let references: Vec<u64> = found.references.iter().map(|(at, _)| *at).collect();
     let entries = Entries::new(image, found.called)?;
-    let reporters = reports::collect(image, &entries, &found.references)?;
+    let reporters = reports::collect(image, &entries, &references)?;
     let Some(functions) = Functions::told(&reporters) else {
         return Ok(None);
     };
     functions.stack(image).map(Some)
-}
-
-/// Addresses at which a name of the source file begins: it may stand in more than one unit.
-fn names<B: ReadAt>(image: &Image<'_, B>) -> Result<Vec<u64>, ScanError> {
-    let readable: Vec<Load> = image.loads().filter(|l| !l.writable).collect();
-    // Older linkers put constants in front of the code, in one segment.
-    let separate = readable.iter().any(|load| !load.executable);
-    let mut names = Vec::new();
-    for load in readable.iter().filter(|l| !l.executable || !separate) {
-        // A path is in one piece with what stands before it, up to as many bytes.
-        let overlap = 512;
-        pieces(image, load, overlap, |from, piece| {
-            for at in memmem::find_iter(piece, FILE) {
-                if let Some(start) = name_start(piece, at, from == 0)
-                    && let Some(address) = load.address.checked_add(from + start as u64)
-                    && !names.contains(&address)
-                    && names.len() < MAX_NAMES
-                {
-                    names.push(address);
-                }
-            }
-        })?;
-    }
-    Ok(names)
-}
-
-/// Where the text begins that goes on with [`FILE`] at `at` and ends behind it. `first`: nothing is before the piece.
-fn name_start(piece: &[u8], at: usize, first: bool) -> Option<usize> {
-    let end = piece.get(at + FILE.len()..)?;
-    if !(end.starts_with(b"\0") || end.starts_with(b"c\0")) {
-        return None;
-    }
-    let before = piece.get(..at)?;
-    let text = before.iter().rev();
-    let text = text.take_while(|b| matches!(b, 0x20..=0x7e)).count();
-    // The piece may begin inside the text: the one before it has the whole.
-    (text < at || first).then_some(at - text)
-}
-
-/// Reads a segment in pieces that end `overlap` bytes inside the next.
-fn pieces<B: ReadAt>(
-    image: &Image<'_, B>,
-    load: &Load,
-    overlap: u64,
-    mut each: impl FnMut(u64, &[u8]),
-) -> Result<(), ScanError> {
-    let mut at = 0;
-    while at < load.size {
-        let len = PIECE.saturating_add(overlap).min(load.size - at);
-        let piece = image.bytes_of(load, at, len)?;
-        each(at, &piece);
-        at = at.saturating_add(PIECE);
-    }
-    Ok(())
 }
 
 /// The functions that are probed, each certain.

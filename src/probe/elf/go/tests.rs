@@ -31,7 +31,7 @@ fn only(scan: Scan) -> Stack {
 fn points(stack: &Stack) -> Vec<(&str, GoPoint)> {
     let point = |probe: Probe| match probe {
         Probe::Go(point) => point,
-        Probe::Call { .. } => panic!("a call of C in {stack:?}"),
+        other => panic!("{other:?} in {stack:?}"),
     };
     let all = stack
         .targets

@@ -17,11 +17,12 @@ pub const SCANNER: &str = env!("PLAINSPAN_SCANNER");
 const MAGIC: &str = concat!("plainspan-scan 1 ", env!("PLAINSPAN_SCANNER"));
 
 /// Names of stacks: what is read back has no other.
-const STACKS: [&str; 8] = [
+const STACKS: [&str; 9] = [
     "openssl",
     "boringssl",
     "gnutls",
     "nss",
+    "jsse",
     "go",
     "rustls",
     "s2n",

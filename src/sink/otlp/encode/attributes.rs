@@ -4,7 +4,7 @@ use super::names;
 use super::wire::field_len;
 use crate::transaction::Headers;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -12,9 +12,6 @@ use std::net::IpAddr;
 pub const OF_SPAN: u8 = 9;
 /// Number of the field `attributes` of a log record.
 pub const OF_LOG_RECORD: u8 = 6;
-/// Bytes of one attribute as they are on the average.
-const USUAL: usize = 48;
-
 /// Key byte of a field with a length (protobuf wire type 2).
 const fn with_length(number: u8) -> u8 {
     number << 3 | 2
@@ -43,13 +40,35 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Attributes of a message that has them in the field of number `field`, below 16; room for so many.
-    pub fn with_capacity(field: u8, attributes: usize) -> Self {
+    /// Attributes of a message that has them in the field of number `field`, below 16; written behind what is in `out`.
+    pub fn of(field: u8, out: Vec<u8>) -> Self {
         Attributes {
-            out: Vec::with_capacity(attributes * USUAL),
+            out,
             field: with_length(field),
             truncated: Vec::new(),
         }
+    }
+
+    /// All of another list, which may be of another field.
+    pub fn extend(&mut self, other: &Attributes) {
+        let mut at = self.out.len();
+        self.out.extend_from_slice(&other.out);
+        self.truncated.extend_from_slice(&other.truncated);
+        while self.field != other.field
+            && let Some(rest) = self.out.get_mut(at..)
+            && let [tag, rest @ ..] = rest
+        {
+            *tag = self.field;
+            let mut rest = &*rest;
+            let before = rest.len();
+            let len = decode_varint(&mut rest).expect("what was written here reads back");
+            at += 1 + (before - rest.len()) + len as usize;
+        }
+    }
+
+    /// The memory, without its use as attributes.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 
     pub fn text<'a>(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
@@ -113,6 +132,9 @@ impl Attributes {
                 continue;
             }
             let alone = !names.perhaps_twice(name);
+            if alone && self.usual_header(prefix, name, value) {
+                continue;
+            }
             let before = || headers.iter().take(index);
             if !alone && before().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
                 continue;
@@ -128,6 +150,34 @@ impl Attributes {
                 false => self.array(&key, || headers.get_all(name).map(Cow::Borrowed)),
             }
         }
+    }
+
+    /// A header whose name and value are whole as they stand; false: it is not such a one, and nothing was added.
+    fn usual_header(&mut self, prefix: &str, name: &[u8], value: &[u8]) -> bool {
+        let usual = name.len() <= names::MAX_NAME
+            && value.len() <= names::MAX_VALUE
+            && name.is_ascii()
+            && std::str::from_utf8(value).is_ok();
+        if !usual {
+            return false;
+        }
+        let key = prefix.len() + name.len();
+        let element = field_len(value.len());
+        let elements = field_len(element);
+        let len = field_len(key) + field_len(field_len(elements));
+        // Tag and length in front are ten bytes at the most.
+        self.out.reserve(10 + len);
+        self.length(self.field, len);
+        self.length(KEY, key);
+        self.out.extend_from_slice(prefix.as_bytes());
+        let at = self.out.len();
+        self.out.extend_from_slice(name);
+        self.out[at..].make_ascii_lowercase();
+        self.length(VALUE, field_len(elements));
+        self.length(ARRAY, elements);
+        self.length(ELEMENT, element);
+        self.bytes(STRING, value);
+        true
     }
 
     /// The attributes as fields of their message, with the names of those that were cut.
@@ -220,9 +270,12 @@ impl Attributes {
     }
 
     fn varint(&mut self, value: u64) {
-        match u8::try_from(value) {
+        match value {
             // Nearly all.
-            Ok(byte @ ..0x80) => self.out.push(byte),
+            ..0x80 => self.out.push(value as u8),
+            0x80..0x4000 => self
+                .out
+                .extend_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]),
             _ => encode_varint(value, &mut self.out),
         }
     }

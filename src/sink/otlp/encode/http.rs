@@ -44,6 +44,14 @@ impl KnownMethods {
         }
         .unwrap_or(OTHER)
     }
+
+    /// The same, to be kept: borrowed where it is one of the usual.
+    pub fn owned(&self, method: &[u8]) -> Cow<'static, str> {
+        match &self.0 {
+            Some(_) => Cow::Owned(self.name(method).to_owned()),
+            None => Cow::Borrowed(KNOWN.into_iter().find(|m| is(m, method)).unwrap_or(OTHER)),
+        }
+    }
 }
 
 fn is(name: &str, method: &[u8]) -> bool {
@@ -352,8 +360,8 @@ fn server_host<'a>(facts: &'a Facts, named: Option<Cow<'a, str>>) -> Option<Cow<
         .and_then(without_space)
 }
 
-/// `client.address`: the first client that proxies name, else the peer.
-pub fn client_address(capture: &Capture) -> Option<Cow<'_, str>> {
+/// `client.address`, where proxies name one: the first client. Else it is the peer's.
+pub fn named_client(capture: &Capture) -> Option<Cow<'_, str>> {
     let facts = &capture.facts;
     let known = |name: &str| !name.eq_ignore_ascii_case("unknown");
     let of_forwarded = facts
@@ -367,10 +375,8 @@ pub fn client_address(capture: &Capture) -> Option<Cow<'_, str>> {
             .filter(|name| known(name))
             .map(Cow::Borrowed)
     };
-    let named = of_forwarded.or_else(of_header).and_then(|name| match name {
+    of_forwarded.or_else(of_header).and_then(|name| match name {
         Cow::Borrowed(name) => target::authority(name).map(|a| a.host),
         Cow::Owned(name) => target::authority(&name).map(|a| owned(&a.host)),
-    });
-    let peer = || capture.transaction.connection.remote;
-    named.or_else(|| peer().map(|p| Cow::Owned(target::ip(p.ip()))))
+    })
 }

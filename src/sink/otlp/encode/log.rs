@@ -1,8 +1,8 @@
 //! A capture as a log record.
 
-use super::attributes::lossy;
+use super::attributes::{Attributes, OF_LOG_RECORD, lossy};
+use super::common::Common;
 use super::http::{self, Web};
-use super::span::log_attributes;
 use super::{EncodeOptions, names, unix_nanos, wire};
 use crate::redact::{Capture, SpanIds};
 use crate::sink::PayloadLink;
@@ -36,25 +36,26 @@ pub fn log_record(
     observed: SystemTime,
     options: &EncodeOptions,
 ) -> LogRecord {
-    let bytes = log_record_bytes(capture, link, observed, options);
+    let bytes = log_record_bytes(Vec::new(), &Common::new(capture, link, options), observed);
     LogRecord::decode(&bytes[..]).expect("what was written here reads back")
 }
 
-/// The log record of a capture as a message of protobuf.
-pub fn log_record_bytes(
-    capture: &Capture,
-    link: Option<&PayloadLink>,
-    observed: SystemTime,
-    options: &EncodeOptions,
-) -> Vec<u8> {
-    let outcome = http::outcome(&capture.transaction);
-    let web = http::web(capture);
-    let mut out = log_attributes(capture, link, (options, &outcome), &web).into_bytes();
+/// The log record of a capture as a message of protobuf, behind what is in `out`.
+pub fn log_record_bytes(out: Vec<u8>, common: &Common<'_>, observed: SystemTime) -> Vec<u8> {
+    let Common {
+        capture,
+        outcome,
+        web,
+        ..
+    } = common;
+    let mut list = Attributes::of(OF_LOG_RECORD, out);
+    list.extend(&common.alike);
+    let mut out = list.into_bytes();
     // Fields may stand in any order.
     wire::fixed64(&mut out, field::TIME, unix_nanos(capture.end));
     wire::fixed64(&mut out, field::OBSERVED_TIME, unix_nanos(observed));
     wire::varint(&mut out, field::SEVERITY_NUMBER, outcome.severity as u64);
-    let line = line_of(capture, &web);
+    let line = line_of(capture, web);
     wire::begin(&mut out, field::BODY, wire::field_len(line.len()));
     wire::bytes(&mut out, STRING_VALUE, line.as_bytes());
     if capture.ids.flags != 0 {
@@ -95,9 +96,23 @@ fn line_of(capture: &Capture, web: &Web<'_>) -> String {
     };
     let status = status(transaction);
     let url = url(web);
-    let millis = transaction.timing.end.since(transaction.timing.start) as f64 / 1e6;
-    let space = if url.is_empty() { "" } else { " " };
-    format!("{method}{space}{url} {status} {millis:.1} ms")
+    // Tenths of a millisecond.
+    let tenths = (transaction.timing.end.since(transaction.timing.start) + 50_000) / 100_000;
+    let mut digits = itoa::Buffer::new();
+    let mut line = String::with_capacity(method.len() + url.len() + status.len() + 32);
+    line.push_str(&method);
+    if !url.is_empty() {
+        line.push(' ');
+        line.push_str(&url);
+    }
+    line.push(' ');
+    line.push_str(&status);
+    line.push(' ');
+    line.push_str(digits.format(tenths / 10));
+    line.push('.');
+    line.push_str(digits.format(tenths % 10));
+    line.push_str(" ms");
+    line
 }
 
 /// The status code, or the word for why there is none; the code of a call behind it.

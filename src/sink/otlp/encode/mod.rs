@@ -5,6 +5,7 @@
 //! longer than [`names::MAX_VALUE`] bytes.
 
 mod attributes;
+mod common;
 pub mod grpc;
 mod http;
 mod log;
@@ -20,6 +21,7 @@ mod tests;
 pub(super) mod wire;
 
 pub use attributes::Attributes;
+pub use common::Common;
 pub use http::{
     KnownMethods, OTHER as OTHER_METHOD, Outcome, Severity, Web, origin, outcome,
     status as status_code, web,

@@ -9,9 +9,10 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
 use std::time::SystemTime;
 
-/// The log record of an event, as observed at `observed`, as a message of protobuf.
-pub fn payload_event(event: &PayloadEvent, observed: SystemTime) -> Vec<u8> {
-    let mut list = Attributes::with_capacity(OF_LOG_RECORD, 6);
+/// The log record of an event, as observed at `observed`, as a message of protobuf behind what is
+/// in `out`.
+pub fn payload_event(out: Vec<u8>, event: &PayloadEvent, observed: SystemTime) -> Vec<u8> {
+    let mut list = Attributes::of(OF_LOG_RECORD, out);
     list.maybe_text(names::TRANSACTION_ID, event.transaction.as_deref());
     list.maybe_text(names::PAYLOAD_URL, event.url.as_deref());
     list.maybe_text(names::PAYLOAD_DIGEST, event.digest.as_deref());

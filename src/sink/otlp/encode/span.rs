@@ -1,6 +1,7 @@
 //! A capture as a span.
 
 use super::attributes::{Attributes, OF_LOG_RECORD, OF_SPAN, lossy};
+use super::common::Common;
 use super::grpc;
 use super::http::{self, Outcome, Web};
 use super::{EncodeOptions, names, unix_nanos, wire};
@@ -44,19 +45,19 @@ mod field {
 
 /// The span of a capture.
 pub fn span(capture: &Capture, link: Option<&PayloadLink>, options: &EncodeOptions) -> Span {
-    let bytes = span_bytes(capture, link, options);
+    let bytes = span_bytes(Vec::new(), &Common::new(capture, link, options));
     Span::decode(&bytes[..]).expect("what was written here reads back")
 }
 
-/// The span of a capture as a message of protobuf.
-pub fn span_bytes(
-    capture: &Capture,
-    link: Option<&PayloadLink>,
-    options: &EncodeOptions,
-) -> Vec<u8> {
-    let level = capture.decision.level;
-    let outcome = http::outcome(&capture.transaction);
-    let mut out = of_outcome(capture, link, level, (options, &outcome)).into_bytes();
+/// The span of a capture as a message of protobuf, behind what is in `out`.
+pub fn span_bytes(out: Vec<u8>, common: &Common<'_>) -> Vec<u8> {
+    let Common {
+        capture,
+        options,
+        outcome,
+        ..
+    } = common;
+    let mut out = attributes_of(out, common).into_bytes();
     // Fields may stand in any order.
     let ids = &capture.ids;
     if let Some((trace, span)) = ids.shown() {
@@ -148,58 +149,46 @@ pub fn attributes(
     level: Level,
     options: &EncodeOptions,
 ) -> Attributes {
-    let outcome = http::outcome(&capture.transaction);
-    of_outcome(capture, link, level, (options, &outcome))
+    attributes_of(Vec::new(), &Common::at(level, capture, link, options))
 }
 
-fn of_outcome(
-    capture: &Capture,
-    link: Option<&PayloadLink>,
-    level: Level,
-    (options, outcome): (&EncodeOptions, &Outcome),
-) -> Attributes {
-    let web = http::web(capture);
-    let mut list = Attributes::with_capacity(OF_SPAN, 48);
-    method(&mut list, capture, options);
-    url(&mut list, capture, &web);
-    peers(&mut list, capture, &web);
-    response(&mut list, capture, outcome);
+fn attributes_of(out: Vec<u8>, common: &Common<'_>) -> Attributes {
+    let Common { capture, web, .. } = common;
+    let mut list = Attributes::of(OF_SPAN, out);
+    list.extend(&common.alike);
+    peers(&mut list, capture, web);
     sizes(&mut list, capture);
-    user_agent(&mut list, capture, level);
+    user_agent(&mut list, capture, common.level);
     tls(&mut list, capture);
-    headers(&mut list, capture, level);
-    own(&mut list, capture);
-    websocket(&mut list, capture);
-    grpc::attributes(&mut list, capture, level);
-    payload(&mut list, link);
     list
 }
 
-/// Attributes of a log record: what a reader looks for, without all that the span says.
-pub(super) fn log_attributes(
-    capture: &Capture,
-    link: Option<&PayloadLink>,
-    (options, outcome): (&EncodeOptions, &Outcome),
-    web: &Web<'_>,
-) -> Attributes {
-    let mut list = Attributes::with_capacity(OF_LOG_RECORD, 32);
-    method(&mut list, capture, options);
-    url(&mut list, capture, web);
+/// What a reader of log records looks for, without all that the span says.
+pub(super) fn alike(common: &mut Common<'_>, link: Option<&PayloadLink>) {
+    let Common {
+        capture,
+        options,
+        level,
+        outcome,
+        web,
+        alike: list,
+    } = common;
+    method(list, capture, options);
+    url(list, capture, web);
     list.maybe_text(names::SERVER_ADDRESS, web.origin.server_address.as_deref());
-    response(&mut list, capture, outcome);
-    headers(&mut list, capture, capture.decision.level);
-    own(&mut list, capture);
-    websocket(&mut list, capture);
-    grpc::attributes(&mut list, capture, capture.decision.level);
-    payload(&mut list, link);
-    list
+    response(list, capture, outcome);
+    headers(list, capture, *level);
+    own(list, capture);
+    websocket(list, capture);
+    grpc::attributes(list, capture, *level);
+    payload(list, link);
 }
 
 /// Attributes of a report of a transaction that goes on: what it is, and how far it has come.
 pub(super) fn progress_attributes(capture: &Capture, options: &EncodeOptions) -> Vec<KeyValue> {
     let transaction = &capture.transaction;
     let web = http::web(capture);
-    let mut list = Attributes::with_capacity(OF_LOG_RECORD, 24);
+    let mut list = Attributes::of(OF_LOG_RECORD, Vec::new());
     method(&mut list, capture, options);
     url(&mut list, capture, &web);
     list.maybe_text(names::SERVER_ADDRESS, web.origin.server_address.as_deref());
@@ -264,12 +253,15 @@ fn route(list: &mut Attributes, capture: &Capture) {
 
 fn peers(list: &mut Attributes, capture: &Capture, web: &Web<'_>) {
     let transaction = &capture.transaction;
-    list.maybe_text(names::SERVER_ADDRESS, web.origin.server_address.as_deref());
     if let Some(port) = web.origin.server_port {
         list.int(names::SERVER_PORT, port.into());
     }
     match transaction.role {
-        Role::Server => list.maybe_text(names::CLIENT_ADDRESS, http::client_address(capture)),
+        Role::Server => match (http::named_client(capture), transaction.connection.remote) {
+            (Some(name), _) => list.text(names::CLIENT_ADDRESS, name),
+            (None, Some(peer)) => list.ip(names::CLIENT_ADDRESS, peer.ip()),
+            (None, None) => {}
+        },
         Role::Client => peer_service(list, capture, web),
     }
     let connection = &transaction.connection;

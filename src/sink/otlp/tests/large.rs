@@ -74,13 +74,16 @@ fn what_alone_is_more_than_the_limit_is_lost_as_rejected_and_the_others_arrive()
 fn a_batch_that_a_lower_limit_refuses_goes_in_parts_and_the_next_ones_are_smaller() {
     for protocol in PROTOCOLS {
         let collector = Collector::start();
-        collector.limit_messages(MIB);
+        collector.limit_messages(MIB / 2);
         let rig = Rig::new(&traces(&collector.http_endpoint(), protocol), quick());
         offer_sized(&rig, 300, 60_000);
         assert_eq!(rig.settled(), counts(300, 300, none_lost()), "{protocol:?}");
         assert_eq!(arrived(&collector), (0..300).collect::<Vec<_>>());
         let requests = collector.requests();
-        assert!(requests.iter().all(|r| r.body.len() <= MIB), "{protocol:?}");
+        assert!(
+            requests.iter().all(|r| r.body.len() <= MIB / 2),
+            "{protocol:?}"
+        );
         // Those under way when the limit showed, and no more.
         let refused = collector.stats().requests - requests.len() as u64;
         assert!((1..=8).contains(&refused), "{protocol:?}: {refused}");
@@ -132,8 +135,9 @@ fn what_waits_in_the_spool_goes_in_parts_too() {
         std::thread::sleep(millis(5));
     }
     let collector = Collector::start_at(port);
-    collector.limit_messages(MIB);
+    collector.limit_messages(MIB / 2);
     assert_eq!(rig.settled(), counts(100, 100, none_lost()));
-    assert_eq!(numbers(&collector.spans()), (0..100).collect::<Vec<_>>());
+    // Requests that fail at the same time reach the spool in any order.
+    assert_eq!(arrived(&collector), (0..100).collect::<Vec<_>>());
     assert_eq!(rig.ledger.spool("c/traces").batches, 0);
 }

@@ -81,7 +81,7 @@ impl Exporting {
     }
 
     fn count(&self, process: &Arc<Process>) {
-        let transaction: Transaction = testing::capture(Role::Server).transaction;
+        let transaction: Transaction = *testing::capture(Role::Server).transaction;
         self.metrics
             .count(&transaction, process, Beside::default(), None);
     }

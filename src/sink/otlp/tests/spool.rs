@@ -129,6 +129,11 @@ fn a_new_process_finds_what_the_one_before_left_and_counts_it_as_offered() {
         // Dropped as by SIGKILL: nobody drains.
         let rig = Rig::new(&spooled(away, dir.path()), quick());
         spool_batches(&rig, 5, 10);
+        let end = Instant::now() + PATIENCE;
+        while rig.ledger.spool("c/logs").items < 50 {
+            assert!(Instant::now() < end, "{:?}", rig.ledger.snapshot());
+            std::thread::sleep(millis(5));
+        }
     }
     let collector = Collector::start();
     let store = store(&collector.http_endpoint(), OtlpProtocol::Http);

@@ -17,7 +17,7 @@ fn addresses_are_written_as_the_standard_library_does() {
     ];
     for text in addresses {
         let address: IpAddr = text.parse().unwrap();
-        let mut list = Attributes::with_capacity(OF_SPAN, 1);
+        let mut list = Attributes::of(OF_SPAN, Vec::new());
         list.ip("a", address);
         let wanted = address.to_canonical().to_string();
         assert_eq!(find(&list.finish(), "a"), Some(json!(wanted)));
@@ -37,7 +37,7 @@ fn of_many_header_fields_those_of_one_name_are_one_attribute_in_their_order() {
     for (name, value) in &fields {
         headers.push(name.as_bytes(), value.as_bytes());
     }
-    let mut list = Attributes::with_capacity(OF_SPAN, 600);
+    let mut list = Attributes::of(OF_SPAN, Vec::new());
     list.headers("h.", &headers);
     let list = list.finish();
     assert_eq!(list.len(), 600);
