@@ -42,11 +42,14 @@ enum ps_lines {
 #define PS_HTTP1_HEAD_MAX (64 << 10)
 #define PS_HTTP1_LENGTH_MAX (1ULL << 48)
 /* Bytes looked at in one step. */
-#define PS_LINES_BLOCK 32
+#define PS_LINES_BLOCK 64
 /* "HTTP/1.1 200": enough of a start line to know which one it is. */
 #define PS_START_MIN 12
 /* "transfer-encodin", all that is kept of a name */
 #define PS_WORDS 16
+#define PS_CONTENT 0x2d746e65746e6f63ULL  /* "content-" */
+#define PS_TRANSFER 0x726566736e617274ULL /* "transfer" */
+#define PS_UPGRADE 0x65646172677075ULL	  /* "upgrade" */
 
 /* A piece of content shorter than this is copied: an event costs more. */
 #define PS_FEW 512
@@ -110,21 +113,29 @@ static __always_inline bool ps_start_line(struct ps_walk *walk)
 	return true;
 }
 
+/* Whether a name that begins like this is of interest. */
+static __always_inline bool ps_name_matters(const struct ps_walk *walk)
+{
+	__u64 mask = walk->pos < 8 ? (1ULL << (8 * (walk->pos & 7))) - 1 : ~0ULL;
+	__u64 one = walk->word[0];
+
+	return one == (PS_CONTENT & mask) || one == (PS_TRANSFER & mask) || one == (PS_UPGRADE & mask);
+}
+
 /* The name of a field is over. */
 static __always_inline void ps_field_named(struct ps_walk *walk)
 {
 	__u64 one = walk->word[0], two = walk->word[1];
-	const __u64 content = 0x2d746e65746e6f63; /* "content-" */
 	__u8 field = PS_L_REST;
 
-	if (walk->pos == 14 && one == content && two == 0x6874676e656c) /* "length" */
+	if (walk->pos == 14 && one == PS_CONTENT && two == 0x6874676e656c) /* "length" */
 		field = PS_L_LENGTH;
-	else if (walk->pos == 12 && one == content && two == 0x65707974) /* "type" */
+	else if (walk->pos == 12 && one == PS_CONTENT && two == 0x65707974) /* "type" */
 		field = PS_L_TYPE;
-	else if (walk->pos == 7 && one == 0x65646172677075) /* "upgrade" */
+	else if (walk->pos == 7 && one == PS_UPGRADE)
 		field = PS_L_UPGRADE;
 	/* "transfer-encodin" and one more */
-	else if (walk->pos == 17 && one == 0x726566736e617274 && two == 0x6e69646f636e652d)
+	else if (walk->pos == 17 && one == PS_TRANSFER && two == 0x6e69646f636e652d)
 		field = PS_L_CODING;
 	ps_line_begins(walk, field);
 	walk->said &= ~(PS_SAID_DIGIT | PS_SAID_DIGITS);
@@ -196,11 +207,9 @@ static __always_inline bool ps_head_byte(struct ps_walk *walk, __u8 c)
 		/* A line that goes on from the one before it (obs-fold). */
 		if (!walk->pos && (c == ' ' || c == '\t'))
 			return false;
-		/* Only names that begin like this are of interest. */
-		if (!walk->pos && c != 'c' && c != 't' && c != 'u')
+		ps_word_add(walk, c);
+		if (!ps_name_matters(walk))
 			walk->field = PS_L_REST;
-		else
-			ps_word_add(walk, c);
 		return true;
 	case PS_L_LENGTH:
 		return ps_length_byte(walk, c);
@@ -233,13 +242,11 @@ static __always_inline bool ps_size_byte(struct ps_walk *walk, __u8 c)
 	return walk->left < PS_HTTP1_LENGTH_MAX;
 }
 
-/* One byte of what is read in lines. Verified on its own: in the loop of its caller it would be, for each turn. */
-__noinline int ps_line_byte(struct ps_walk *walk, __u8 c)
+/* One byte of what is read in lines. */
+static __always_inline int ps_line_byte(struct ps_walk *walk, __u8 c)
 {
 	bool good = true;
 
-	if (!walk)
-		return PS_LINES_ODD;
 	if (c == '\r')
 		return PS_LINES_MORE;
 	switch (walk->mode) {
@@ -276,10 +283,47 @@ __noinline int ps_line_byte(struct ps_walk *walk, __u8 c)
 	return good ? PS_LINES_MORE : PS_LINES_ODD;
 }
 
-static __always_inline bool ps_has_newline(__u64 word)
+/* Bytes of a word in front of its first newline; 8 where it has none. */
+static __always_inline __u32 ps_newline_at(__u64 word)
 {
-	word ^= 0x0a0a0a0a0a0a0a0aULL;
-	return (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+	const __u64 ones = 0x0101010101010101ULL;
+	__u64 found;
+
+	word ^= 0x0a * ones;
+	/* The lowest bit is that of the first newline; others may be wrong. */
+	found = (word - ones) & ~word & 0x80 * ones;
+	if (!found)
+		return 8;
+	/* All bits below it: one byte more than stand in front, each with its own lowest bit. */
+	return (((((found & -found) - 1) & ones) * ones) >> 56) - 1;
+}
+
+/*
+ * Reads n bytes of a word, 8 at the most, up to the end of what the mode is about. Returns how many were read << 2 |
+ * enum ps_lines.
+ */
+__noinline int ps_lines_word(struct ps_walk *walk, __u64 word, __u32 n)
+{
+	__u32 at = 0;
+
+	if (!walk)
+		return PS_LINES_ODD;
+	for (__u32 step = 0; step < 8 && at < n; step++) {
+		/* What does not matter of a line is passed over. */
+		__u32 rest = walk->mode == PS_W_FIELDS && walk->field == PS_L_REST ? ps_newline_at(word) : 0;
+		int state;
+
+		if (rest >= n - at)
+			return n << 2 | PS_LINES_MORE;
+		word >>= 8 * (rest & 7);
+		at += rest;
+		state = ps_line_byte(walk, word);
+		word >>= 8;
+		at++;
+		if (state != PS_LINES_MORE)
+			return at << 2 | state;
+	}
+	return at << 2 | PS_LINES_MORE;
 }
 
 /*
@@ -289,8 +333,6 @@ static __always_inline bool ps_has_newline(__u64 word)
 __noinline int ps_lines_read(struct ps_walk *walk, __u64 from, __u32 n)
 {
 	__u64 block[PS_LINES_BLOCK / 8] = {};
-	int state = PS_LINES_MORE;
-	__u32 i = 0;
 
 	if (!walk || !n)
 		return PS_LINES_ODD;
@@ -299,22 +341,14 @@ __noinline int ps_lines_read(struct ps_walk *walk, __u64 from, __u32 n)
 	barrier_var(n);
 	if (n > PS_LINES_BLOCK || bpf_probe_read_user(block, n, (void *)from))
 		return PS_LINES_ODD;
-	for (__u32 step = 0; step < PS_LINES_BLOCK; step++) {
-		__u64 word = block[i >> 3 & 3];
+	for (__u32 i = 0; i < PS_LINES_BLOCK && i < n; i += 8) {
+		__u32 left = n - i < 8 ? n - i : 8;
+		int got = ps_lines_word(walk, block[i / 8], left);
 
-		if (i >= n)
-			break;
-		if (!(i & 7) && n - i >= 8 && walk->mode == PS_W_FIELDS && walk->field == PS_L_REST &&
-		    !ps_has_newline(word)) {
-			i += 8;
-			continue;
-		}
-		state = ps_line_byte(walk, word >> (8 * (i & 7)));
-		i++;
-		if (state != PS_LINES_MORE)
-			break;
+		if ((got & 3) != PS_LINES_MORE)
+			return got + (i << 2);
 	}
-	return i << 2 | state;
+	return n << 2 | PS_LINES_MORE;
 }
 
 /* A message may begin here. */

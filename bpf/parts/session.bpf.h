@@ -225,6 +225,22 @@ static __always_inline struct ps_call *ps_current_call(struct ps_thread *t, __u6
 	return t->depth && sp < call->sp ? call : NULL;
 }
 
+/* Returns whether the I/O is inside a TLS call of the thread, which then knows its connection. */
+static __always_inline bool ps_call_io(struct ps_thread *t, const struct ps_conn *conn, __u64 sk, __u64 sp, bool fresh)
+{
+	struct ps_call *call = ps_current_call(t, sp);
+
+	if (!call)
+		return false;
+	/* The first one counts: a callback inside the call may talk to somebody else. */
+	if (!call->conn_id) {
+		call->conn_id = conn->id;
+		call->sk = sk;
+		call->fresh = fresh;
+	}
+	return true;
+}
+
 /* A send outside of any TLS call: the data of the TLS object that waits for one. */
 static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u32 tgid)
 {
@@ -265,6 +281,23 @@ static __noinline bool ps_goroutine_io(__u64 sk, const struct ps_conn *conn, con
 }
 
 /*
+ * The same of a connection that a TLS session is certain to use: whether the I/O is inside a TLS call of the thread.
+ * Both ends have sent bytes.
+ */
+static __noinline bool ps_settled_io(const struct ps_conn *conn, __u64 sk, __u32 dir, bool waited)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct ps_thread *t = bpf_task_storage_get(&ps_threads, task, NULL, 0);
+
+	if (!t || !ps_call_io(t, conn, sk, regs->sp, false))
+		return false;
+	if (dir == PS_READ)
+		t->waited = waited;
+	return true;
+}
+
+/*
  * One send or receive of a thread, as the binding of TLS sessions sees it. Returns whether it was inside a TLS call.
  * `said`: PS_IO_*.
  */
@@ -277,7 +310,6 @@ __noinline bool ps_thread_io(struct ps_conn *conn, struct ps_op *op, __u32 said)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	struct ps_thread *t;
-	struct ps_call *call;
 	bool candidate, make;
 	__u32 dir;
 
@@ -296,16 +328,8 @@ __noinline bool ps_thread_io(struct ps_conn *conn, struct ps_op *op, __u32 said)
 	}
 	if (dir == PS_READ)
 		t->waited = !!(said & PS_IO_WAITED);
-	call = ps_current_call(t, regs->sp);
-	if (call) {
-		/* The first one counts: a callback inside the call may talk to somebody else. */
-		if (!call->conn_id) {
-			call->conn_id = conn->id;
-			call->sk = op->sk;
-			call->fresh = fresh;
-		}
+	if (ps_call_io(t, conn, op->sk, regs->sp, fresh))
 		return true;
-	}
 	if (!candidate)
 		return false;
 	if (dir == PS_READ) {

@@ -197,6 +197,20 @@ __noinline int ps_io_bytes(struct ps_conn *conn, struct ps_op *op, __u32 how)
 	return 0;
 }
 
+/* A TLS session is certain to use the connection, and nothing is to be learned from, or copied of, the socket's bytes.
+ */
+static __always_inline bool ps_conn_is_settled(const struct ps_conn *conn, __u32 dir, __u32 tgid)
+{
+	const __u32 needed = PS_C_BOUND | PS_C_ANNOUNCED;
+
+	if ((conn->flags & (needed | PS_C_OWN)) != needed || conn->verdict != PS_V_TLS)
+		return false;
+	if (conn->flags & PS_C_WHOLE &&
+	    (conn->hello[dir] < PS_HELLO_MAX || (!conn->random && conn->turn <= PS_HELLO_TURNS)))
+		return false;
+	return ps_want(tgid, conn->id) != PS_WANT_NOTHING;
+}
+
 /* Returns whether the operation before this one went the other way. */
 static __always_inline bool ps_conn_turn(struct ps_conn *conn, __u32 dir)
 {
@@ -212,10 +226,11 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u16 family = sk->__sk_common.skc_family;
-	struct ps_op op = {};
 	struct ps_conn *conn;
 	struct socket *socket;
-	bool turned;
+	bool turned, waited;
+	struct ps_op op;
+	__u64 off;
 
 	if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE)
 		return 0;
@@ -240,23 +255,28 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 	if (!conn)
 		return 0;
 	/* Everything is counted before there can be a loss. */
-	op.d.stream_off = __sync_fetch_and_add(&conn->off[dir], ret);
+	off = __sync_fetch_and_add(&conn->off[dir], ret);
 	turned = ps_conn_turn(conn, dir);
 	if (!(conn->flags & (PS_C_ANNOUNCED | PS_C_OWN)))
 		ps_conn_announce(sk, conn, id >> 32);
+	/* Sockets of event loops are O_NONBLOCK, which the kernel turns into this flag. */
+	waited = dir == PS_READ && !(flags & MSG_DONTWAIT);
+	if (ps_conn_is_settled(conn, dir, id >> 32) && ps_settled_io(conn, (__u64)sk, dir, waited))
+		return 0;
 
+	__builtin_memset(&op, 0, sizeof(op));
 	op.plaintext = 1;
 	ps_fill_header(&op.d.h, PS_DATA, id >> 32);
 	op.d.ts_entry_ns = op.d.h.ts_ns;
 	op.d.conn_id = conn->id;
+	op.d.stream_off = off;
 	op.d.op_len = ret;
 	op.d.turn = conn->turn;
 	op.d.tid = id;
 	op.d.dir = dir;
 	if (conn->flags & (dir == PS_READ ? PS_C_EXACT_READ : PS_C_EXACT_WRITE))
 		op.d.flags = PS_F_WHOLE;
-	/* Sockets of event loops are O_NONBLOCK, which the kernel turns into this flag. */
-	if (dir == PS_READ && !(flags & MSG_DONTWAIT))
+	if (waited)
 		op.d.flags |= PS_F_WAITED;
 	/* A receive with MSG_TRUNC throws the bytes away. */
 	op.sk = (__u64)sk;
