@@ -46,8 +46,10 @@ fn no_request_is_on_the_wrong_connection(program: &str, how: &str) {
         |work| start(work, program, how),
         |work, sink, _| {
             let state = json!({"state_file": work.path("connections")});
+            // Large numbers of requests come faster than a collector of a test takes them.
             Config::new("summary")
-                .grpc(&sink.grpc_endpoint())
+                .grpc_traces(&sink.grpc_endpoint())
+                .spool(&work.path("spool"), "1GiB")
                 .tap("trace", state)
         },
     );
