@@ -13,7 +13,7 @@ BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev open
 
 # libelf and zlib are linked statically; where they lie differs between distributions.
 CARGO := LIBBPF_SYS_LIBRARY_PATH="$$(pkg-config --variable=libdir libelf)" cargo
-BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/include/*.h bpf/parts/*.h)
+BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/arch/*.h bpf/include/*.h bpf/parts/*.h)
 # Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
 ROOT_TESTS := kernel finder e2e packages
 ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
@@ -84,6 +84,9 @@ lint: test-deps ## Formatting and clippy, warnings are errors
 	cargo fmt --check --manifest-path benches/rules/Cargo.toml
 	$(if $(BPF_SOURCES),clang-format --dry-run -Werror $(BPF_SOURCES))
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@# For arm64 the kernel programs are compiled, and no more.
+	$${CLANG:-clang} -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_arm64 -Ibpf -Wall -Wextra -Wno-unused-parameter -Werror \
+		-I"$$(ls -td target/debug/build/libbpf-sys-*/out/include | head -1)" -c bpf/plainspan.bpf.c -o target/arm64.bpf.o
 	@# What is built apart keeps its own list of versions: a dependency that changed here belongs there too.
 	cargo update --workspace --locked --quiet --manifest-path benches/rules/Cargo.toml
 	cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml

@@ -61,6 +61,8 @@ fn kernel_programs(out: &Path) -> Result<(), String> {
         let source = Path::new("bpf").join(format!("{name}.bpf.c"));
         SkeletonBuilder::new()
             .source(&source)
+            // A test looks at it.
+            .obj(out.join(format!("{name}.bpf.o")))
             .clang(&clang)
             .clang_args([
                 "-Ibpf",

@@ -91,15 +91,22 @@ enum {
 #define PF_USER_WORKER 0x00004000
 #define PF_KTHREAD 0x00200000
 
-/* thread_info.status on x86: the task is in a 32-bit system call */
-#define TS_COMPAT 0x0002
+/* inode.i_mode of a socket (stat.h) */
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+
+/* file.f_flags (fcntl.h) */
+#define O_NONBLOCK 04000
+
+#if defined(__TARGET_ARCH_x86)
+#include "arch/x86.h"
+#elif defined(__TARGET_ARCH_arm64)
+#include "arch/arm64.h"
+#else
+#error "registers and system calls are known for x86-64 and arm64: add a header to bpf/arch"
+#endif
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct pt_regs {
-	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
-	unsigned long orig_ax, ip, cs, flags, sp, ss;
-};
 
 typedef struct {
 	int counter;
@@ -109,19 +116,35 @@ struct signal_struct {
 	atomic_t live;
 };
 
-struct thread_info {
-	__u32 status;
-};
-
 struct mm_struct {
 	unsigned long env_start;
 	unsigned long env_end;
+};
+
+struct inode {
+	unsigned short i_mode;
+};
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
+	unsigned int f_flags;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
 };
 
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
 	struct mm_struct *mm;
+	struct files_struct *files;
 	int pid;
 	int tgid;
 	struct signal_struct *signal;
@@ -163,10 +186,11 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
-struct file;
+struct sock;
 
 struct socket {
 	struct file *file;
+	struct sock *sk;
 };
 
 struct sock {

@@ -8,9 +8,11 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
 #include "include/event.h"
 
 #include "parts/state.bpf.h"
+#include "parts/loop.bpf.h"
 #include "parts/emit.bpf.h"
 #include "parts/verdict.bpf.h"
 #include "parts/http1.bpf.h"
@@ -21,6 +23,8 @@
 #include "parts/goroutine.bpf.h"
 #include "parts/session.bpf.h"
 #include "parts/socket.bpf.h"
+#include "parts/function.bpf.h"
+#include "parts/syscall.bpf.h"
 #include "parts/tls.bpf.h"
 #include "parts/go.bpf.h"
 #include "parts/rustls.bpf.h"

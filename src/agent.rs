@@ -27,7 +27,8 @@ use crate::pipeline::{
 use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
 use crate::probe::gauges::RunStats;
 use crate::probe::host;
-use crate::probe::kernel::{Kernel, KernelOptions, Tier};
+use crate::probe::kernel::{Kernel, KernelOptions};
+use crate::probe::tier::Forced;
 use crate::probe::time;
 use crate::routes::{self, Routes};
 use crate::rules::expr::Buffers;
@@ -71,7 +72,7 @@ pub struct Options {
     pub read: Option<Reader>,
     /// Counts for this long what would leave, and lets nothing leave.
     pub dry_run: Option<Duration>,
-    pub tier: Option<Tier>,
+    pub tier: Forced,
     /// Raw kernel records go to this file too. They hold secrets.
     pub record: Option<PathBuf>,
     /// None: no status endpoint.
@@ -152,7 +153,15 @@ impl Agent {
             ring_bytes: config.limits.ring,
             ..KernelOptions::default()
         })?;
-        let (tier, gauges) = (kernel.tier(), kernel.gauges());
+        let (chosen, gauges) = (kernel.chosen().clone(), kernel.gauges());
+        for refused in &chosen.refused {
+            tracing::info!(
+                tier = refused.tier,
+                why = refused.why,
+                "this kernel does not take a better tier"
+            );
+        }
+        let tier = chosen.tiers;
         let ledger = Ledger::new();
         let metrics = Metrics::new(
             config.known_methods.clone(),
@@ -211,7 +220,7 @@ impl Agent {
             ledger: ledger.clone(),
             shared: shared.clone(),
             verdicts: finder.verdicts(),
-            tier,
+            chosen,
             in_force: in_force.clone(),
             gauges,
             dear: watch::Dear::default(),

@@ -21,15 +21,23 @@ struct ps_counters {
 	__u32 write_seq;
 };
 
-static __always_inline struct ps_counters ps_read_counters(const struct tcp_sock *tp)
+/* The socket as one of TCP, which it was seen to be. */
+static __always_inline struct tcp_sock *ps_tcp(struct sock *sk)
+{
+	if (ps_cfg.untyped)
+		return (struct tcp_sock *)sk;
+	return bpf_skc_to_tcp_sock(sk);
+}
+
+static __always_inline struct ps_counters ps_read_counters(struct tcp_sock *tp)
 {
 	struct ps_counters now = {
-		.received = tp->bytes_received,
-		.acked = tp->bytes_acked,
-		.rcv_nxt = tp->rcv_nxt,
-		.copied_seq = tp->copied_seq,
-		.snd_una = tp->snd_una,
-		.write_seq = tp->write_seq,
+		.received = ps_kernel(tp, bytes_received),
+		.acked = ps_kernel(tp, bytes_acked),
+		.rcv_nxt = ps_kernel(tp, rcv_nxt),
+		.copied_seq = ps_kernel(tp, copied_seq),
+		.snd_una = ps_kernel(tp, snd_una),
+		.write_seq = ps_kernel(tp, write_seq),
 	};
 
 	barrier_var(now.received);
@@ -71,7 +79,7 @@ static __always_inline void ps_conn_late(struct ps_conn *conn, const struct ps_c
 
 static __noinline struct ps_conn *ps_conn_add(struct sock *sk, __u8 role, __u32 flags)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *tp = ps_tcp(sk);
 	struct ps_counters now;
 	struct ps_conn conn = {};
 	__u64 key = (__u64)sk;
@@ -100,15 +108,15 @@ static __always_inline bool ps_is_mapped(const __be32 a[4])
 	return !a[0] && !a[1] && a[2] == __builtin_bswap32(0xffff);
 }
 
-static __always_inline void ps_fill_addresses(struct ps_conn_open *e, const struct sock *sk)
+static __always_inline void ps_fill_addresses(struct ps_conn_open *e, struct sock *sk)
 {
-	const struct sock_common *c = &sk->__sk_common;
-	__be32 local[4], remote[4];
-	bool v6 = c->skc_family == AF_INET6;
+	struct sock_common *c = &sk->__sk_common;
+	__be32 local[4] = {}, remote[4] = {};
+	bool v6 = ps_kernel(c, skc_family) == AF_INET6;
 
-	for (int i = 0; i < 4; i++) {
-		local[i] = v6 ? c->skc_v6_rcv_saddr.in6_u.u6_addr32[i] : 0;
-		remote[i] = v6 ? c->skc_v6_daddr.in6_u.u6_addr32[i] : 0;
+	for (int i = 0; i < 4 && v6; i++) {
+		local[i] = ps_kernel(c, skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
+		remote[i] = ps_kernel(c, skc_v6_daddr.in6_u.u6_addr32[i]);
 	}
 	if (v6 && ps_is_mapped(remote)) {
 		v6 = false;
@@ -116,20 +124,21 @@ static __always_inline void ps_fill_addresses(struct ps_conn_open *e, const stru
 		remote[0] = remote[3];
 		local[2] = local[3] = remote[2] = remote[3] = 0;
 	} else if (!v6) {
-		local[0] = c->skc_rcv_saddr;
-		remote[0] = c->skc_daddr;
+		local[0] = ps_kernel(c, skc_rcv_saddr);
+		remote[0] = ps_kernel(c, skc_daddr);
 	}
 	e->family = v6 ? 6 : 4;
 	__builtin_memcpy(e->laddr, local, sizeof(local));
 	__builtin_memcpy(e->raddr, remote, sizeof(remote));
-	e->lport = c->skc_num;
-	e->rport = __builtin_bswap16(c->skc_dport);
+	e->lport = ps_kernel(c, skc_num);
+	e->rport = __builtin_bswap16(ps_kernel(c, skc_dport));
 }
 
 /* Called in the task that does the first I/O. */
 static __noinline void ps_conn_announce(struct sock *sk, struct ps_conn *conn, __u32 tgid)
 {
 	struct ps_conn_open *e;
+	struct net *net;
 
 	if (__sync_fetch_and_or(&conn->flags, PS_C_ANNOUNCED) & PS_C_ANNOUNCED)
 		return;
@@ -144,7 +153,8 @@ static __noinline void ps_conn_announce(struct sock *sk, struct ps_conn *conn, _
 	ps_fill_addresses(e, sk);
 	e->role = conn->role;
 	e->flags = conn->flags & PS_C_WHOLE ? PS_CONN_WHOLE : 0;
-	e->netns = sk->__sk_common.skc_net.net->ns.inum;
+	net = ps_kernel(sk, __sk_common.skc_net.net);
+	e->netns = ps_kernel(net, ns.inum);
 	e->local_isn = conn->local_isn;
 	e->remote_isn = conn->remote_isn;
 	bpf_ringbuf_submit(e, 0);
@@ -267,7 +277,7 @@ static __always_inline void ps_on_connected(struct sock *sk)
 			__sync_fetch_and_or(&conn->flags, PS_C_OWN);
 		return;
 	}
-	tp = bpf_skc_to_tcp_sock(sk);
+	tp = ps_tcp(sk);
 	if (!tp)
 		return;
 	now = ps_read_counters(tp);
@@ -303,8 +313,9 @@ static __always_inline void ps_on_closed(struct sock *sk)
 	if (!conn)
 		return;
 	ps_conn_failed(conn, sk->sk_err);
-	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp && sk->sk_shutdown != SHUTDOWN_MASK && tp->rcv_nxt != tp->copied_seq && conn->flags & PS_C_ANNOUNCED)
+	tp = ps_tcp(sk);
+	if (tp && sk->sk_shutdown != SHUTDOWN_MASK && ps_kernel(tp, rcv_nxt) != ps_kernel(tp, copied_seq) &&
+	    conn->flags & PS_C_ANNOUNCED)
 		return;
 	ps_conn_remove(sk, conn);
 }

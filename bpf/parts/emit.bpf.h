@@ -127,7 +127,7 @@ struct ps_copy_loop {
 	struct ps_op *op;
 };
 
-static long ps_copy_step(__u32 step, struct ps_copy_loop *loop)
+static __always_inline long ps_copy_step(__u32 step, struct ps_copy_loop *loop)
 {
 	struct ps_op *op = loop->op;
 	__u32 n = op->left;
@@ -169,6 +169,8 @@ static long ps_copy_step(__u32 step, struct ps_copy_loop *loop)
 	return 0;
 }
 
+PS_LOOP(ps_copy_loop, PS_STEPS, ps_copy_step, struct ps_copy_loop)
+
 /* Sends the operation's bytes, `max` of them at most. op->d holds all but the fields that differ from event to event.
  */
 __noinline int ps_copy(struct ps_op *op, __u32 max)
@@ -188,7 +190,7 @@ __noinline int ps_copy(struct ps_op *op, __u32 max)
 		op->cut = PS_F_CUT;
 		ps_count_bytes(op, PS_ST_BYTES_SKIPPED, len - max);
 	}
-	bpf_loop(PS_STEPS, ps_copy_step, &loop, 0);
+	ps_copy_loop(&loop);
 	/* 0 unless a fault ended the copy */
 	if (op->left)
 		ps_count_bytes(op, PS_ST_BYTES_LOST, op->left);

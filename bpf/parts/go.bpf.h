@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Calls of Go's crypto/tls. The object is the *tls.Conn; arguments are in rax, rbx, rcx, rdi, rsi, results in rax.
+ * Calls of Go's crypto/tls. The object is the *tls.Conn; registers of arguments and results are in arch/.
  *
  * Entries are the branch of the stack check, returns are each `ret`: a return probe would crash the program, because Go
  * moves and walks its stacks. A read counts at its return, a write where its records are made, which is behind the
@@ -18,8 +18,6 @@ enum ps_go_point {
 	PS_GO_RETURN = 6,
 };
 
-/* Carry and zero flag: with one of them the branch is taken, to get more stack and to begin again. */
-#define PS_GO_AGAIN 0x41
 /* Of a TLS record with application data (RFC 8446 section 5.1). */
 #define PS_GO_APPLICATION_DATA 23
 
@@ -54,7 +52,7 @@ static __noinline struct ps_thread *ps_goroutine_get(__u64 g, __u32 tgid)
 
 static __noinline void ps_go_enter(struct pt_regs *ctx, __u8 kind, __u32 library, __u32 tgid)
 {
-	__u64 obj = ctx->ax, buf = ctx->bx, len = ctx->cx, g = ctx->r14, sp = ctx->sp;
+	__u64 obj = PS_GO_1(ctx), buf = PS_GO_2(ctx), len = PS_GO_3(ctx), g = PS_GO_G(ctx), sp = PT_REGS_SP(ctx);
 	struct ps_thread *t;
 	struct ps_call *call;
 
@@ -110,8 +108,8 @@ static __noinline void ps_go_ended(struct ps_thread *t, const struct ps_call *ca
 
 static __noinline void ps_go_leave(struct pt_regs *ctx, __u32 tgid)
 {
-	__u64 returned = ctx->ax, sp = ctx->sp;
-	struct ps_goroutine_key key = {.g = ctx->r14, .tgid = tgid};
+	__u64 returned = PS_GO_RESULT(ctx), sp = PT_REGS_SP(ctx);
+	struct ps_goroutine_key key = {.g = PS_GO_G(ctx), .tgid = tgid};
 	struct ps_thread *t;
 	struct ps_call *call;
 
@@ -120,7 +118,7 @@ static __noinline void ps_go_leave(struct pt_regs *ctx, __u32 tgid)
 		return;
 	sp = ps_go_frame(key.g, sp);
 	/* The return address is still on the stack here. */
-	call = sp ? ps_call_pop(t, sp + sizeof(__u64)) : NULL;
+	call = sp ? ps_call_pop(t, sp + PS_RETURN_ADDRESS) : NULL;
 	if (!call)
 		return;
 	ps_call_inside(t, call);
@@ -153,7 +151,7 @@ static __always_inline void ps_go(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u32 point = cookie, library = cookie >> PS_COOKIE_LIBRARY;
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	__u64 ax = ctx->ax, bx = ctx->bx, cx = ctx->cx, di = ctx->di;
+	__u64 one = PS_GO_1(ctx), two = PS_GO_2(ctx), three = PS_GO_3(ctx), four = PS_GO_4(ctx);
 
 	if (ps_ignored(tgid))
 		return;
@@ -163,18 +161,18 @@ static __always_inline void ps_go(struct pt_regs *ctx)
 		ps_go_leave(ctx, tgid);
 		return;
 	}
-	if (ctx->flags & PS_GO_AGAIN)
+	if (ps_go_begins_again(ctx))
 		return;
 	if (point == PS_GO_READ)
 		ps_go_enter(ctx, PS_CALL_READ, library, tgid);
 	else if (point == PS_GO_HANDSHAKE)
 		ps_go_enter(ctx, PS_CALL_HANDSHAKE, library, tgid);
 	else if (point == PS_GO_WRITE)
-		ps_go_write(ax, bx, cx, library, tgid);
-	else if (point == PS_GO_RECORD && (bx & 0xff) == PS_GO_APPLICATION_DATA)
-		ps_go_write(ax, cx, di, library, tgid);
+		ps_go_write(one, two, three, library, tgid);
+	else if (point == PS_GO_RECORD && (two & 0xff) == PS_GO_APPLICATION_DATA)
+		ps_go_write(one, three, four, library, tgid);
 	else if (point == PS_GO_CLOSE)
-		ps_tls_free(ax, tgid);
+		ps_tls_free(one, tgid);
 }
 
 /* Kernel 6.6. */

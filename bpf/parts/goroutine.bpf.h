@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Goroutines: what a thread is to a C library. One goes from thread to thread, also within a call, and the runtime
- * moves its stack; what stays is the address of its `g` (r14 in Go's own code, also at a system call that it makes),
- * and the distance of a frame from the upper end of the stack.
+ * moves its stack; what stays is the address of its `g` (in a register of its own in Go's code, also at a system call
+ * that it makes), and the distance of a frame from the upper end of the stack.
  */
 
 /* A TLS call of Go has been met: most hosts never pay for the look-up at each send and receive. */

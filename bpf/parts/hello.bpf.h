@@ -125,7 +125,7 @@ static __always_inline struct ps_hello *ps_hello_find(__u64 random, __u32 tgid, 
 	return bpf_map_lookup_elem(&ps_hellos, &key);
 }
 
-static long ps_scan_word(__u32 index, struct ps_scan *scan)
+static __always_inline long ps_scan_word(__u32 index, struct ps_scan *scan)
 {
 	__u64 word = 0;
 
@@ -141,7 +141,10 @@ static long ps_scan_word(__u32 index, struct ps_scan *scan)
 	return 1;
 }
 
-static long ps_scan_pointer(__u32 index, struct ps_scan *scan)
+PS_LOOP(ps_scan_behind, PS_PLACE_BEHIND, ps_scan_word, struct ps_scan)
+PS_LOOP(ps_scan_words, PS_PLACE_WORDS, ps_scan_word, struct ps_scan)
+
+static __always_inline long ps_scan_pointer(__u32 index, struct ps_scan *scan)
 {
 	__u64 word = 0;
 
@@ -151,19 +154,21 @@ static long ps_scan_pointer(__u32 index, struct ps_scan *scan)
 		return 0;
 	scan->pointer = index * sizeof(word);
 	scan->base = word;
-	bpf_loop(PS_PLACE_BEHIND, ps_scan_word, scan, 0);
+	ps_scan_behind(scan);
 	return scan->found ? 1 : 0;
 }
+
+PS_LOOP(ps_scan_pointers, PS_PLACE_POINTERS, ps_scan_pointer, struct ps_scan)
 
 /* Looks for the random of a hello of this process in an object, and behind its pointers. */
 static __noinline bool ps_place_scan(struct ps_scan *scan)
 {
-	bpf_loop(PS_PLACE_POINTERS, ps_scan_pointer, scan, 0);
+	ps_scan_pointers(scan);
 	if (scan->found)
 		return true;
 	scan->pointer = PS_PLACE_INSIDE;
 	scan->base = scan->obj;
-	bpf_loop(PS_PLACE_WORDS, ps_scan_word, scan, 0);
+	ps_scan_words(scan);
 	return scan->found;
 }
 

@@ -13,41 +13,56 @@ struct ps_environ {
 	__u32 inside;		   /* `at` is in the middle of a variable */
 };
 
-static const char ps_service_name[] = "OTEL_SERVICE_NAME=";
-static const char ps_resource_attributes[] = "OTEL_RESOURCE_ATTRIBUTES=";
-static const char ps_strategy[] = "QPOINT_STRATEGY=";
-static const char ps_tags[] = "QPOINT_TAGS=";
+#define PS_SERVICE_NAME "OTEL_SERVICE_NAME="
+#define PS_RESOURCE_ATTRIBUTES "OTEL_RESOURCE_ATTRIBUTES="
+#define PS_STRATEGY "QPOINT_STRATEGY="
+#define PS_TAGS "QPOINT_TAGS="
 
-#define PS_IS(piece, name) (bpf_strncmp(piece, sizeof(name) - 1, name) == 0)
+/*
+ * Eight bytes of a name, and where they count, known to the compiler: bpf_strncmp came with kernel 5.17, and comparing
+ * byte by byte is much for the verifier.
+ */
+#define PS_BYTE(name, at) ((at) < sizeof(name) - 1 ? (__u64)(name)[(at) < sizeof(name) ? (at) : 0] << (at) % 8 * 8 : 0)
+#define PS_MASK(name, at) ((at) < sizeof(name) - 1 ? 0xffULL << (at) % 8 * 8 : 0)
+#define PS_EIGHT(of, name, at)                                                                                         \
+	(of(name, (at)) | of(name, (at) + 1) | of(name, (at) + 2) | of(name, (at) + 3) | of(name, (at) + 4) |          \
+	 of(name, (at) + 5) | of(name, (at) + 6) | of(name, (at) + 7))
+#define PS_DIFFERS(words, name, i) (((words)[i] ^ PS_EIGHT(PS_BYTE, name, 8 * (i))) & PS_EIGHT(PS_MASK, name, 8 * (i)))
+#define PS_IS(words, name)                                                                                             \
+	(!(PS_DIFFERS(words, name, 0) | PS_DIFFERS(words, name, 1) | PS_DIFFERS(words, name, 2) |                      \
+	   PS_DIFFERS(words, name, 3)))
 
-static long ps_environ_step(__u32 index, struct ps_environ *env)
+static __always_inline long ps_environ_step(__u32 index, struct ps_environ *env)
 {
-	char piece[PS_ENVIRON_PIECE] = {};
+	__u64 words[PS_ENVIRON_PIECE / 8] = {};
+	char *piece = (char *)words;
 	long n;
 
 	(void)index;
 	if (env->at >= env->end)
 		return 1;
-	n = bpf_probe_read_user_str(piece, sizeof(piece), (void *)env->at);
+	n = bpf_probe_read_user_str(piece, sizeof(words), (void *)env->at);
 	if (n <= 0)
 		return 1;
 	/* The first of several counts, as for getenv. */
 	if (!env->inside && piece[0] == 'O') {
-		if (!env->found[0] && PS_IS(piece, ps_service_name))
+		if (!env->found[0] && PS_IS(words, PS_SERVICE_NAME))
 			env->found[0] = env->at;
-		else if (!env->found[1] && PS_IS(piece, ps_resource_attributes))
+		else if (!env->found[1] && PS_IS(words, PS_RESOURCE_ATTRIBUTES))
 			env->found[1] = env->at;
 	} else if (!env->inside && piece[0] == 'Q') {
-		if (!env->found[2] && PS_IS(piece, ps_strategy))
+		if (!env->found[2] && PS_IS(words, PS_STRATEGY))
 			env->found[2] = env->at;
-		else if (!env->found[3] && PS_IS(piece, ps_tags))
+		else if (!env->found[3] && PS_IS(words, PS_TAGS))
 			env->found[3] = env->at;
 	}
-	env->inside = n == sizeof(piece);
+	env->inside = n == sizeof(words);
 	/* The end that was put where the variable goes on is none of its own. */
 	env->at += env->inside ? n - 1 : n;
 	return 0;
 }
+
+PS_LOOP(ps_environ_look, PS_ENVIRON_STEPS, ps_environ_step, struct ps_environ)
 
 static __always_inline void ps_fill_exec(struct ps_exec *e, struct task_struct *task, struct linux_binprm *bprm)
 {
@@ -74,7 +89,7 @@ int BPF_PROG(ps_process_exec, struct task_struct *task, int old_pid, struct linu
 		bpf_map_delete_elem(&ps_pid_policy, &tgid);
 	env.at = task->mm->env_start;
 	env.end = task->mm->env_end;
-	bpf_loop(PS_ENVIRON_STEPS, ps_environ_step, &env, 0);
+	ps_environ_look(&env);
 	if (env.found[0] || env.found[1] || env.found[2] || env.found[3]) {
 		long_one = bpf_ringbuf_reserve(&ps_control_ring, sizeof(*long_one), 0);
 		if (long_one) {

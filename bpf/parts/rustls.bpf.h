@@ -105,20 +105,20 @@ struct ps_rustls_record {
 	__u64 number;
 	__u64 function; /* entry of the method */
 	__u64 sp;
-	__u64 saved[6]; /* registers that a function gives back as it got them */
+	__u64 saved[PS_SAVED];
 	__u32 tgid;
 	__u8 dir;
 	__u8 type_at; /* PS_RUSTLS_SLICES, or less in an older version */
 	__u8 pad[2];
 };
 
-/* A record layer: each direction's object and its methods, and the number of its next record. */
-struct ps_layer {
-	__u64 encrypter;
-	__u64 encrypter_methods;
-	__u64 decrypter;
-	__u64 decrypter_methods;
-	__u64 numbers[3]; /* 0.23: a limit, of writes, of reads. Before: of writes, of reads */
+/*
+ * A record layer: the encrypter and the decrypter with their methods, and the numbers of their next records: in 0.23 a
+ * limit, of writes, of reads; before, of writes, of reads.
+ */
+struct ps_layer_half {
+	__u64 object;
+	__u64 methods;
 };
 
 /* Methods stand in their table behind three words. Compilers before Rust 1.74 had a fourth, of a trait without methods.
@@ -137,43 +137,38 @@ struct ps_layer_search {
  * Whether the record layer is at `at`: it holds the object, and of its methods the one that was called. The number of a
  * record is counted up before the call that encrypts, and after the one that decrypts.
  */
-static __noinline bool ps_layer_is(struct ps_layer_search *search, __u64 at)
+static __always_inline bool ps_layer_is(struct ps_layer_search *search, __u64 at)
 {
 	const struct ps_rustls_record *r = search->record;
-	struct ps_layer layer;
-	__u64 written, read, methods, functions[2] = {};
+	bool writes = r->dir == PS_WRITE;
+	__u64 own = at + (writes ? 0 : sizeof(struct ps_layer_half));
+	__u64 other = at + (writes ? sizeof(struct ps_layer_half) : 0);
+	__u64 numbers = at + 2 * sizeof(struct ps_layer_half) + (r->type_at == PS_RUSTLS_SLICES ? 8 : 0);
+	struct ps_layer_half half;
+	__u64 two[2] = {};
 
-	if (bpf_probe_read_user(&layer, sizeof(layer), (void *)at))
+	if (bpf_probe_read_user(&half, sizeof(half), (void *)own) || half.object != r->self)
 		return false;
-	written = r->type_at == PS_RUSTLS_SLICES ? layer.numbers[1] : layer.numbers[0];
-	read = r->type_at == PS_RUSTLS_SLICES ? layer.numbers[2] : layer.numbers[1];
-	if (r->dir == PS_WRITE) {
-		if (layer.encrypter != r->self || written != r->number + 1)
-			return false;
-		methods = layer.encrypter_methods;
-		search->other = layer.decrypter;
-		search->number = read;
-	} else {
-		if (layer.decrypter != r->self || read != r->number)
-			return false;
-		methods = layer.decrypter_methods;
-		search->other = layer.encrypter;
-		search->number = written;
-	}
-	if (bpf_probe_read_user(functions, sizeof(functions), (void *)(methods + PS_METHODS)))
+	if (bpf_probe_read_user(two, sizeof(two), (void *)numbers))
 		return false;
-	return functions[0] == r->function || functions[1] == r->function;
+	if (writes ? two[0] != r->number + 1 : two[1] != r->number)
+		return false;
+	search->number = writes ? two[1] : two[0];
+	if (bpf_probe_read_user(&search->other, sizeof(search->other), (void *)other) ||
+	    bpf_probe_read_user(two, sizeof(two), (void *)(half.methods + PS_METHODS)))
+		return false;
+	return two[0] == r->function || two[1] == r->function;
 }
 
 /* A record layer begins with 16 bytes of its own, or right with the two objects. */
-static long ps_layer_step(__u32 step, struct ps_layer_search *search)
+static __always_inline long ps_layer_step(__u32 step, struct ps_layer_search *search)
 {
 	const struct ps_rustls_record *r = search->record;
 	__u64 at = 0;
 
-	if (step < 6)
+	if (step < PS_SAVED)
 		at = r->saved[step];
-	else if (bpf_probe_read_user(&at, sizeof(at), (void *)(r->sp + 8 * (step - 6))))
+	else if (bpf_probe_read_user(&at, sizeof(at), (void *)(r->sp + 8 * (step - PS_SAVED))))
 		return 1;
 	if (at < 4096 || at & 7)
 		return 0;
@@ -182,6 +177,8 @@ static long ps_layer_step(__u32 step, struct ps_layer_search *search)
 	search->other = 0;
 	return 0;
 }
+
+PS_LOOP(ps_layer_find, PS_SAVED + PS_LAYER_STACK, ps_layer_step, struct ps_layer_search)
 
 /* Ends what an object was: its key is over, and where it was not replaced in its session, that too. */
 static __noinline void ps_rustls_over(__u64 session, __u64 other, __u32 tgid)
@@ -221,7 +218,7 @@ static __noinline void ps_rustls_met(const struct ps_rustls_record *r, const str
 		session = was->session;
 		other = was->other;
 	}
-	bpf_loop(6 + PS_LAYER_STACK, ps_layer_step, &search, 0);
+	ps_layer_find(&search);
 	if (!search.other) {
 		ps_count(PS_ST_NESTED_LOST, 1);
 	} else {
@@ -249,7 +246,7 @@ static __noinline void ps_rustls_met(const struct ps_rustls_record *r, const str
 }
 
 /* Counts the record, and gives the key that it was made with. NULL where that is not followed. */
-static __noinline struct ps_rustls_key *ps_rustls_count(const struct ps_rustls_record *r)
+static __always_inline struct ps_rustls_key *ps_rustls_count(const struct ps_rustls_record *r)
 {
 	struct ps_session_key key = {.obj = r->self, .tgid = r->tgid};
 	struct ps_rustls_key *k = bpf_map_lookup_elem(&ps_rustls, &key);
@@ -316,7 +313,7 @@ struct ps_rustls_seek {
 	__u64 left;
 };
 
-static long ps_rustls_seek_step(__u32 step, struct ps_rustls_seek *seek)
+static __always_inline long ps_rustls_seek_slice(__u32 step, struct ps_rustls_seek *seek)
 {
 	struct ps_op *op = seek->op;
 
@@ -333,6 +330,8 @@ static long ps_rustls_seek_step(__u32 step, struct ps_rustls_seek *seek)
 	op->piece_len = 0;
 	return 0;
 }
+
+PS_LOOP(ps_rustls_seek, PS_STEPS, ps_rustls_seek_slice, struct ps_rustls_seek)
 
 /* Where the content is. False where the message is not as it must be. */
 static __noinline bool ps_rustls_content(const struct ps_rustls_outbound *message, struct ps_op *op)
@@ -360,11 +359,11 @@ static __noinline bool ps_rustls_content(const struct ps_rustls_outbound *messag
 	op->iov = message->slices;
 	op->iov_left = message->second;
 	seek.left = message->third;
-	bpf_loop(PS_STEPS, ps_rustls_seek_step, &seek, 0);
+	ps_rustls_seek(&seek);
 	return op->piece_len != 0;
 }
 
-static __noinline void ps_rustls_put(struct ps_session *s, struct ps_op *op, __u32 dir, bool waited)
+static __always_inline void ps_rustls_put(struct ps_session *s, struct ps_op *op, __u32 dir, bool waited)
 {
 	ps_session_copy(s, op, dir, waited, false);
 }
@@ -372,12 +371,14 @@ static __noinline void ps_rustls_put(struct ps_session *s, struct ps_op *op, __u
 static __noinline void ps_rustls_encrypt(const struct ps_rustls_record *r, const struct ps_rustls_outbound *message,
 					 __u32 more)
 {
-	struct ps_op op = {.plaintext = 1};
+	struct ps_op *op = ps_task_op();
 	struct ps_rustls_key *k;
 	struct ps_thread *t;
 	struct ps_session *s;
 
-	if (!ps_rustls_content(message, &op)) {
+	if (!op)
+		return;
+	if (!ps_rustls_content(message, op)) {
 		ps_count(PS_ST_NESTED_LOST, 1);
 		return;
 	}
@@ -385,14 +386,14 @@ static __noinline void ps_rustls_encrypt(const struct ps_rustls_record *r, const
 	t = ps_rustls_thread();
 	if (!t)
 		return;
-	ps_rustls_wait(t, k ? k->session : PS_RUSTLS_SEVERAL, op.d.op_len + more);
-	if (!k || message->type != PS_RUSTLS_APPLICATION_DATA || !op.d.op_len)
+	ps_rustls_wait(t, k ? k->session : PS_RUSTLS_SEVERAL, op->d.op_len + more);
+	if (!k || message->type != PS_RUSTLS_APPLICATION_DATA || !op->d.op_len)
 		return;
 	s = ps_rustls_session_of(k, r->tgid);
 	if (!s)
 		return;
-	op.d.ts_entry_ns = bpf_ktime_get_ns();
-	ps_rustls_put(s, &op, PS_WRITE, false);
+	op->d.ts_entry_ns = bpf_ktime_get_ns();
+	ps_rustls_put(s, op, PS_WRITE, false);
 }
 
 /*
@@ -465,23 +466,26 @@ static __noinline __u32 ps_rustls_result(__u64 result, __u64 content, __u64 most
 static __noinline void ps_rustls_decrypted(const struct ps_rustls_record *r, const struct ps_call *call, __u32 suite,
 					   __u64 result, struct ps_thread *t)
 {
-	struct ps_op op = {.plaintext = 1, .piece = call->buf};
+	struct ps_op *op = ps_task_op();
+	__u64 content = call->buf;
 	__u32 more = ps_rustls_more(suite) - PS_RECORD_HEADER;
 	struct ps_rustls_key *k;
 	struct ps_session *s;
 	__u8 type = PS_RECORD_APPLICATION_DATA;
 	__u32 n;
 
-	n = ps_rustls_result(result, op.piece, call->len - more);
+	if (!op)
+		return;
+	n = ps_rustls_result(result, content, call->len - more);
 	/* ring moves the content to where the nonce was, aws-lc leaves it behind. */
 	if (!n && suite == PS_RUSTLS_12_GCM) {
-		op.piece += 8;
-		n = ps_rustls_result(result, op.piece, call->len - more);
+		content += 8;
+		n = ps_rustls_result(result, content, call->len - more);
 	}
 	if (!n)
 		return;
 	/* TLS 1.3: the type follows the content, and stays there when it is cut off. */
-	if (suite == PS_RUSTLS_13 && bpf_probe_read_user(&type, sizeof(type), (void *)(op.piece + n)))
+	if (suite == PS_RUSTLS_13 && bpf_probe_read_user(&type, sizeof(type), (void *)(content + n)))
 		return;
 	k = ps_rustls_count(r);
 	if (!k || type != PS_RECORD_APPLICATION_DATA || call->call != PS_CALL_READ)
@@ -490,21 +494,17 @@ static __noinline void ps_rustls_decrypted(const struct ps_rustls_record *r, con
 	if (!s)
 		return;
 	ps_rustls_vote(t, s, k->session, call, r->tgid);
-	op.piece_len = n;
-	op.d.op_len = n;
-	op.d.ts_entry_ns = call->ts;
-	ps_rustls_put(s, &op, PS_READ, t->waited);
+	op->piece = content;
+	op->piece_len = n;
+	op->d.op_len = n;
+	op->d.ts_entry_ns = call->ts;
+	ps_rustls_put(s, op, PS_READ, t->waited);
 }
 
 static __always_inline void ps_rustls_registers(struct ps_rustls_record *r, struct pt_regs *ctx)
 {
-	r->saved[0] = ctx->bx;
-	r->saved[1] = ctx->r14;
-	r->saved[2] = ctx->r12;
-	r->saved[3] = ctx->r13;
-	r->saved[4] = ctx->r15;
-	r->saved[5] = ctx->bp;
-	r->sp = ctx->sp;
+	ps_saved_registers(r->saved, ctx);
+	r->sp = PT_REGS_SP(ctx);
 	r->tgid = bpf_get_current_pid_tgid() >> 32;
 }
 

@@ -64,15 +64,11 @@ static __always_inline void ps_session_tell(struct ps_session *s, bool anew, __u
 	ps_session_event(s, PS_TLS_BIND, tgid);
 }
 
-/* The session of the object, made at its first call. `first` is set if it was made here. */
-static __always_inline struct ps_session *ps_session_get(const struct ps_session_key *key, bool *first)
+/* In a frame of its own: frames of callers add up to 512 bytes at the most, before kernel 6.13. */
+static __noinline struct ps_session *ps_session_make(const struct ps_session_key *key)
 {
-	struct ps_session *s = bpf_map_lookup_elem(&ps_tls, key);
 	struct ps_session new = {};
 
-	*first = !s;
-	if (s)
-		return s;
 	new.id = ps_next_id();
 	new.last_dir = PS_NO_DIR;
 	if (bpf_map_update_elem(&ps_tls, key, &new, BPF_ANY)) {
@@ -80,6 +76,15 @@ static __always_inline struct ps_session *ps_session_get(const struct ps_session
 		return NULL;
 	}
 	return bpf_map_lookup_elem(&ps_tls, key);
+}
+
+/* The session of the object, made at its first call. `first` is set if it was made here. */
+static __always_inline struct ps_session *ps_session_get(const struct ps_session_key *key, bool *first)
+{
+	struct ps_session *s = bpf_map_lookup_elem(&ps_tls, key);
+
+	*first = !s;
+	return s ? s : ps_session_make(key);
 }
 
 /* The connection of a session that ends can be another one's. */
@@ -261,14 +266,14 @@ static __noinline void ps_vote_next(struct ps_thread *t, struct ps_vote *v, __u3
 static __noinline bool ps_goroutine_io(__u64 sk, const struct ps_conn *conn, const struct pt_regs *regs, bool candidate,
 				       bool fresh)
 {
-	struct ps_goroutine_key key = {.g = regs->r14, .tgid = bpf_get_current_pid_tgid() >> 32};
+	struct ps_goroutine_key key = {.g = PS_GO_G(regs), .tgid = bpf_get_current_pid_tgid() >> 32};
 	struct ps_thread *t = bpf_map_lookup_elem(&ps_goroutines, &key);
 	struct ps_call *call;
 	__u64 frame;
 
 	if (!t)
 		return false;
-	frame = ps_go_frame(key.g, regs->sp);
+	frame = ps_go_frame(key.g, PS_USER_SP(regs));
 	call = frame ? ps_current_call(t, frame) : NULL;
 	if (!call)
 		return false;
@@ -290,7 +295,7 @@ static __noinline bool ps_settled_io(const struct ps_conn *conn, __u64 sk, __u32
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	struct ps_thread *t = bpf_task_storage_get(&ps_threads, task, NULL, 0);
 
-	if (!t || !ps_call_io(t, conn, sk, regs->sp, false))
+	if (!t || !ps_call_io(t, conn, sk, PS_USER_SP(regs), false))
 		return false;
 	if (dir == PS_READ)
 		t->waited = waited;
@@ -328,7 +333,7 @@ __noinline bool ps_thread_io(struct ps_conn *conn, struct ps_op *op, __u32 said)
 	}
 	if (dir == PS_READ)
 		t->waited = !!(said & PS_IO_WAITED);
-	if (ps_call_io(t, conn, op->sk, regs->sp, fresh))
+	if (ps_call_io(t, conn, op->sk, PS_USER_SP(regs), fresh))
 		return true;
 	if (!candidate)
 		return false;

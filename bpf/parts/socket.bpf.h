@@ -1,21 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Every send and receive on a TCP socket, in the task that did it. */
-
-#ifndef __TARGET_ARCH_x86
-#error "system call numbers and registers are known for x86-64 only"
-#endif
-
-/* System calls (x86-64) whose registers lead to the bytes. */
-enum {
-	NR_read = 0,
-	NR_write = 1,
-	NR_readv = 19,
-	NR_writev = 20,
-	NR_sendto = 44,
-	NR_recvfrom = 45,
-	NR_sendmsg = 46,
-	NR_recvmsg = 47,
-};
+/*
+ * Every send and receive on a TCP socket, in the task that did it. ps_io is told of each one, by the programs of one of
+ * four tiers: the tracepoints below, functions of TCP (function.bpf.h), system calls (syscall.bpf.h).
+ */
 
 /* msg_iov and msg_iovlen in the user's struct msghdr */
 #define PS_MSGHDR_IOV 16
@@ -31,9 +18,9 @@ static __noinline bool ps_user_buffer(struct ps_op *op, __u32 dir)
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	__u64 msg[2];
 
-	if (task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER) || task->thread_info.status & TS_COMPAT)
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER) || ps_is_compat(task))
 		return false;
-	switch (regs->orig_ax) {
+	switch (PS_SYSCALL_NUMBER(regs)) {
 	case NR_read:
 	case NR_recvfrom:
 		if (dir != PS_READ)
@@ -46,12 +33,14 @@ static __noinline bool ps_user_buffer(struct ps_op *op, __u32 dir)
 		break;
 	case NR_readv:
 	case NR_writev:
-		op->iov = regs->si;
-		op->iov_left = regs->dx;
+	case NR_preadv2:
+	case NR_pwritev2:
+		op->iov = PS_SYSCALL_2(regs);
+		op->iov_left = PS_SYSCALL_3(regs);
 		return true;
 	case NR_sendmsg:
 	case NR_recvmsg:
-		if (bpf_probe_read_user(msg, sizeof(msg), (void *)(regs->si + PS_MSGHDR_IOV)))
+		if (bpf_probe_read_user(msg, sizeof(msg), (void *)(PS_SYSCALL_2(regs) + PS_MSGHDR_IOV)))
 			return false;
 		op->iov = msg[0];
 		op->iov_left = msg[1];
@@ -59,7 +48,7 @@ static __noinline bool ps_user_buffer(struct ps_op *op, __u32 dir)
 	default:
 		return false;
 	}
-	op->piece = regs->si;
+	op->piece = PS_SYSCALL_2(regs);
 	op->piece_len = op->d.op_len;
 	return true;
 }
@@ -73,14 +62,14 @@ static __noinline void ps_io_ended(struct sock *sk, int ret)
 		return;
 	if (ret < 0)
 		ps_conn_failed(conn, -ret);
-	else if (sk->sk_shutdown & RCV_SHUTDOWN && !(__sync_fetch_and_or(&conn->flags, PS_C_EOF) & PS_C_EOF))
+	else if (ps_kernel(sk, sk_shutdown) & RCV_SHUTDOWN && !(__sync_fetch_and_or(&conn->flags, PS_C_EOF) & PS_C_EOF))
 		ps_conn_end(conn, PS_CONN_EOF);
 }
 
 /* Entry of a connection that is older than the agent, at its first I/O since. */
-static __noinline struct ps_conn *ps_conn_found_late(struct sock *sk, __u32 dir, __u32 len)
+static __always_inline struct ps_conn *ps_conn_found_late(struct sock *sk, __u32 dir, __u32 len)
 {
-	__u8 state = sk->__sk_common.skc_state;
+	__u8 state = ps_kernel(sk, __sk_common.skc_state);
 	__u8 role = PS_ROLE_UNKNOWN;
 	struct ps_conn *conn;
 
@@ -222,10 +211,10 @@ static __always_inline bool ps_conn_turn(struct ps_conn *conn, __u32 dir)
 	return turned;
 }
 
-static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u32 dir)
+static __always_inline int ps_io(struct sock *sk, int ret, int flags, __u32 dir)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	__u16 family = sk->__sk_common.skc_family;
+	__u16 family = ps_kernel(sk, __sk_common.skc_family);
 	struct ps_conn *conn;
 	struct socket *socket;
 	bool turned, waited;
@@ -234,7 +223,7 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 
 	if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE)
 		return 0;
-	if (sk->sk_protocol != IPPROTO_TCP || (family != AF_INET && family != AF_INET6))
+	if (ps_kernel(sk, sk_protocol) != IPPROTO_TCP || (family != AF_INET && family != AF_INET6))
 		return 0;
 	if (dir == PS_READ && flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
@@ -246,8 +235,8 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 		return 0;
 	}
 	/* Sockets of the kernel itself (NFS, iSCSI) have no file; the task's registers are not about them. */
-	socket = sk->sk_socket;
-	if (!socket || !socket->file)
+	socket = ps_kernel(sk, sk_socket);
+	if (!socket || !ps_kernel(socket, file))
 		return 0;
 	conn = ps_conn_find(sk);
 	if (!conn)
@@ -285,13 +274,14 @@ static __always_inline int ps_io(struct sock *sk, int ret, int flags, const __u3
 	return 0;
 }
 
-SEC("tp_btf/sock_send_length")
+/* Kernel 6.3. */
+SEC("?tp_btf/sock_send_length")
 int BPF_PROG(ps_sock_send, struct sock *sk, int ret, int flags)
 {
 	return ps_io(sk, ret, flags, PS_WRITE);
 }
 
-SEC("tp_btf/sock_recv_length")
+SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(ps_sock_recv, struct sock *sk, int ret, int flags)
 {
 	return ps_io(sk, ret, flags, PS_READ);

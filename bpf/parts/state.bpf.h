@@ -5,8 +5,24 @@ struct ps_config {
 	__u32 agent_tgid; /* never captured */
 	__u32 op_max;	  /* bytes copied of one operation at most */
 	__u32 wake_shift; /* the reader is woken when the data ring's fill passes a multiple of 1 << wake_shift */
+	__u32 untyped;	/* programs of sockets get addresses that the verifier knows no type of (kprobes, system calls)
+			 */
+	__u32 for_each; /* the kernel has no bpf_loop: ps_steps takes its place */
+	__u32 nonblock; /* tcp_recvmsg has an argument `nonblock` in front of its flags */
 };
+/* Known to the verifier when it looks at the programs: what it excludes is not in them. */
 const volatile struct ps_config ps_cfg = {};
+
+/* A field of a kernel structure, where the structure's address may have no type. */
+#define ps_kernel(from, field)                                                                                         \
+	({                                                                                                             \
+		__typeof__((from)->field) value;                                                                       \
+		if (ps_cfg.untyped)                                                                                    \
+			bpf_probe_read_kernel((void *)&value, sizeof(value), (const void *)&(from)->field);            \
+		else                                                                                                   \
+			value = (from)->field;                                                                         \
+		value;                                                                                                 \
+	})
 
 /* Set by user space once ps_pid_policy has an entry: most hosts never pay for the look-up. A map of its own. */
 __u32 ps_policy_on SEC(".data.policy") = 0;

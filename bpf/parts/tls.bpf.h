@@ -172,10 +172,10 @@ static __always_inline bool ps_tls_enter(struct pt_regs *ctx)
 	return true;
 }
 
-/* The call whose frame has just been left. The return address is off the stack already. */
+/* The call whose frame has just been left. Where the stack had the return address, that is off it already. */
 static __always_inline struct ps_call *ps_call_pop(struct ps_thread *t, __u64 sp)
 {
-	sp -= sizeof(__u64);
+	sp -= PS_RETURN_ADDRESS;
 	if (t->depth && t->call[0].sp == sp) {
 		if (t->depth > 1)
 			ps_count(PS_ST_NESTED_LOST, 1);
@@ -390,14 +390,41 @@ static __always_inline void ps_session_copy(struct ps_session *s, struct ps_op *
 	ps_copy(op, ps_cfg.op_max);
 }
 
+/* An operation of this task while it is copied. On the stack of a program it would leave too little to those it calls.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ps_op);
+} ps_ops SEC(".maps");
+
+static __noinline struct ps_op *ps_task_op(void)
+{
+	struct ps_op *op =
+		bpf_task_storage_get(&ps_ops, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!op) {
+		ps_count(PS_ST_NO_TASK, 1);
+		return NULL;
+	}
+	__builtin_memset(op, 0, sizeof(*op));
+	op->plaintext = 1;
+	return op;
+}
+
 static __noinline void ps_call_copy(const struct ps_call *call, struct ps_session *s, __u32 n, bool waited)
 {
 	__u32 dir = call->call == PS_CALL_WRITE ? PS_WRITE : PS_READ;
-	struct ps_op op = {.plaintext = 1, .piece = call->buf, .piece_len = n};
+	struct ps_op *op = ps_task_op();
 
-	op.d.op_len = n;
-	op.d.ts_entry_ns = call->ts;
-	ps_session_copy(s, &op, dir, waited, ps_is_blind(call));
+	if (!op)
+		return;
+	op->piece = call->buf;
+	op->piece_len = n;
+	op->d.op_len = n;
+	op->d.ts_entry_ns = call->ts;
+	ps_session_copy(s, op, dir, waited, ps_is_blind(call));
 }
 
 /* TLS inside TLS: both are on this connection. */

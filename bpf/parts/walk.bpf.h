@@ -356,7 +356,7 @@ static __always_inline bool ps_walk_loose(struct ps_walk_loop *w)
 	return true;
 }
 
-static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
+static __always_inline long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 {
 	struct ps_walk *walk = w->walk;
 	__u32 n = w->end - w->at;
@@ -423,6 +423,8 @@ static long ps_walk_step(__u32 step, struct ps_walk_loop *w)
 		ps_walk_send(w);
 	return 0;
 }
+
+PS_LOOP(ps_walk_all, PS_WALK_STEPS, ps_walk_step, struct ps_walk_loop)
 
 /*
  * Where a message may begin: a client's preface, a server's settings, a start line of HTTP/1. `first`: these are the
@@ -511,7 +513,7 @@ __noinline int ps_walk_frames(struct ps_walks *walks, struct ps_op *op, __u32 ho
 	w.stream_off = op->d.stream_off;
 	w.flags = op->d.flags;
 	ps_count(PS_ST_BYTES_SEEN, w.n);
-	bpf_loop(PS_WALK_STEPS, ps_walk_step, &w, 0);
+	ps_walk_all(&w);
 	if (!w.broken && w.run < w.n) {
 		/* More frames or chunks than any sender puts into one operation. */
 		ps_count(PS_ST_BYTES_LOST, w.n - w.run);

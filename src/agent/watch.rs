@@ -4,7 +4,7 @@ use super::reload::InForce;
 use crate::capture::Shared;
 use crate::probe::finder::Verdicts;
 use crate::probe::gauges::Gauges;
-use crate::probe::kernel::Tier;
+use crate::probe::tier::Chosen;
 use crate::telemetry::Ledger;
 use crate::telemetry::state::{AgentState, Cpu, Look, MapFill, Memory, Program};
 use crate::telemetry::status::{Connections, Source, Status};
@@ -18,7 +18,7 @@ pub(super) struct Watch {
     pub ledger: Ledger,
     pub shared: Arc<Shared>,
     pub verdicts: Verdicts,
-    pub tier: Tier,
+    pub chosen: Chosen,
     pub in_force: InForce,
     pub gauges: Arc<Gauges>,
     pub started: Instant,
@@ -54,7 +54,8 @@ impl Source for Watch {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             config: self.in_force.status(),
-            tier: self.tier.to_string(),
+            tier: self.chosen.tiers.to_string(),
+            tiers_refused: self.chosen.refused.clone(),
             ready: self.verdicts.ready(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             ledger: self.ledger.snapshot(),

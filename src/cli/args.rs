@@ -1,6 +1,7 @@
 //! The whole command line, defined once: help and errors come from it.
 
 use super::payload::args::PayloadCommand;
+use crate::probe::tier::Forced;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -147,9 +148,10 @@ pub struct RunArgs {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Force a kind of probe; otherwise the best that the kernel has
-    #[arg(long, value_enum)]
-    pub tier: Option<Tier>,
+    /// Force how TLS calls are probed (session, multi, perf), how sockets are (tracepoints, fexit, kprobes, syscalls) and
+    /// how kernel programs loop (bpf_loop, for_each): words with commas between. Otherwise the best that the kernel takes
+    #[arg(long, value_name = "TIERS")]
+    pub tier: Option<Forced>,
     /// Also write every kernel event to FILE, for replay. It holds traffic in the clear
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -227,17 +229,6 @@ pub struct DoctorArgs {
     /// Everything as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// How probes on TLS libraries are attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Tier {
-    /// One session link for entry and return of many functions
-    Session,
-    /// One link for many functions
-    Multi,
-    /// One perf event for each function
-    Perf,
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
@@ -336,7 +327,7 @@ mod tests {
             run.status_listen,
             StatusListen::At(SocketAddr::from(([127, 0, 0, 1], 10001)))
         );
-        let line = "plainspan run -c a.yaml --tier perf --record r --status-listen off --log-level debug --log-format json";
+        let line = "plainspan run -c a.yaml --tier perf,syscalls --record r --status-listen off --log-level debug --log-format json";
         let cli = parse(line).expect("parsed");
         assert_eq!(
             (cli.log.log_level, cli.log.log_format),
@@ -348,7 +339,10 @@ mod tests {
         assert_eq!(run.config, Some(PathBuf::from("a.yaml")));
         assert_eq!(
             (run.tier, run.status_listen),
-            (Some(Tier::Perf), StatusListen::Off)
+            (
+                Some("syscalls,perf".parse().expect("tiers")),
+                StatusListen::Off
+            )
         );
         assert_eq!(run.record, Some(PathBuf::from("r")));
     }

@@ -1,10 +1,9 @@
 //! `plainspan run`: the main job.
 
-use super::args::{LogArgs, LogFormat, RunArgs, StatusListen, Tier};
+use super::args::{LogArgs, LogFormat, RunArgs, StatusListen};
 use super::check;
 use crate::agent;
 use crate::config::{self, EMBEDDED, Environment, Loaded, file, render};
-use crate::probe::kernel;
 use crate::telemetry::own;
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,11 +34,7 @@ pub fn run(args: &RunArgs, log: LogArgs) -> ExitCode {
             Box::new(move || load(&path, &environment).map_err(|error| error.to_string()))
         }),
         dry_run: args.dry_run,
-        tier: args.tier.map(|tier| match tier {
-            Tier::Session => kernel::Tier::Session,
-            Tier::Multi => kernel::Tier::Multi,
-            Tier::Perf => kernel::Tier::Perf,
-        }),
+        tier: args.tier.unwrap_or_default(),
         record: args.record.clone(),
         status_listen: match args.status_listen {
             StatusListen::Off => None,

@@ -4,8 +4,8 @@
 //! [`Attachment`] that is dropped is detached.
 
 use super::count::{CallCounts, Number, Numbers};
-use super::kernel::Tier;
 use super::target::{CallResult, Family, Target, TlsCall};
+use super::tier::Tier;
 use libbpf_rs::libbpf_sys;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -159,19 +159,58 @@ impl Attacher {
             number,
         })
     }
+}
 
-    /// Whether the kernel knows this kind of link. A kernel that does gets as far as seeing that "/" is no file.
-    pub(super) fn is_supported(&self) -> bool {
-        let (program, kind) = match &self.programs.calls {
-            CallPrograms::Session { both } => (both, SESSION),
-            CallPrograms::Multi { enter, .. } => (enter, MULTI),
-            CallPrograms::Perf { .. } => return Pmu::read().is_ok(),
-        };
-        let (call, result) = (TlsCall::Read, CallResult::Int);
-        let target = Target::call(0, call, result, String::new());
-        let tried = multi(program, kind, c"/", &[&target], 0, 0);
-        matches!(tried, Err(e) if e.raw_os_error() == Some(libc::EBADF))
+/// Whether the kernel has this kind of probe, tried with a program that does nothing.
+///
+/// # Errors
+/// It has not, and why.
+pub(super) fn try_tier(tier: Tier) -> io::Result<()> {
+    let kind = match tier {
+        Tier::Session => SESSION,
+        Tier::Multi => MULTI,
+        Tier::Perf => return Pmu::read().map(drop),
+    };
+    let program = nothing(kind)?;
+    let (call, result) = (TlsCall::Read, CallResult::Int);
+    let target = Target::call(0, call, result, String::new());
+    match multi(&program, kind, c"/", &[&target], 0, 0) {
+        Ok(_) => Ok(()),
+        // A kernel that knows this kind of link gets as far as seeing that "/" is no file.
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),
+        Err(error) => Err(error),
     }
+}
+
+/// Loads a program that returns 0.
+fn nothing(kind: libbpf_sys::bpf_attach_type) -> io::Result<OwnedFd> {
+    const MOVE: u8 = (libbpf_sys::BPF_ALU64 | libbpf_sys::BPF_MOV) as u8;
+    const EXIT: u8 = (libbpf_sys::BPF_JMP | libbpf_sys::BPF_EXIT) as u8;
+    let code = [MOVE, EXIT].map(|code| libbpf_sys::bpf_insn {
+        code,
+        ..Default::default()
+    });
+    let mut options = libbpf_sys::bpf_prog_load_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as _,
+        expected_attach_type: kind,
+        ..Default::default()
+    };
+    // SAFETY: the names, the code and the options outlive the call, which copies them.
+    let fd = unsafe {
+        libbpf_sys::bpf_prog_load(
+            libbpf_sys::BPF_PROG_TYPE_KPROBE,
+            c"ps_nothing".as_ptr(),
+            c"GPL".as_ptr(),
+            code.as_ptr(),
+            code.len() as _,
+            &raw mut options,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(-fd));
+    }
+    // SAFETY: just created, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 const SESSION: libbpf_sys::bpf_attach_type = libbpf_sys::BPF_TRACE_UPROBE_SESSION;

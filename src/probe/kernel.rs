@@ -3,70 +3,27 @@
 //! Enters: options, and what the kernel of this host offers. Leaves: [`Kernel`], which owns the attached socket and
 //! process programs and gives out rings, counters and an [`Attacher`] for TLS libraries.
 
-use super::attach::{Attacher, CallPrograms, Programs};
-use super::count::Numbers;
+use super::attach::Attacher;
 use super::gauges::Gauges;
 use super::ring::{Ring, Rings};
+use super::tier::{Chosen, Forced};
 use crate::event::layout::stat;
 use crate::event::{ConnId, Want};
 use crate::telemetry::ledger::{Bytes, BytesSkipped, Capture};
-use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, PrintLevel, ProgramMut};
-use std::fmt;
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, PrintLevel, libbpf_sys};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
-use std::str::FromStr;
 use std::sync::Arc;
 
+mod load;
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/plainspan.skel.rs"));
-}
-
-use skel::{OpenPlainspanSkel, PlainspanSkel, PlainspanSkelBuilder};
-
-/// How TLS calls are probed, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tier {
-    /// `uprobe.session`: one link a file, one program for entry and return (kernel 6.13).
-    Session,
-    /// `uprobe.multi`: two links a file (kernel 6.6).
-    Multi,
-    /// A perf event for each place, entry and return (kernel 5.15). Slow to detach, and needs CAP_SYS_ADMIN.
-    Perf,
-}
-
-impl Tier {
-    /// All, best first.
-    pub const ALL: [Tier; 3] = [Tier::Session, Tier::Multi, Tier::Perf];
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Tier::Session => "session",
-            Tier::Multi => "multi",
-            Tier::Perf => "perf",
-        })
-    }
-}
-
-impl FromStr for Tier {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Tier, String> {
-        Tier::ALL
-            .into_iter()
-            .find(|tier| tier.to_string() == text)
-            .ok_or_else(|| format!("{text:?} is none of session, multi, perf"))
-    }
 }
 
 /// What the loader may decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelOptions {
-    /// None: the best that the kernel has.
-    pub tier: Option<Tier>,
+    /// What is not forced is the best that the kernel has.
+    pub tier: Forced,
     /// Size of the data ring in bytes; rounded up to a power of two, 64 KiB at least.
     pub ring_bytes: u32,
     /// Size of the control ring in bytes; the same.
@@ -84,7 +41,7 @@ pub struct KernelOptions {
 impl Default for KernelOptions {
     fn default() -> Self {
         KernelOptions {
-            tier: None,
+            tier: Forced::default(),
             ring_bytes: 16 << 20,
             control_ring_bytes: 1 << 20,
             op_max_bytes: 4 << 20,
@@ -112,12 +69,24 @@ pub enum KernelError {
         "the kernel is locked down (mode confidentiality), which forbids reading its memory. Boot with lockdown=integrity"
     )]
     Lockdown,
-    #[error("kernel {0} is too old: the socket tracepoints that are needed came with 6.3")]
-    TooOld(String),
     #[error(
-        "tier {0} was asked for, and this kernel does not have it: leave out --tier to use the best one there is"
+        "kernel {release} cannot run the kernel programs: it has no {feature}, which came with {since}. Boot a kernel of \
+         5.15 or later: Debian 11 has one in its backports, Ubuntu 20.04 its HWE kernel; RHEL and its kin from 9 on"
     )]
-    NoTier(Tier),
+    Missing {
+        release: String,
+        feature: &'static str,
+        since: &'static str,
+    },
+    #[error(
+        "tier {tier} was asked for, and this kernel does not take it: {why}. Leave it out of --tier to use the best one \
+         there is"
+    )]
+    NotForced { tier: &'static str, why: String },
+    #[error(
+        "this kernel takes none of the ways to see {what}:\n{refused}\nThe log at level debug has the whole answers"
+    )]
+    NoTier { what: &'static str, refused: String },
     #[error(
         "cannot load the kernel programs: {0:#}. The log at level debug has the verifier's answer"
     )]
@@ -145,7 +114,7 @@ pub struct KernelCounters {
 /// The loaded programs. Dropping it detaches those of sockets and processes; probes of TLS libraries belong to their
 /// [`super::attach::Attachment`].
 pub struct Kernel {
-    tier: Tier,
+    chosen: Chosen,
     attacher: Attacher,
     data_ring: MapHandle,
     control_ring: MapHandle,
@@ -169,31 +138,14 @@ impl Kernel {
     /// # Errors
     /// When this host cannot run them. The text says what is missing and what to do.
     pub fn load(options: &KernelOptions) -> Result<Kernel, KernelError> {
-        libbpf_rs::set_print(Some((PrintLevel::Debug, log_libbpf)));
+        libbpf_rs::set_print(Some((PrintLevel::Debug, load::log_libbpf)));
         check_host()?;
-        if let Some(tier) = options.tier {
-            return match load_tier(tier, options)? {
-                Some(kernel) => Ok(kernel),
-                None => Err(KernelError::NoTier(tier)),
-            };
-        }
-        let mut failed = KernelError::NoTier(Tier::Perf);
-        for tier in Tier::ALL {
-            match load_tier(tier, options) {
-                Ok(Some(kernel)) => return Ok(kernel),
-                Ok(None) => tracing::debug!(%tier, "the kernel does not have this kind of probe"),
-                Err(error) => {
-                    tracing::debug!(%tier, %error, "the kernel does not take this kind of probe");
-                    failed = error;
-                }
-            }
-        }
-        Err(explain(failed))
+        load::search(options).map_err(explain)
     }
 
-    /// How TLS calls are probed.
-    pub fn tier(&self) -> Tier {
-        self.tier
+    /// The tiers in use, and why not better ones.
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// What the kernel says of the programs and maps.
@@ -382,200 +334,6 @@ fn map_error(what: &'static str, error: libbpf_rs::Error) -> KernelError {
     }
 }
 
-fn log_libbpf(level: PrintLevel, text: String) {
-    // A tier that does not load is no failure of the agent, so nothing here is above debug: errors are returned too.
-    tracing::debug!(target: "libbpf", ?level, "{}", text.trim_end());
-}
-
-/// None: the kernel does not know this kind of link.
-fn load_tier(tier: Tier, options: &KernelOptions) -> Result<Option<Kernel>, KernelError> {
-    let mut storage = MaybeUninit::uninit();
-    let mut open = PlainspanSkelBuilder::default()
-        .open(&mut storage)
-        .map_err(KernelError::Load)?;
-    configure(&mut open, tier, options).map_err(KernelError::Load)?;
-    let skel = open.load().map_err(KernelError::Load)?;
-    let programs = programs(&skel, tier).map_err(|source| KernelError::Map {
-        what: "the programs",
-        source,
-    })?;
-    let handle = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(KernelError::Load);
-    let maps = &skel.maps;
-    let numbers = Numbers::new(
-        handle(&maps.ps_libraries)?,
-        handle(&maps.ps_library_counts)?,
-    );
-    let attacher = Attacher::new(programs).counting(numbers);
-    if !attacher.is_supported() {
-        return Ok(None);
-    }
-    let kernel = Kernel {
-        tier,
-        attacher,
-        data_ring: handle(&maps.ps_data_ring)?,
-        control_ring: handle(&maps.ps_control_ring)?,
-        sessions: handle(&maps.ps_tls)?,
-        goroutines: handle(&maps.ps_goroutines)?,
-        rustls: handle(&maps.ps_rustls)?,
-        policies: handle(&maps.ps_pid_policy)?,
-        policy_on: handle(&maps.data_policy)?,
-        conn_policies: handle(&maps.ps_conn_policy)?,
-        conn_policy_on: handle(&maps.data_conns)?,
-        want: handle(&maps.data_want)?,
-        stats: handle(&maps.ps_stats)?,
-        gauges: Arc::new(gauges(&skel)?),
-        _links: attach_tracepoints(&skel)?,
-    };
-    kernel.want(options.want)?;
-    Ok(Some(kernel))
-}
-
-fn ring_size(bytes: u32) -> u32 {
-    bytes.clamp(64 << 10, 1 << 30).next_power_of_two()
-}
-
-fn configure(
-    open: &mut OpenPlainspanSkel<'_>,
-    tier: Tier,
-    options: &KernelOptions,
-) -> libbpf_rs::Result<()> {
-    let ring_bytes = ring_size(options.ring_bytes);
-    let maps = &mut open.maps;
-    maps.ps_data_ring.set_max_entries(ring_bytes)?;
-    let control_bytes = ring_size(options.control_ring_bytes);
-    maps.ps_control_ring.set_max_entries(control_bytes)?;
-    maps.ps_conns.set_max_entries(options.max_connections)?;
-    maps.ps_tls.set_max_entries(options.max_connections)?;
-    maps.ps_hellos.set_max_entries(options.max_connections)?;
-    maps.ps_goroutines
-        .set_max_entries(options.max_connections)?;
-    // Two of a connection.
-    maps.ps_rustls
-        .set_max_entries(options.max_connections.saturating_mul(2))?;
-    maps.ps_conn_policy
-        .set_max_entries(options.max_connections)?;
-    if let Some(data) = &mut maps.rodata_data {
-        data.ps_cfg.agent_tgid = options.agent_pid;
-        data.ps_cfg.op_max = options.op_max_bytes;
-        data.ps_cfg.wake_shift = (ring_bytes / 8).trailing_zeros();
-    }
-    let progs = &mut open.progs;
-    let session = &mut progs.ps_tls_session;
-    session.set_autoload(tier == Tier::Session);
-    let session = &mut progs.ps_rustls_session;
-    session.set_autoload(tier == Tier::Session);
-    for program in [
-        &mut progs.ps_tls_enter_multi,
-        &mut progs.ps_tls_leave_multi,
-        &mut progs.ps_rustls_enter_multi,
-        &mut progs.ps_rustls_leave_multi,
-    ] {
-        program.set_autoload(tier == Tier::Multi);
-    }
-    for program in [
-        &mut progs.ps_tls_enter_perf,
-        &mut progs.ps_tls_leave_perf,
-        &mut progs.ps_rustls_enter_perf,
-        &mut progs.ps_rustls_leave_perf,
-    ] {
-        program.set_autoload(tier == Tier::Perf);
-    }
-    progs.ps_go_multi.set_autoload(tier != Tier::Perf);
-    progs.ps_go_perf.set_autoload(tier == Tier::Perf);
-    Ok(())
-}
-
-/// Own descriptors: they outlive the skeleton.
-fn programs(skel: &PlainspanSkel<'_>, tier: Tier) -> io::Result<Programs> {
-    let own =
-        |program: &ProgramMut<'_>| -> io::Result<OwnedFd> { program.as_fd().try_clone_to_owned() };
-    let progs = &skel.progs;
-    let calls = match tier {
-        Tier::Session => CallPrograms::Session {
-            both: own(&progs.ps_tls_session)?,
-        },
-        Tier::Multi => CallPrograms::Multi {
-            enter: own(&progs.ps_tls_enter_multi)?,
-            leave: own(&progs.ps_tls_leave_multi)?,
-        },
-        Tier::Perf => CallPrograms::Perf {
-            enter: own(&progs.ps_tls_enter_perf)?,
-            leave: own(&progs.ps_tls_leave_perf)?,
-        },
-    };
-    let go = match tier {
-        Tier::Session | Tier::Multi => &progs.ps_go_multi,
-        Tier::Perf => &progs.ps_go_perf,
-    };
-    let rustls = match tier {
-        Tier::Session => CallPrograms::Session {
-            both: own(&progs.ps_rustls_session)?,
-        },
-        Tier::Multi => CallPrograms::Multi {
-            enter: own(&progs.ps_rustls_enter_multi)?,
-            leave: own(&progs.ps_rustls_leave_multi)?,
-        },
-        Tier::Perf => CallPrograms::Perf {
-            enter: own(&progs.ps_rustls_enter_perf)?,
-            leave: own(&progs.ps_rustls_leave_perf)?,
-        },
-    };
-    Ok(Programs {
-        calls,
-        go: own(go)?,
-        rustls,
-    })
-}
-
-/// Handles of all that is loaded.
-fn gauges(skel: &PlainspanSkel<'_>) -> Result<Gauges, KernelError> {
-    let loaded = skel.object().progs().filter(|program| program.autoload());
-    let program = |program: libbpf_rs::Program<'_>| {
-        let name = program.name().to_string_lossy().into_owned();
-        Ok((name, program.as_fd().try_clone_to_owned()?))
-    };
-    let programs = loaded.map(program).collect::<io::Result<_>>();
-    let maps = &skel.maps;
-    let maps = [
-        ("connections", &maps.ps_conns),
-        ("tls_sessions", &maps.ps_tls),
-        ("tls_hellos", &maps.ps_hellos),
-        ("goroutines", &maps.ps_goroutines),
-        ("rustls_keys", &maps.ps_rustls),
-        ("process_policies", &maps.ps_pid_policy),
-        ("connection_policies", &maps.ps_conn_policy),
-        ("own_connections", &maps.ps_own),
-    ];
-    let handle = |(name, map)| Ok((name, MapHandle::try_from(map).map_err(KernelError::Load)?));
-    Ok(Gauges {
-        programs: programs.map_err(|source| KernelError::Map {
-            what: "the programs",
-            source,
-        })?,
-        maps: maps.into_iter().map(handle).collect::<Result<_, _>>()?,
-    })
-}
-
-fn attach_tracepoints(skel: &PlainspanSkel<'_>) -> Result<Vec<Link>, KernelError> {
-    let progs = &skel.progs;
-    // Ends before beginnings: what is entered is sure to be removed.
-    let order = [
-        &progs.ps_sock_destroy,
-        &progs.ps_sock_state,
-        &progs.ps_sock_send,
-        &progs.ps_sock_recv,
-        &progs.ps_process_exec,
-        &progs.ps_process_exit,
-    ];
-    let attach = |program: &ProgramMut<'_>| {
-        program.attach().map_err(|source| KernelError::Attach {
-            program: program.name().to_string_lossy().into_owned(),
-            source,
-        })
-    };
-    order.into_iter().map(attach).collect()
-}
-
 /// What can be told before a load is tried.
 fn check_host() -> Result<(), KernelError> {
     const CAP_SYS_ADMIN: u32 = 21;
@@ -602,50 +360,52 @@ fn check_host() -> Result<(), KernelError> {
     Ok(())
 }
 
+/// What every tier needs, newest first, by the helper that shows it.
+const NEEDED: [(libbpf_sys::bpf_func_id, &str, &str); 4] = [
+    (
+        libbpf_sys::BPF_FUNC_get_attach_cookie,
+        "cookies of probes (bpf_get_attach_cookie)",
+        "5.15",
+    ),
+    (
+        libbpf_sys::BPF_FUNC_task_pt_regs,
+        "the registers of a task (bpf_task_pt_regs)",
+        "5.15",
+    ),
+    (
+        libbpf_sys::BPF_FUNC_for_each_map_elem,
+        "loops in kernel programs (bpf_for_each_map_elem)",
+        "5.13",
+    ),
+    (
+        libbpf_sys::BPF_FUNC_ringbuf_reserve,
+        "rings for events (bpf_ringbuf_reserve)",
+        "5.8",
+    ),
+];
+
 /// Names the reason behind a refusal where the host shows one.
 fn explain(error: KernelError) -> KernelError {
+    // What was asked for is the reason.
+    if matches!(error, KernelError::NotForced { .. }) {
+        return error;
+    }
     let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown");
     if lockdown.is_ok_and(|modes| modes.contains("[confidentiality]")) {
         return KernelError::Lockdown;
     }
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if is_before(&release, (6, 3)) {
-        return KernelError::TooOld(release.trim().to_owned());
-    }
-    error
-}
-
-fn is_before(release: &str, version: (u32, u32)) -> bool {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    let mut part = || parts.next().and_then(|n| n.parse::<u32>().ok());
-    matches!((part(), part()), (Some(major), Some(minor)) if (major, minor) < version)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tier_is_read_as_it_is_written() {
-        for tier in Tier::ALL {
-            assert_eq!(tier.to_string().parse(), Ok(tier));
+    let missing = NEEDED
+        .into_iter()
+        .find(|(helper, ..)| !load::has_helper(*helper));
+    match missing {
+        Some((_, feature, since)) => {
+            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+            KernelError::Missing {
+                release: release.unwrap_or_default().trim().to_owned(),
+                feature,
+                since,
+            }
         }
-        assert!("kprobe".parse::<Tier>().is_err());
-    }
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(is_before("6.1.0-26-amd64\n", (6, 3)));
-        assert!(is_before("5.15.0", (6, 3)));
-        assert!(!is_before("6.12.3+deb13", (6, 3)));
-        assert!(!is_before("6.3.0", (6, 3)));
-        assert!(!is_before("", (6, 3)));
-    }
-
-    #[test]
-    fn a_ring_size_is_a_power_of_two_pages() {
-        assert_eq!(ring_size(0), 64 << 10);
-        assert_eq!(ring_size(65_537), 128 << 10);
-        assert_eq!(ring_size(u32::MAX), 1 << 30);
+        None => error,
     }
 }

@@ -16,4 +16,5 @@ pub mod java;
 pub mod kernel;
 pub mod ring;
 pub mod target;
+pub mod tier;
 pub mod time;

@@ -8,6 +8,7 @@ use super::prometheus::{self, Exposition};
 use super::state::{AgentState, Look};
 use crate::metrics::Metrics;
 use crate::probe::count::CallCounts;
+use crate::probe::tier::Refused;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
@@ -27,8 +28,10 @@ pub struct Status {
     pub version: &'static str,
     pub pid: u32,
     pub config: ConfigStatus,
-    /// How the kernel programs are attached: `session`, `multi` or `perf`.
+    /// How TLS calls and sockets are seen, and how kernel programs loop, as `--tier` takes it: `session,tracepoints,bpf_loop`.
     pub tier: String,
+    /// Better tiers that this kernel did not take, and why.
+    pub tiers_refused: Vec<Refused>,
     /// True from the moment that everything present at start has its verdict and its probes.
     pub ready: bool,
     pub uptime_seconds: f64,

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::slice::from_ref;
 
 #[test]
-fn every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload()
+pub fn every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload()
  {
     let _turn = turn();
     let scene = Scene::new(servers::nginx);

@@ -52,13 +52,13 @@ fn exchange(
 }
 
 #[test]
-fn two_hundred_requests_of_go_to_go_over_http_1_are_right() {
+pub fn two_hundred_requests_of_go_to_go_over_http_1_are_right() {
     let server = |w: &Work| servers::go(w, "new", None);
     exchange(Client::Go("new", "1.1"), server, None, "go");
 }
 
 #[test]
-fn two_hundred_requests_of_go_to_go_over_http_2_are_right() {
+pub fn two_hundred_requests_of_go_to_go_over_http_2_are_right() {
     let server = |w: &Work| servers::go(w, "new", None);
     exchange(Client::Go("new", "2"), server, None, "go");
 }

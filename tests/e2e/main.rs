@@ -64,6 +64,7 @@ mod sampling;
 mod spool;
 mod stacks;
 mod streams;
+mod tiers;
 mod trace_context;
 mod trees;
 mod websocket;

@@ -35,6 +35,6 @@ fn requests_of_node_to_nginx_are_right() {
 }
 
 #[test]
-fn requests_of_node_to_node_are_right() {
+pub fn requests_of_node_to_node_are_right() {
     exchange(Client::Node, servers::node, "node");
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::slice::from_ref;
 
 #[test]
-fn every_plain_http_request_of_curl_to_nginx_is_right_and_its_times_fit_within_5_ms() {
+pub fn every_plain_http_request_of_curl_to_nginx_is_right_and_its_times_fit_within_5_ms() {
     let _turn = turn();
     let scene = Scene::new(servers::nginx_plain);
     let calls = hundred_calls(&scene.work);
@@ -17,8 +17,8 @@ fn every_plain_http_request_of_curl_to_nginx_is_right_and_its_times_fit_within_5
 }
 
 #[test]
-fn a_response_sent_by_sendfile_has_its_true_size_and_is_marked_where_its_bytes_were_not_to_be_seen()
-{
+pub fn a_response_sent_by_sendfile_has_its_true_size_and_is_marked_where_its_bytes_were_not_to_be_seen()
+ {
     let _turn = turn();
     let scene = Scene::new(servers::nginx_plain);
     let call = Call::get(scene.work.url_path("sendfile/200k.bin"));

@@ -125,12 +125,12 @@ fn check(seen: &Seen) {
 }
 
 #[test]
-fn no_request_of_http_1_is_on_the_wrong_connection() {
+pub fn no_request_of_http_1_is_on_the_wrong_connection() {
     no_request_is_on_the_wrong_connection("peer", "aws-lc,1.3,1.1");
 }
 
 #[test]
-fn no_request_of_http_2_is_on_the_wrong_connection() {
+pub fn no_request_of_http_2_is_on_the_wrong_connection() {
     no_request_is_on_the_wrong_connection("peer", "ring,1.3,2");
 }
 

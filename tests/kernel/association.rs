@@ -17,7 +17,7 @@ async def main(): await asyncio.gather(*[one() for _ in range(20)])
 asyncio.run(main())";
 
 #[test]
-fn a_session_of_an_event_loop_is_certain_by_the_hello_from_its_first_byte() {
+pub fn a_session_of_an_event_loop_is_certain_by_the_hello_from_its_first_byte() {
     let _alone = alone();
     let certificate = Certificate::new();
     let mut capture = Capture::start(&KernelOptions::default()).with_libssl();
@@ -60,7 +60,7 @@ a,b=C(),C()
 a.get(b'/early');b.get(b'/early')";
 
 #[test]
-fn a_session_that_something_speaks_against_has_no_connection_until_it_is_sure_again() {
+pub fn a_session_that_something_speaks_against_has_no_connection_until_it_is_sure_again() {
     let _alone = alone();
     let certificate = Certificate::new();
     let server = python_server("tls", Some(&certificate));

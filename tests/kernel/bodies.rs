@@ -282,7 +282,7 @@ fn chunked(chunks: &[usize]) -> Step {
 }
 
 #[test]
-fn content_of_known_length_is_left_out_and_what_follows_is_not() {
+pub fn content_of_known_length_is_left_out_and_what_follows_is_not() {
     let _alone = alone();
     let upload = client([
         text("POST /up HTTP/1.1\r\nContent-Length: 500000\r\n\r\n"),
@@ -304,7 +304,7 @@ fn content_of_known_length_is_left_out_and_what_follows_is_not() {
 }
 
 #[test]
-fn chunks_are_left_out_and_their_sizes_and_trailers_are_not() {
+pub fn chunks_are_left_out_and_their_sizes_and_trailers_are_not() {
     let _alone = alone();
     let sizes: Vec<usize> = (0..200).map(|n| 5000 + 37 * n).collect();
     let steps = [
@@ -323,7 +323,7 @@ fn chunks_are_left_out_and_their_sizes_and_trailers_are_not() {
 }
 
 #[test]
-fn heads_that_come_in_pieces_of_any_size_are_understood() {
+pub fn heads_that_come_in_pieces_of_any_size_are_understood() {
     let _alone = alone();
     let mut bench = Bench::new();
     for (writes, reads) in [(1, 1), (2, 3), (7, 5), (ALL, 1), (31, 64), (33, 32)] {
@@ -383,7 +383,7 @@ fn responses_without_content_are_known_by_their_request_and_status() {
 }
 
 #[test]
-fn content_that_one_operation_sends_is_left_out_however_long_it_is() {
+pub fn content_that_one_operation_sends_is_left_out_however_long_it_is() {
     let _alone = alone();
     // More than what is copied of one operation.
     let steps = [get(), answer(6_000_000), get(), answer(10)];
@@ -598,7 +598,7 @@ fn preface() -> Step {
 }
 
 #[test]
-fn content_of_http_2_is_left_out_however_it_is_read() {
+pub fn content_of_http_2_is_left_out_however_it_is_read() {
     let _alone = alone();
     let mut bench = Bench::new();
     for (writes, reads) in [(ALL, ALL), (16_384, 9), (5000, 3000), (10, 10)] {
@@ -660,7 +660,7 @@ fn padding_of_http_2_is_told_from_content() {
 }
 
 #[test]
-fn a_session_that_carries_grpc_is_copied_whole_from_there_on() {
+pub fn a_session_that_carries_grpc_is_copied_whole_from_there_on() {
     let _alone = alone();
     let mut bench = Bench::new();
     let message = |len: usize| {
@@ -712,7 +712,7 @@ fn of_what_nobody_wants_nothing_is_copied_and_all_is_counted() {
 }
 
 #[test]
-fn what_is_wanted_may_change_while_a_connection_is_open() {
+pub fn what_is_wanted_may_change_while_a_connection_is_open() {
     let _alone = alone();
     let certificate = Certificate::new();
     for certificate in [Some(&certificate), None] {
@@ -761,7 +761,7 @@ fn what_is_wanted_may_change_while_a_connection_is_open() {
 }
 
 #[test]
-fn what_is_lost_while_content_is_left_out_is_a_gap_of_known_size() {
+pub fn what_is_lost_while_content_is_left_out_is_a_gap_of_known_size() {
     let _alone = alone();
     let options = KernelOptions {
         ring_bytes: 64 << 10,

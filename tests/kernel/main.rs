@@ -4,4 +4,5 @@ mod association;
 mod bodies;
 mod plain;
 mod support;
+mod tiers;
 mod tls;

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 #[test]
-fn a_plain_request_is_seen_at_both_ends_byte_for_byte() {
+pub fn a_plain_request_is_seen_at_both_ends_byte_for_byte() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -76,7 +76,7 @@ fn a_plain_request_is_seen_at_both_ends_byte_for_byte() {
 }
 
 #[test]
-fn requests_kept_on_one_connection_have_offsets_and_turns_that_go_on() {
+pub fn requests_kept_on_one_connection_have_offsets_and_turns_that_go_on() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -94,7 +94,7 @@ fn requests_kept_on_one_connection_have_offsets_and_turns_that_go_on() {
 }
 
 #[test]
-fn a_request_in_pieces_and_in_many_buffers_is_complete() {
+pub fn a_request_in_pieces_and_in_many_buffers_is_complete() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -127,7 +127,7 @@ print(n)";
 }
 
 #[test]
-fn a_protocol_that_is_not_http_is_left_alone_after_its_first_operations() {
+pub fn a_protocol_that_is_not_http_is_left_alone_after_its_first_operations() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let program = "import socket,threading
@@ -162,7 +162,7 @@ c.close();t.join();print(l.getsockname()[1])";
 }
 
 #[test]
-fn the_agents_own_connections_are_invisible_at_both_ends() {
+pub fn the_agents_own_connections_are_invisible_at_both_ends() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -188,7 +188,7 @@ fn the_agents_own_connections_are_invisible_at_both_ends() {
 }
 
 #[test]
-fn an_ignored_process_is_invisible_and_its_peer_is_not() {
+pub fn an_ignored_process_is_invisible_and_its_peer_is_not() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -203,7 +203,7 @@ fn an_ignored_process_is_invisible_and_its_peer_is_not() {
 }
 
 #[test]
-fn a_connection_older_than_the_agent_has_true_offsets_and_numbers() {
+pub fn a_connection_older_than_the_agent_has_true_offsets_and_numbers() {
     let _alone = alone();
     let server = python_server("plain", None);
     let before = "c=connect()\nfor _ in range(30): get(c,'/late')";
@@ -283,7 +283,7 @@ say(b,a,b'\\0\\0\\1\\1\\4\\0\\0\\0\\7\\x88');say(b,a,b'\\0\\0\\5\\0\\1\\0\\0\\0\
 }
 
 #[test]
-fn a_request_after_a_long_message_is_seen_on_a_connection_older_than_the_agent() {
+pub fn a_request_after_a_long_message_is_seen_on_a_connection_older_than_the_agent() {
     let _alone = alone();
     let (capture, pid) = met_late(
         "for _ in range(99): say(b,a,b'x'*1000)
@@ -306,7 +306,7 @@ fn another_protocol_is_not_copied_from_a_connection_older_than_the_agent() {
 }
 
 #[test]
-fn a_reset_connection_says_so() {
+pub fn a_reset_connection_says_so() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -327,7 +327,7 @@ s.setsockopt(socket.SOL_SOCKET,socket.SO_LINGER,struct.pack('ii',1,0));s.close()
 }
 
 #[test]
-fn sendfile_shows_as_a_length_without_bytes() {
+pub fn sendfile_shows_as_a_length_without_bytes() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     let server = python_server("plain", None);
@@ -374,7 +374,7 @@ fn programs_that_start_and_end_are_told() {
 }
 
 #[test]
-fn the_variables_that_a_process_is_known_by_are_told_with_its_program() {
+pub fn the_variables_that_a_process_is_known_by_are_told_with_its_program() {
     let _alone = alone();
     let mut capture = Capture::start(&KernelOptions::default());
     // What looks like one in the middle of another, at each place where a piece of it may begin.
@@ -410,7 +410,7 @@ fn the_variables_that_a_process_is_known_by_are_told_with_its_program() {
 }
 
 #[test]
-fn a_ring_that_is_too_small_loses_events_and_counts_them() {
+pub fn a_ring_that_is_too_small_loses_events_and_counts_them() {
     let _alone = alone();
     let options = KernelOptions {
         ring_bytes: 64 << 10,

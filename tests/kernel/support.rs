@@ -6,6 +6,8 @@ use plainspan::probe::attach::Attachment;
 use plainspan::probe::kernel::{Kernel, KernelCounters, KernelOptions};
 use plainspan::probe::ring::Rings;
 use plainspan::probe::target::{CallResult, Probe, Target, TlsCall};
+use plainspan::probe::tier::Forced;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,21 @@ use std::time::{Duration, Instant};
 pub const LIBSSL: &str = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
 pub const NODE: &str = "/usr/bin/node";
 const PYTHON: &str = "/usr/bin/python3";
+
+thread_local! {
+    static TIERS: Cell<Forced> = Cell::new(match std::env::var("PLAINSPAN_TEST_TIER") {
+        Ok(tiers) => tiers.parse().expect("PLAINSPAN_TEST_TIER"),
+        Err(_) => Forced::default(),
+    });
+}
+
+/// Runs tests with these tiers forced, one after another.
+pub fn at_tiers(tiers: &str, tests: &[fn()]) {
+    TIERS.set(tiers.parse().expect("tiers"));
+    for test in tests {
+        test();
+    }
+}
 
 /// Probes of two tests at once would count each other's calls.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -35,8 +52,13 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Where the test itself forces no tier, [`at_tiers`] and `PLAINSPAN_TEST_TIER` do.
     pub fn start(options: &KernelOptions) -> Capture {
-        let kernel = Kernel::load(options).expect("load the kernel programs");
+        let mut options = options.clone();
+        if options.tier == Forced::default() {
+            options.tier = TIERS.get();
+        }
+        let kernel = Kernel::load(&options).expect("load the kernel programs");
         let rings = kernel.rings().expect("map the rings");
         Capture {
             kernel,

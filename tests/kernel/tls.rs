@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use plainspan::event::{Bound, Data, Dir, Event, Source, Verdict, layout::flag};
-use plainspan::probe::kernel::{KernelOptions, Tier};
+use plainspan::probe::kernel::KernelOptions;
+use plainspan::probe::tier::Tier;
 
 fn sessions_of(data: &[Data<'_>]) -> usize {
     distinct(data.iter().map(|d| d.tls.expect("a TLS session")))
@@ -11,12 +12,12 @@ fn sessions_of(data: &[Data<'_>]) -> usize {
 fn a_request_is_seen_in_the_clear(tier: Tier) {
     let _alone = alone();
     let options = KernelOptions {
-        tier: Some(tier),
+        tier: tier.into(),
         ..KernelOptions::default()
     };
     let certificate = Certificate::new();
     let mut capture = Capture::start(&options).with_libssl();
-    assert_eq!(capture.kernel.tier(), tier);
+    assert_eq!(capture.kernel.chosen().tiers.calls, tier);
     let server = python_server("tls", Some(&certificate));
     let (client, body) = curl(&[&format!("https://127.0.0.1:{}/tls", server.port)]);
     assert_eq!(body, b"hello /tls");
@@ -77,7 +78,7 @@ fn a_request_is_seen_in_the_clear_by_perf_probes() {
 }
 
 #[test]
-fn the_hellos_of_both_sides_are_copied_once() {
+pub fn the_hellos_of_both_sides_are_copied_once() {
     let _alone = alone();
     let certificate = Certificate::new();
     let mut capture = Capture::start(&KernelOptions::default()).with_libssl();
@@ -104,7 +105,7 @@ fn the_hellos_of_both_sides_are_copied_once() {
 }
 
 #[test]
-fn one_write_of_a_mebibyte_is_complete() {
+pub fn one_write_of_a_mebibyte_is_complete() {
     let _alone = alone();
     let certificate = Certificate::new();
     let mut capture = Capture::start(&KernelOptions::default()).with_libssl();
@@ -156,7 +157,7 @@ fn an_operation_above_the_cap_is_cut_and_the_stream_goes_on() {
 }
 
 #[test]
-fn many_clients_of_one_event_loop_are_each_on_their_own_connection() {
+pub fn many_clients_of_one_event_loop_are_each_on_their_own_connection() {
     let _alone = alone();
     let certificate = Certificate::new();
     let mut capture = Capture::start(&KernelOptions::default()).with_libssl();
@@ -214,7 +215,7 @@ asyncio.run(main())";
 }
 
 #[test]
-fn node_that_does_its_own_socket_io_is_bound_right_at_both_ends() {
+pub fn node_that_does_its_own_socket_io_is_bound_right_at_both_ends() {
     let _alone = alone();
     let certificate = Certificate::new();
     let mut capture = Capture::start(&KernelOptions::default()).with_node();
@@ -306,7 +307,7 @@ fn the_functions_inside_the_library_give_the_same_bytes() {
 }
 
 #[test]
-fn tls_older_than_the_agent_is_seen_from_then_on() {
+pub fn tls_older_than_the_agent_is_seen_from_then_on() {
     let _alone = alone();
     let certificate = Certificate::new();
     let server = python_server("asyncio", Some(&certificate));
@@ -343,7 +344,7 @@ fn tls_older_than_the_agent_is_seen_from_then_on() {
 }
 
 #[test]
-fn the_far_end_of_the_agents_own_tls_connection_is_invisible() {
+pub fn the_far_end_of_the_agents_own_tls_connection_is_invisible() {
     let _alone = alone();
     let certificate = Certificate::new();
     for kind in ["tls", "asyncio"] {

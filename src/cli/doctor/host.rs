@@ -64,7 +64,7 @@ impl Check {
 
 /// All checks. A running agent has shown that the kernel programs can be loaded.
 pub fn checks(agent: Option<&Value>) -> Vec<Check> {
-    let mut checks = vec![programs(agent)];
+    let mut checks = programs(agent);
     checks.extend(capabilities());
     checks.push(match host::sees_all_processes() {
         Ok(true) => Check::new(Outcome::Fine, "processes", "all of the host are seen"),
@@ -80,7 +80,8 @@ pub fn checks(agent: Option<&Value>) -> Vec<Check> {
     checks
 }
 
-fn programs(agent: Option<&Value>) -> Check {
+/// The kernel programs; behind them each tier that the kernel did not take.
+fn programs(agent: Option<&Value>) -> Vec<Check> {
     let name = "kernel programs";
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
@@ -92,7 +93,13 @@ fn programs(agent: Option<&Value>) -> Check {
             of("pid"),
             of("tier")
         );
-        return Check::new(Outcome::Fine, name, text);
+        let mut checks = vec![Check::new(Outcome::Fine, name, text)];
+        let refused = agent.get("tiers_refused").and_then(Value::as_array);
+        checks.extend(refused.into_iter().flatten().map(|refused| {
+            let of = |key: &str| refused.get(key).map(plain).unwrap_or_default();
+            not_taken(&of("tier"), &of("why"))
+        }));
+        return checks;
     }
     // Small rings: nothing is captured.
     let options = KernelOptions {
@@ -105,12 +112,20 @@ fn programs(agent: Option<&Value>) -> Check {
         Ok(kernel) => {
             let text = format!(
                 "kernel {release} takes them, with probes of tier {}",
-                kernel.tier()
+                kernel.chosen().tiers
             );
-            Check::new(Outcome::Fine, name, text)
+            let refused = kernel.chosen().refused.iter();
+            let mut checks = vec![Check::new(Outcome::Fine, name, text)];
+            checks.extend(refused.map(|refused| not_taken(refused.tier, &refused.why)));
+            checks
         }
-        Err(error) => Check::new(Outcome::Fails, name, error.to_string()),
+        Err(error) => vec![Check::new(Outcome::Fails, name, error.to_string())],
     }
+}
+
+/// The next tier does the same.
+fn not_taken(tier: &str, why: &str) -> Check {
+    Check::new(Outcome::Fine, "tier", format!("not {tier}: {why}"))
 }
 
 /// A value as people write it.

@@ -5,6 +5,7 @@ use super::process::{Output, Running};
 use super::work::Work;
 use super::{free_port, http, wait_until};
 use serde_json::Value;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +22,18 @@ pub struct Launch {
     command: Command,
     status: SocketAddr,
     log_level: &'static str,
+}
+
+thread_local! {
+    /// `--tier` of each agent that is started; empty: none.
+    static TIERS: RefCell<String> =
+        RefCell::new(std::env::var("PLAINSPAN_TEST_TIER").unwrap_or_default());
+}
+
+/// Runs a test with these tiers forced.
+pub fn at_tiers(tiers: &str, test: fn()) {
+    TIERS.set(tiers.to_owned());
+    test();
 }
 
 impl Launch {
@@ -55,6 +68,11 @@ impl Launch {
         }
         command.args(["run", "-c"]).arg(config);
         command.args(["--status-listen", &status.to_string()]);
+        TIERS.with_borrow(|tiers| {
+            if !tiers.is_empty() {
+                command.args(["--tier", tiers]);
+            }
+        });
         Launch {
             command,
             status,
