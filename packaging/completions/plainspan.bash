@@ -1041,7 +1041,7 @@ _plainspan() {
                     return 0
                     ;;
                 --tier)
-                    COMPREPLY=($(compgen -W "session multi perf" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --record)

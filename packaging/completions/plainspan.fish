@@ -43,9 +43,7 @@ complete -c plainspan -n "__fish_plainspan_needs_command" -f -a "rules" -d 'Says
 complete -c plainspan -n "__fish_plainspan_needs_command" -f -a "payload" -d 'Reads payloads back: what a link names, lists, reports, archives'
 complete -c plainspan -n "__fish_plainspan_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c plainspan -n "__fish_plainspan_using_subcommand run" -s c -l config -d 'Configuration file' -r -F
-complete -c plainspan -n "__fish_plainspan_using_subcommand run" -l tier -d 'Force a kind of probe; otherwise the best that the kernel has' -r -f -a "session\t'One session link for entry and return of many functions'
-multi\t'One link for many functions'
-perf\t'One perf event for each function'"
+complete -c plainspan -n "__fish_plainspan_using_subcommand run" -l tier -d 'Force how TLS calls are probed (session, multi, perf), how sockets are (tracepoints, fexit, kprobes, syscalls) and how kernel programs loop (bpf_loop, for_each): words with commas between. Otherwise the best that the kernel takes' -r
 complete -c plainspan -n "__fish_plainspan_using_subcommand run" -l record -d 'Also write every kernel event to FILE, for replay. It holds traffic in the clear' -r -F
 complete -c plainspan -n "__fish_plainspan_using_subcommand run" -l dry-run -d 'Count for TIME (60s unless given as in --dry-run=10s) what would be sent and stored; nothing is. Ends with a table' -r
 complete -c plainspan -n "__fish_plainspan_using_subcommand run" -l status-listen -d 'Where /healthz, /readyz, /status and /metrics are served; `off` for nowhere' -r

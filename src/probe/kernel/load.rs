@@ -259,7 +259,7 @@ fn failed_program(said: &[String]) -> Option<(String, String)> {
         let says = |line: &&str| {
             !line.is_empty() && !line.starts_with("processed ") && !line.starts_with("--")
         };
-        if let Some(last) = log.lines().map(str::trim).filter(says).next_back() {
+        if let Some(last) = log.lines().map(str::trim).rfind(says) {
             why = format!("{why} ({last})");
         }
     }
