@@ -148,6 +148,8 @@ __noinline int ps_head_add(struct ps_conn *conn, const struct ps_op *op)
 		n = at.piece_len < left ? at.piece_len : left;
 		if (n > PS_HEAD_MAX - have)
 			n = PS_HEAD_MAX - have;
+		/* The verifier of 6.1 does not see that it is bounded already, and the compiler does. */
+		barrier_var(n);
 		if (n > PS_HEAD_MAX || bpf_probe_read_user(&bytes, n, (void *)at.piece))
 			break;
 		conn->head[dir] |= bytes << (8 * (have & 7));
