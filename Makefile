@@ -27,7 +27,7 @@ AS_ROOT := sudo -E
 ROOT_RUNNER := CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER="$(AS_ROOT)"
 endif
 
-.PHONY: help deps test-deps build packages demo run test test-unit test-e2e fuzz soak bench fmt lint clean
+.PHONY: help deps test-deps build packages demo fresh run test test-unit test-e2e fuzz soak bench fmt lint clean
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,6 +47,9 @@ packages: build ## Makes target/packages: .deb, .rpm, tarball, SBOM, install.sh,
 
 demo: deps ## Shows one HTTPS request as span, log record and payload, and ends by itself
 	@demo/run.sh
+
+fresh: ## README's commands for somebody new, on an empty Debian with git, make and Rust; needs root
+	@scripts/fresh.sh
 
 run: build ## Runs the agent; CONFIG=FILE for a configuration
 	$(AS_ROOT) target/release/plainspan run $(if $(CONFIG),-c $(CONFIG))

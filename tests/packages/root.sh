@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes the archive of a Debian that never saw the agent, of this host's release and mirrors, with what somebody needs to
-# install and use it: curl, jq, systemd. Quick when it is there.
+# install and use it (curl, jq, systemd), or with the packages named. Quick when it is there.
 #
-#   tests/packages/root.sh FILE.tar
+#   tests/packages/root.sh FILE.tar [PACKAGE,...]
 set -euo pipefail
 
 file=$1
+packages=${2:-ca-certificates,curl,jq,systemd}
 if [ -e "$file" ]; then
     exit 0
 fi
@@ -24,5 +25,5 @@ as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
-"${as_root[@]}" mmdebstrap --quiet --format=tar --variant=apt --include=ca-certificates,curl,jq,systemd "$suite" "$file.part" "${sources[@]}"
+"${as_root[@]}" mmdebstrap --quiet --format=tar --variant=apt --include="$packages" "$suite" "$file.part" "${sources[@]}"
 mv "$file.part" "$file"
