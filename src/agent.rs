@@ -6,6 +6,7 @@ mod identity;
 mod live;
 mod notify;
 mod reload;
+mod sandbox;
 mod sinks;
 mod stacks;
 mod watch;
@@ -18,6 +19,7 @@ use crate::config::{
 };
 use crate::conn::{self, Table};
 use crate::enrich::{Ids, Processes};
+use crate::guard::{Guard, Priority};
 use crate::join::{Keeper, Scheme, Store};
 use crate::metrics::{Labels, Metrics};
 use crate::pipeline::{
@@ -88,9 +90,14 @@ pub struct Options {
 /// # Errors
 /// When this host cannot run the kernel programs, or a part cannot be started. What was started is stopped again.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    // Before any other thread: what this one gives up, they do not have.
+    let priority = Priority::keep().context("cannot start a thread")?;
+    let guard = sandbox::set(&options);
+    let confined = guard.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SINK_THREADS)
         .thread_name("sink")
+        .on_thread_start(move || sandbox::confine(&confined))
         .enable_all()
         .build()
         .context("cannot start the runtime of the sinks")?;
@@ -100,7 +107,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let (mut agent, mut signals) = {
         let _runtime = runtime.enter();
         let signals = Signals::listen()?;
-        (Agent::start(options, runtime.handle())?, signals)
+        (
+            Agent::start(options, guard, priority, runtime.handle())?,
+            signals,
+        )
     };
     notify.ready(&agent.shared, runtime.handle());
     let reason = loop {
@@ -138,15 +148,22 @@ struct Agent {
     /// While it is there, the kernel measures BPF programs.
     program_stats: Option<RunStats>,
     dry_run: Option<DryRun>,
+    guard: Guard,
 }
 
 impl Agent {
-    fn start(options: Options, runtime: &Handle) -> anyhow::Result<Agent> {
+    fn start(
+        options: Options,
+        guard: Guard,
+        priority: Priority,
+        runtime: &Handle,
+    ) -> anyhow::Result<Agent> {
         let config = options.config;
         let dry_run = options.dry_run.map(|_| DryRun::start()).transpose()?;
         let store = own_store(&config).filter(|_| dry_run.is_none());
         let mut own = Own::start(&options.log_level, options.log_format, store, &config.agent)?;
         let _span = tracing::info_span!("start").entered();
+        sandbox::say(&guard);
         // Before anything that connects: connections of the agent are known by their beginning.
         let kernel = Kernel::load(&KernelOptions {
             tier: options.tier,
@@ -162,6 +179,7 @@ impl Agent {
             );
         }
         let tier = chosen.tiers;
+        sandbox::may_probe(tier.calls)?;
         let ledger = Ledger::new();
         let metrics = Metrics::new(
             config.known_methods.clone(),
@@ -213,6 +231,7 @@ impl Agent {
             ledger.clone(),
             shared.clone(),
             keeper.as_ref().map(Keeper::sender),
+            priority,
         )?;
 
         let in_force = InForce::new(options.source, options.digest);
@@ -223,6 +242,7 @@ impl Agent {
             chosen,
             in_force: in_force.clone(),
             gauges,
+            guard: guard.clone(),
             dear: watch::Dear::default(),
             started: Instant::now(),
         });
@@ -262,6 +282,7 @@ impl Agent {
             config,
             retiring: Vec::new(),
             dry_run,
+            guard,
         })
     }
 
@@ -331,7 +352,7 @@ fn program_stats(wanted: bool) -> Option<RunStats> {
     match RunStats::start() {
         Ok(stats) => Some(stats),
         Err(error) => {
-            tracing::warn!(%error, "telemetry.program_stats has no effect: the kernel does not count (it needs CAP_SYS_ADMIN)");
+            tracing::warn!(%error, "telemetry.program_stats has no effect: the kernel does not count (it needs CAP_SYS_ADMIN, which the agent has given up unless the key was true at its start)");
             None
         }
     }

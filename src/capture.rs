@@ -5,6 +5,7 @@
 //! records, then applies the ends that the control records brought.
 
 use crate::event::record::Writer;
+use crate::guard::Priority;
 use crate::join::{self, Kept};
 use crate::pipeline::{Pipeline, Policy, Retired, Settings, Witness};
 use crate::probe::kernel::{Kernel, KernelError};
@@ -86,13 +87,15 @@ impl Capture {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the rings cannot be mapped, or no thread can be had. `keep` takes what the next agent has to know.
+    /// When the rings cannot be mapped, or no thread can be had. `keep` takes what the next agent has to know; `priority` is
+    /// for the thread.
     pub fn start(
         kernel: Kernel,
         pipeline: Pipeline,
         ledger: Ledger,
         shared: Arc<Shared>,
         keep: Option<mpsc::SyncSender<Vec<Kept>>>,
+        priority: Priority,
     ) -> Result<Capture, CaptureError> {
         let (exchanges, to_exchange) = mpsc::channel();
         let rings = kernel.rings()?;
@@ -109,7 +112,7 @@ impl Capture {
         };
         let thread = std::thread::Builder::new()
             .name("capture".into())
-            .spawn(move || worker.run())
+            .spawn(move || worker.run(priority))
             .map_err(CaptureError::Thread)?;
         Ok(Capture {
             shared,
@@ -152,8 +155,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
-        raise_priority();
+    fn run(mut self, priority: Priority) {
+        raise(priority);
         let mut next_tick = Instant::now();
         let mut next_keep = Instant::now() + KEEP;
         let mut quiet = 0_u32;
@@ -286,11 +289,8 @@ impl Worker {
 }
 
 /// Without CAP_SYS_NICE the thread works at the agent's own priority.
-fn raise_priority() {
-    // SAFETY: no memory is involved; 0 is the calling thread.
-    let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0;
-    if failed {
-        let error = io::Error::last_os_error();
+fn raise(priority: Priority) {
+    if let Err(error) = priority.raise(NICE) {
         tracing::info!(%error, "the capture thread runs at normal priority: with CAP_SYS_NICE it loses less under load");
     }
 }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod conn;
 pub mod enrich;
 pub mod event;
+pub mod guard;
 pub mod join;
 pub mod metrics;
 pub mod payload;

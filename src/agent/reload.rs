@@ -6,6 +6,7 @@
 
 use super::choice::choice;
 use super::live::macros;
+use super::sandbox;
 use super::sinks::{Running, Sinks};
 use super::stacks::Payloads;
 use super::{Agent, Parts, own_store, program_stats, settings};
@@ -112,6 +113,7 @@ impl Agent {
                 warning.message
             );
         }
+        sandbox::check(&self.guard, &config)?;
         let sinks = Sinks::start(
             &config,
             &self.metrics,
@@ -166,6 +168,9 @@ fn say_what_needs_a_restart(before: &Config, now: &Config) {
     }
     if before.limits.ring != now.limits.ring {
         tracing::warn!("limits.ring takes effect when the agent is started again");
+    }
+    if before.sandbox != now.sandbox {
+        tracing::warn!("security.sandbox takes effect when the agent is started again");
     }
     if before.live_socket != now.live_socket {
         tracing::warn!("live.socket takes effect when the agent is started again");

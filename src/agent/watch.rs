@@ -2,6 +2,7 @@
 
 use super::reload::InForce;
 use crate::capture::Shared;
+use crate::guard::Guard;
 use crate::probe::finder::Verdicts;
 use crate::probe::gauges::Gauges;
 use crate::probe::tier::Chosen;
@@ -21,6 +22,7 @@ pub(super) struct Watch {
     pub chosen: Chosen,
     pub in_force: InForce,
     pub gauges: Arc<Gauges>,
+    pub guard: Guard,
     pub started: Instant,
     pub dear: Dear,
 }
@@ -57,6 +59,7 @@ impl Source for Watch {
             tier: self.chosen.tiers.to_string(),
             tiers_refused: self.chosen.refused.clone(),
             ready: self.verdicts.ready(),
+            sandbox: self.guard.measures().clone(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             ledger: self.ledger.snapshot(),
             queues: Connections {

@@ -57,6 +57,8 @@ pub struct Config {
     pub program_stats: bool,
     /// Where `plainspan tail` attaches; None: nowhere.
     pub live_socket: Option<PathBuf>,
+    /// The agent gives up what it does not need (`crate::guard`).
+    pub sandbox: bool,
     pub tags: Vec<TagRule>,
     /// Named expressions that rules may call.
     pub macros: Vec<Macro>,

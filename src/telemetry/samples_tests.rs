@@ -55,6 +55,7 @@ pub(in crate::telemetry) fn full() -> Status {
         tier: "session,tracepoints,bpf_loop".into(),
         tiers_refused: Vec::new(),
         ready: true,
+        sandbox: BTreeMap::new(),
         uptime_seconds: 1.5,
         ledger: ledger.snapshot(),
         queues: Connections::default(),

@@ -6,6 +6,7 @@
 use super::ledger::Snapshot;
 use super::prometheus::{self, Exposition};
 use super::state::{AgentState, Look};
+use crate::guard::Measures;
 use crate::metrics::Metrics;
 use crate::probe::count::CallCounts;
 use crate::probe::tier::Refused;
@@ -34,6 +35,8 @@ pub struct Status {
     pub tiers_refused: Vec<Refused>,
     /// True from the moment that everything present at start has its verdict and its probes.
     pub ready: bool,
+    /// What the agent itself may do: each measure, and what became of it.
+    pub sandbox: Measures,
     pub uptime_seconds: f64,
     pub ledger: Snapshot,
     pub queues: Connections,

@@ -19,6 +19,10 @@ const CURL: Test = (
     "tests/e2e/curl_nginx.rs",
     "every_https_request_of_curl_to_nginx_is_one_client_and_one_server_span_with_log_record_and_payload",
 );
+const SANDBOX: Test = (
+    "tests/e2e/privileges.rs",
+    "a_folder_that_was_exchanged_is_written_to_by_an_agent_without_a_sandbox_alone",
+);
 const LEVELS: Test = (
     "tests/e2e/curl_nginx.rs",
     "level_headers_has_headers_and_no_bodies_and_level_summary_has_neither",
@@ -250,6 +254,8 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("telemetry", &["program_stats"], &[("tests/e2e/own_telemetry.rs", "programs_are_measured_where_it_is_asked_for_and_a_reload_ends_it")]),
     ("the configuration", &["live"], &[LIVE]),
     ("live", &["socket"], &[LIVE, ("src/sink/live/socket_tests.rs", "the_socket_is_for_its_owner_alone_and_goes_with_the_agent")]),
+    ("the configuration", &["security"], &[SANDBOX]),
+    ("security", &["sandbox"], &[SANDBOX]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
 
     ("services", &["event_stores", "object_stores"], &[CURL]),

@@ -248,6 +248,8 @@ const CASES: &[Case] = &[
     ("telemetry", "program_stats", Root, "telemetry: {program_stats: true}", "program_stats: true", "telemetry: {program_stats: often}", "must be"),
     ("the configuration", "live", Root, "live: {socket: 'off'}", "live_socket: None", "live: 1", "must be a map"),
     ("live", "socket", Root, "live: {socket: /a/live.sock}", "live_socket: Some(\"/a/live.sock\")", "live: {socket: live.sock}", "or be `off`"),
+    ("the configuration", "security", Root, "security: {sandbox: false}", "sandbox: false", "security: 1", "must be a map"),
+    ("security", "sandbox", Root, "security: {sandbox: false}", "sandbox: false", "security: {sandbox: half}", "must be true or false"),
     ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16B`"),
 ];
 

@@ -51,6 +51,7 @@ mod payload_links;
 mod payload_store;
 mod payload_volume;
 mod plain_http;
+mod privileges;
 mod process_life;
 mod programs;
 mod prometheus;

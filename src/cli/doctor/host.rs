@@ -1,8 +1,11 @@
 //! What the agent needs of this host.
 
+use crate::guard::capabilities::{self, USES, Use};
 use crate::probe::host;
 use crate::probe::kernel::{Kernel, KernelOptions};
+use crate::probe::tier::Tier;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -10,7 +13,7 @@ use std::io;
 /// One thing that was looked at.
 pub struct Check {
     outcome: Outcome,
-    name: &'static str,
+    name: Cow<'static, str>,
     text: String,
 }
 
@@ -45,11 +48,10 @@ impl fmt::Display for Check {
 
 impl Check {
     fn new(outcome: Outcome, name: &'static str, text: impl Into<String>) -> Check {
-        let text = text.into();
         Check {
             outcome,
-            name,
-            text,
+            name: name.into(),
+            text: text.into(),
         }
     }
 
@@ -65,7 +67,8 @@ impl Check {
 /// All checks. A running agent has shown that the kernel programs can be loaded.
 pub fn checks(agent: Option<&Value>) -> Vec<Check> {
     let mut checks = programs(agent);
-    checks.extend(capabilities());
+    checks.extend(capabilities(agent.is_some()));
+    checks.extend(agent.map(sandbox).unwrap_or_default());
     checks.push(match host::sees_all_processes() {
         Ok(true) => Check::new(Outcome::Fine, "processes", "all of the host are seen"),
         Ok(false) => Check::new(
@@ -109,6 +112,14 @@ fn programs(agent: Option<&Value>) -> Vec<Check> {
         ..KernelOptions::default()
     };
     match Kernel::load(&options) {
+        Ok(kernel)
+            if kernel.chosen().tiers.calls == Tier::Perf
+                && matches!(host::perf_probes_allowed(), Ok(false)) =>
+        {
+            let text =
+                format!("kernel {release} has probes of tier perf alone, which need CAP_SYS_ADMIN");
+            vec![Check::new(Outcome::Fails, name, text)]
+        }
         Ok(kernel) => {
             let text = format!(
                 "kernel {release} takes them, with probes of tier {}",
@@ -135,42 +146,44 @@ pub fn plain(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// What is needed beside loading programs.
-fn capabilities() -> Vec<Check> {
-    let needed = [
-        (
-            host::CAP_PERFMON,
-            "CAP_PERFMON",
-            "new mappings are reported",
-        ),
-        (
-            host::CAP_SYS_PTRACE,
-            "CAP_SYS_PTRACE",
-            "files and mappings of others can be looked at",
-        ),
-        (
-            host::CAP_DAC_READ_SEARCH,
-            "CAP_DAC_READ_SEARCH",
-            "programs that only their users may read can be scanned",
-        ),
-        (
-            host::CAP_CHECKPOINT_RESTORE,
-            "CAP_CHECKPOINT_RESTORE",
-            "deleted files of running programs can be opened",
-        ),
-    ];
-    let admin = host::has_capability(host::CAP_SYS_ADMIN);
-    let check = |(number, name, good): (u32, &'static str, &str)| {
-        // CAP_SYS_ADMIN includes the two newer ones.
-        let newer = matches!(number, host::CAP_PERFMON | host::CAP_CHECKPOINT_RESTORE);
-        let by_admin = newer && matches!(admin, Ok(true));
-        match host::has_capability(number).map(|has| has || by_admin) {
-            Ok(true) => Check::new(Outcome::Fine, name, good),
-            Ok(false) => Check::new(Outcome::Less, name, format!("missing; with it {good}")),
-            Err(error) => Check::new(Outcome::Less, name, unknown(&error)),
+/// What the agent uses. What loads programs is tried above.
+fn capabilities(agent: bool) -> Vec<Check> {
+    let check = |used: &Use| {
+        let name = used.name;
+        match capabilities::has_or_admin(used.capability) {
+            Ok(true) => Check::new(Outcome::Fine, name, used.gives),
+            // Those of this command; the agent has its own.
+            Ok(false) if agent => Check::new(
+                Outcome::Fine,
+                name,
+                format!(
+                    "missing here, which says nothing of the agent: with it {}",
+                    used.gives
+                ),
+            ),
+            Ok(false) => Check::new(Outcome::Less, name, format!("missing: {}", used.lacks)),
+            Err(error) => Check::new(Outcome::Less, name, format!("cannot be told: {error}")),
         }
     };
-    needed.into_iter().map(check).collect()
+    USES.iter().map(check).collect()
+}
+
+/// What the agent did to itself, by its own word.
+fn sandbox(agent: &Value) -> Vec<Check> {
+    let measures = agent.get("sandbox").and_then(Value::as_object);
+    let check = |(name, measure): (&String, &Value)| {
+        let of = |key: &str| measure.get(key).map(plain).unwrap_or_default();
+        let outcome = match of("state").as_str() {
+            "on" => Outcome::Fine,
+            _ => Outcome::Less,
+        };
+        Check {
+            outcome,
+            name: format!("sandbox: {name}").into(),
+            text: format!("{}: {}", of("state"), of("text")),
+        }
+    };
+    measures.into_iter().flatten().map(check).collect()
 }
 
 fn unknown(error: &io::Error) -> String {

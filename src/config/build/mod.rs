@@ -75,6 +75,10 @@ impl Builder<'_> {
                 .and_then(|live| live.text("socket"))
                 .filter(|path| *path != "off")
                 .map(PathBuf::from),
+            sandbox: root
+                .section("security")
+                .and_then(|security| security.bool("sandbox"))
+                .unwrap_or(true),
             tags: tags(root),
             macros,
             metrics,

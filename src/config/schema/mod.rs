@@ -40,6 +40,7 @@ pub(in crate::config) static ROOT: Section = Section {
         key("limits", Kind::Section(&LIMITS)),
         key("telemetry", Kind::Section(&TELEMETRY)),
         key("live", Kind::Section(&LIVE)),
+        key("security", Kind::Section(&SECURITY)),
         key("tags", List(&Kind::Section(&TAG))).default("[]"),
         key("control", Any).ignored("Plainspan only observes: no connection is denied"),
         key("rulekit", Kind::Section(&RULEKIT)),
@@ -112,6 +113,11 @@ static TELEMETRY: Section = Section {
 static LIVE: Section = Section {
     name: "live",
     keys: &[key("socket", Checked(absolute_or_off)).default("/run/plainspan/live.sock")],
+};
+
+static SECURITY: Section = Section {
+    name: "security",
+    keys: &[key("sandbox", Bool).default("true")],
 };
 
 static TAG: Section = Section {

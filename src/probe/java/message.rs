@@ -69,15 +69,26 @@ fn connect_as(socket: &Path, asker: Credentials) -> io::Result<UnixStream> {
     if own == asker {
         return UnixStream::connect(socket);
     }
+    // SAFETY: takes no pointers.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
     if let Err(error) = set_effective(asker) {
         set_effective(own)?;
         return Err(error);
     }
     let connected = UnixStream::connect(socket);
     set_effective(own)?;
-    // The kernel takes a process for one that hides something when a thread changes its user.
+    // The kernel takes a process for one that hides something when a thread changes its user: as it was before.
     // SAFETY: takes no pointers.
-    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) } != 0 {
+    if unsafe {
+        libc::prctl(
+            libc::PR_SET_DUMPABLE,
+            libc::c_ulong::from(dumpable == 1),
+            0,
+            0,
+            0,
+        )
+    } != 0
+    {
         return Err(io::Error::last_os_error());
     }
     connected

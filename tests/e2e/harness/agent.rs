@@ -55,6 +55,23 @@ impl Launch {
         Launch::with_program(command, status, config)
     }
 
+    /// The agent as another user, with these capabilities alone (names as `setpriv` has them).
+    pub fn as_user(uid: u32, capabilities: &[&str], config: &Path) -> Launch {
+        let set = |capabilities: &[&str]| {
+            let more = capabilities.iter().map(|name| format!(",+{name}"));
+            format!("-all{}", more.collect::<String>())
+        };
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &uid.to_string(), "--regid", &uid.to_string()])
+            .arg("--clear-groups")
+            .args(["--inh-caps", &set(capabilities)])
+            .args(["--ambient-caps", &set(capabilities)])
+            .args(["--bounding-set", &set(capabilities)])
+            .arg(env!("CARGO_BIN_EXE_plainspan"));
+        Launch::with_program(command, Ipv4Addr::LOCALHOST.into(), config)
+    }
+
     fn with_program(mut command: Command, status: IpAddr, config: &Path) -> Launch {
         let status = SocketAddr::new(status, free_port());
         for (name, _) in std::env::vars_os() {
@@ -101,14 +118,26 @@ impl Launch {
     ///
     /// # Panics
     /// When it is not ready in 30 s; the message holds its output.
-    pub fn start(mut self, work: &Work) -> Agent {
+    pub fn start(self, work: &Work) -> Agent {
+        self.try_start(work)
+            .unwrap_or_else(|said| panic!("the agent ended while starting: {said}"))
+    }
+
+    /// As [`Launch::start`], for an agent that may end at once; gives what it said then.
+    ///
+    /// # Errors
+    /// How it ended, and its output.
+    ///
+    /// # Panics
+    /// When it is not ready in 30 s; the message holds its output.
+    pub fn try_start(mut self, work: &Work) -> Result<Agent, String> {
         self.command.args(["--log-level", self.log_level]);
         let mut agent = Agent {
             running: Running::start(&mut self.command, work.dir(), "agent"),
             status: self.status,
         };
-        agent.wait_ready();
-        agent
+        agent.wait_ready()?;
+        Ok(agent)
     }
 }
 
@@ -118,17 +147,14 @@ impl Agent {
         Launch::new(&write_config(work, config)).start(work)
     }
 
-    fn wait_ready(&mut self) {
+    fn wait_ready(&mut self) -> Result<(), String> {
         let end = std::time::Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.running.exited() {
-                panic!(
-                    "the agent ended while starting: {status}\n{}",
-                    self.running.outputs()
-                );
+                return Err(format!("{status}\n{}", self.running.outputs()));
             }
             if let Ok((200, _)) = http::get(self.status, "/readyz") {
-                return;
+                return Ok(());
             }
             assert!(
                 std::time::Instant::now() < end,
