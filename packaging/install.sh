@@ -105,6 +105,11 @@ tarball() {
             cp -p "$tree/etc/plainspan/$file" "/etc/plainspan/$file"
         fi
     done
+    if command -v systemd-sysusers >/dev/null; then
+        mkdir -p /etc/sysusers.d
+        cp "$tree/lib/sysusers.d/plainspan.conf" /etc/sysusers.d/
+        systemd-sysusers plainspan.conf || fail "the user plainspan, which the unit runs as, cannot be made"
+    fi
     if [ -d /etc/systemd ]; then
         mkdir -p /etc/systemd/system
         sed "s,/usr/local/bin/plainspan,$prefix/bin/plainspan," "$tree/lib/systemd/system/plainspan.service" \

@@ -19,6 +19,7 @@ tarball() {
     install -D -m 644 -t "$to/share/doc/plainspan/examples" otel-config/*.yaml packaging/systemd/*.conf
     install -D -m 644 -t "$to/etc/plainspan" packaging/plainspan.yaml
     install -D -m 600 -t "$to/etc/plainspan" packaging/plainspan.env
+    install -D -m 644 -t "$to/lib/sysusers.d" packaging/sysusers/plainspan.conf
     install -d "$to/lib/systemd/system"
     sed 's,/usr/bin/plainspan,/usr/local/bin/plainspan,' packaging/systemd/plainspan.service \
         >"$to/lib/systemd/system/plainspan.service"

@@ -144,6 +144,7 @@ fn the_tarball_is_laid_out_for_a_prefix() {
         "share/bash-completion/completions/plainspan",
         "etc/plainspan/plainspan.yaml",
         "lib/systemd/system/plainspan.service",
+        "lib/sysusers.d/plainspan.conf",
         "share/doc/plainspan/LICENSE",
     ] {
         assert!(

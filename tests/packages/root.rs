@@ -146,7 +146,9 @@ impl Root {
                 self.groups.push(own);
             }
         }
-        enter += "exec /lib/systemd/systemd --user --unit=basic.target --log-target=console";
+        // As the first process of a machine has it: its notification socket is for all users.
+        enter +=
+            "umask 0; exec /lib/systemd/systemd --user --unit=basic.target --log-target=console";
         let log = std::fs::File::create(self.path("/var/log/systemd.log")).expect("a file");
         let mut command = self.command(&["sh", "-c", &enter]);
         command
