@@ -1,6 +1,5 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
-mod budget;
 mod choice;
 mod dry_run;
 mod identity;
@@ -42,7 +41,6 @@ use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Source};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
-use budget::Budget;
 use dry_run::DryRun;
 use live::Live;
 use notify::Notify;
@@ -151,8 +149,6 @@ struct Agent {
     program_stats: Option<RunStats>,
     dry_run: Option<DryRun>,
     guard: Guard,
-    /// Of CPU.
-    budget: Budget,
 }
 
 impl Agent {
@@ -238,8 +234,6 @@ impl Agent {
             priority,
         )?;
 
-        let cpu = config.limits.cpu;
-        let budget = Budget::start(cpu, shared.clone(), gauges.clone(), runtime);
         let in_force = InForce::new(options.source, options.digest);
         let source: Arc<dyn Source> = Arc::new(Watch {
             ledger: ledger.clone(),
@@ -250,7 +244,6 @@ impl Agent {
             gauges,
             guard: guard.clone(),
             dear: watch::Dear::default(),
-            budget: budget.clone(),
             started: Instant::now(),
         });
         own.start_metrics(
@@ -290,7 +283,6 @@ impl Agent {
             retiring: Vec::new(),
             dry_run,
             guard,
-            budget,
         })
     }
 
