@@ -212,14 +212,15 @@ impl Agent {
         kernel.want(settings.want)?;
         let stage = stage(settings, &metrics, &ledger);
 
+        let trap = seccomp_trap();
         let found = finder::Options {
             verdicts: stage.verdicts.clone(),
             choice: choice::choice(&config.tap)?,
-            seccomp_trap: seccomp_trap(),
+            seccomp_trap: trap,
             // A dry run leaves nothing behind.
             scan_cache: config.tap.scan_cache.clone().filter(|_| dry_run.is_none()),
-            // Nor does it put anything into a program.
-            java: config.tap.java && dry_run.is_none(),
+            // Nor does it put anything into a program. What a JVM is given has to be probed at returns.
+            java: config.tap.java && dry_run.is_none() && !trap,
             ..finder::Options::default()
         };
         let finder = Finder::start(kernel.attacher(), found)?;
@@ -326,14 +327,15 @@ impl Agent {
     }
 }
 
-/// Programs with a seccomp filter would be ended by probes: said loudly, and in the verdicts of such programs.
+/// Programs with a seccomp filter would be ended by return probes: the finder does without, and it is said loudly.
 fn seccomp_trap() -> bool {
     match host::seccomp_ends_probed_programs() {
         Ok(false) => false,
         Ok(true) => {
             tracing::error!(
                 "this kernel ends programs with a seccomp filter, as in containers, when a probe returns (6.11 to 6.13 \
-                 without the fix of 6.14): stop the agent and update the kernel"
+                 without the fix of 6.14): nothing is probed at returns, so of TLS only that of Go's programs is captured. \
+                 Update the kernel"
             );
             true
         }

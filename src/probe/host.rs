@@ -51,15 +51,6 @@ pub fn sees_all_processes() -> io::Result<bool> {
     Ok(namespace.to_string_lossy() == "pid:[4026531836]")
 }
 
-/// The process runs under a seccomp filter (`Seccomp: 2` in proc(5)).
-pub fn has_seccomp_filter(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Seccomp:"));
-    line.is_some_and(|mode| mode.trim() == "2")
-}
-
 /// The system call by which a return probe comes back to the kernel, from 6.11 on (x86-64).
 const SYS_URETPROBE: u32 = 335;
 
@@ -146,11 +137,6 @@ fn child(filtered: bool) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn this_process_is_described_as_proc_describes_it() {
-        assert!(!has_seccomp_filter(u32::MAX));
-    }
 
     #[test]
     fn the_trap_of_seccomp_is_looked_for_without_harm() {

@@ -228,7 +228,8 @@ fn seccomp() -> Check {
             Outcome::Fails,
             name,
             "this kernel (6.11 to 6.13, without the fix of 6.14) ends programs with a seccomp filter, as those in \
-             containers have, when a probe returns: do not run the agent before the kernel is updated",
+             containers have, when a probe returns: nothing is probed at returns, so of TLS only that of Go's programs is \
+             captured. Update the kernel",
         ),
         Err(error) => Check::new(Outcome::Less, name, unknown(&error)),
     }

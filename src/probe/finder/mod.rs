@@ -19,6 +19,7 @@ mod maps;
 mod perf;
 mod run;
 mod table;
+mod trap;
 mod unused;
 mod verdict;
 mod verify;
@@ -57,7 +58,7 @@ pub struct Options {
     pub java: bool,
     /// Of which processes anything may be wanted.
     pub choice: Choice,
-    /// Return probes would end programs with a seccomp filter on this kernel: their verdicts say so.
+    /// Return probes would end programs with a seccomp filter on this kernel: nothing is probed at its return.
     pub seccomp_trap: bool,
     /// Where verdicts go.
     pub verdicts: Verdicts,
