@@ -26,7 +26,7 @@ use crate::pipeline::{
     self, Audience, Held, JoinSettings, Joins, LookupsChange, Measures, Pipeline, Plugins,
     Policies, Settings, Stacks, Stage, Witness,
 };
-use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
+use crate::probe::finder::{self, Finder, FinderHandle, Reports, Verdicts};
 use crate::probe::gauges::RunStats;
 use crate::probe::host;
 use crate::probe::kernel::{Kernel, KernelOptions};
@@ -92,6 +92,7 @@ pub struct Options {
 pub fn run(options: Options) -> anyhow::Result<()> {
     // Before any other thread: what this one gives up, they do not have.
     let priority = Priority::keep().context("cannot start a thread")?;
+    let reports = Reports::ask();
     let guard = sandbox::set(&options);
     let confined = guard.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,7 +109,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let _runtime = runtime.enter();
         let signals = Signals::listen()?;
         (
-            Agent::start(options, guard, priority, runtime.handle())?,
+            Agent::start(options, guard, priority, reports, runtime.handle())?,
             signals,
         )
     };
@@ -156,6 +157,7 @@ impl Agent {
         options: Options,
         guard: Guard,
         priority: Priority,
+        reports: Reports,
         runtime: &Handle,
     ) -> anyhow::Result<Agent> {
         let config = options.config;
@@ -223,7 +225,7 @@ impl Agent {
             java: config.tap.java && dry_run.is_none() && !trap,
             ..finder::Options::default()
         };
-        let finder = Finder::start(kernel.attacher(), found)?;
+        let finder = Finder::start_with(reports, kernel.attacher(), found)?;
         let shared = Arc::new(Shared::default());
         let witness = options.record.as_deref().map(recorder).transpose()?;
         let capture = Capture::start(

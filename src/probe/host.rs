@@ -13,6 +13,12 @@ pub fn has_multi_links() -> bool {
     memchr::memmem::find(&types, b"\0BPF_TRACE_UPROBE_MULTI\0").is_some()
 }
 
+/// The level of `kernel.perf_event_paranoid`; None where it cannot be read.
+pub fn perf_event_paranoid() -> Option<i32> {
+    let text = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
+    text.trim().parse().ok()
+}
+
 /// This process may have perf probes. Many kernels ask for CAP_SYS_ADMIN, whatever CAP_PERFMON and
 /// `kernel.perf_event_paranoid` say.
 ///

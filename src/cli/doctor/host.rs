@@ -1,6 +1,7 @@
 //! What the agent needs of this host.
 
 use crate::guard::capabilities::{self, USES, Use};
+use crate::probe::finder::Reports;
 use crate::probe::host;
 use crate::probe::kernel::{Kernel, KernelOptions};
 use crate::probe::tier::Tier;
@@ -79,6 +80,9 @@ pub fn checks(agent: Option<&Value>) -> Vec<Check> {
         Err(error) => Check::new(Outcome::Less, "processes", error.to_string()),
     });
     checks.push(mappings());
+    if agent.is_none() {
+        checks.push(reports());
+    }
     checks.push(seccomp());
     checks
 }
@@ -218,6 +222,15 @@ fn mappings() -> Check {
         read + refused.len()
     );
     Check::new(Outcome::Less, name, text)
+}
+
+/// What programs map from now on.
+fn reports() -> Check {
+    let name = "new mappings";
+    match Reports::ask().refusal() {
+        None => Check::new(Outcome::Fine, name, "the kernel reports them"),
+        Some(why) => Check::new(Outcome::Less, name, why.to_string()),
+    }
 }
 
 fn seccomp() -> Check {
