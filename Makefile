@@ -65,8 +65,9 @@ test-e2e: test-deps ## Kernel programs, other kernels, finder, the whole agent a
 fuzz: deps ## Fuzzes the parsers; TARGET=http1 RUNS=1000000
 	scripts/fuzz.sh run $(RUNS) $(TARGET)
 
-# PLAINSPAN_CASES: random cases of each property. PLAINSPAN_SOAK_SSE_SECONDS (600), PLAINSPAN_SOAK_DOWNLOAD_BYTES (1 GiB).
-soak: test-deps ## What takes long: 10,000 cases a property, memory over 1 GiB and over 10 minutes of events; needs root
+# PLAINSPAN_CASES: random cases of each property. PLAINSPAN_SOAK_SSE_SECONDS (600), PLAINSPAN_SOAK_DOWNLOAD_BYTES (1 GiB),
+# PLAINSPAN_SOAK_CHAOS_SECONDS (1200), _CHAOS_RATE (2000), _CHAOS_SEED (printed), PLAINSPAN_SOAK_IDLE_CONNECTIONS (10000).
+soak: test-deps ## What takes long: 10,000 cases a property, memory, many connections, 20 minutes of chaos; needs root
 	PLAINSPAN_CASES="$${PLAINSPAN_CASES:-10000}" $(CARGO) test --locked --release --test properties
 	$(ROOT_RUNNER) $(CARGO) test --locked --release --test $(SOAK_TESTS) -- --test-threads=1 --nocapture
 

@@ -1,5 +1,6 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
+mod budget;
 mod choice;
 mod dry_run;
 mod identity;
@@ -41,6 +42,7 @@ use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Source};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
+use budget::Budget;
 use dry_run::DryRun;
 use live::Live;
 use notify::Notify;
@@ -150,6 +152,8 @@ struct Agent {
     program_stats: Option<RunStats>,
     dry_run: Option<DryRun>,
     guard: Guard,
+    /// Of CPU.
+    budget: Budget,
 }
 
 impl Agent {
@@ -237,6 +241,8 @@ impl Agent {
             priority,
         )?;
 
+        let cpu = config.limits.cpu;
+        let budget = Budget::start(cpu, shared.clone(), gauges.clone(), runtime);
         let in_force = InForce::new(options.source, options.digest);
         let source: Arc<dyn Source> = Arc::new(Watch {
             ledger: ledger.clone(),
@@ -247,6 +253,7 @@ impl Agent {
             gauges,
             guard: guard.clone(),
             dear: watch::Dear::default(),
+            budget: budget.clone(),
             started: Instant::now(),
         });
         own.start_metrics(
@@ -286,6 +293,7 @@ impl Agent {
             retiring: Vec::new(),
             dry_run,
             guard,
+            budget,
         })
     }
 

@@ -34,6 +34,8 @@ pub struct Table {
     /// Streams with a response that waits for its request.
     waiting: Vec<Key>,
     memory: u64,
+    /// What others hold of the same limit.
+    beside: u64,
     /// None: nobody wants to hear of transactions before they end.
     schedule: Option<Schedule>,
     /// Of connections that an agent before this one knew, and that did nothing since.
@@ -58,6 +60,7 @@ impl Table {
             by_pid: IdMap::default(),
             waiting: Vec::new(),
             memory: 0,
+            beside: 0,
             schedule: None,
             kept: HashMap::new(),
         }
@@ -94,6 +97,15 @@ impl Table {
         }
     }
 
+    /// Others hold so many bytes of `total_memory`, until another number is said.
+    pub fn leave(&mut self, bytes: u64) {
+        self.beside = bytes;
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Other limits, from the next event on. What is being read goes on as it is.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
@@ -125,6 +137,7 @@ impl Table {
                     self.with(Key::Tls(tls.tls), tls.time, out, |pair, sink| {
                         pair.ends_at(Dir::Read, read, tls.time, sink);
                         pair.ends_at(Dir::Write, written, tls.time, sink);
+                        pair.turns(tls.turn);
                     });
                 }
                 self.end(Key::Tls(tls.tls), Ending::Closed, tls.time, out);
@@ -421,6 +434,7 @@ impl Table {
         self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
             pair.socket_ends_at(Dir::Read, end.received, end.time, sink);
             pair.socket_ends_at(Dir::Write, end.sent, end.time, sink);
+            pair.turns(end.turn);
         });
         self.end(Key::Socket(end.conn), ending, end.time, out);
         for tls in sessions {
@@ -493,10 +507,13 @@ impl Table {
 
     /// Gives up what is idle longest where all together holds more than it may.
     fn bound(&mut self, now: KernelTime, out: &mut impl Output) {
-        if self.memory <= self.limits.total_memory {
+        let total = self.limits.total_memory;
+        // Half is for connections, whatever others hold.
+        let total = total - self.beside.min(total / 2);
+        if self.memory <= total {
             return;
         }
-        let goal = self.limits.total_memory / 8 * KEEP_EIGHTHS;
+        let goal = total / 8 * KEEP_EIGHTHS;
         let pairs = self.pairs.iter().map(|(key, p)| (p.active, *key));
         let mut idle: Vec<(KernelTime, Key)> = pairs.collect();
         idle.sort_unstable();

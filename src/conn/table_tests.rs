@@ -7,6 +7,8 @@ use crate::telemetry::ledger::Uncaptured;
 use crate::transaction::{BodyLimits, Mark, Transaction};
 use Dir::{Read, Write};
 
+#[path = "table_lost_tests.rs"]
+mod lost;
 #[path = "table_memory_tests.rs"]
 mod memory;
 #[path = "table_progress_tests.rs"]
@@ -472,6 +474,7 @@ fn a_tls_session_may_be_bound_late_and_anew() {
     let bind = |conn: u64| {
         encode(&Event::TlsBind(Tls {
             moved: None,
+            turn: 0,
             time: KernelTime(1),
             pid: 7,
             tls: TlsId(9),
@@ -501,6 +504,7 @@ fn a_tls_session_whose_connection_is_taken_back_tells_no_peer_until_it_is_told_a
     let told = |conn: Option<u64>, time: u64| {
         encode(&Event::TlsBind(Tls {
             moved: None,
+            turn: 0,
             time: KernelTime(time),
             pid: 7,
             tls: TlsId(9),

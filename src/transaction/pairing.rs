@@ -256,6 +256,11 @@ impl Pairing {
         Some((exchange.first, request))
     }
 
+    /// A request was sent before the response to the one before it.
+    pub fn is_pipelined(&self) -> bool {
+        self.pipelined
+    }
+
     /// Requests without a whole response.
     pub fn waiting(&self) -> usize {
         self.open.iter().filter(|e| !e.response_done).count()

@@ -52,6 +52,11 @@ impl Watch {
         });
     }
 
+    /// PSS of the last sample, in KiB.
+    pub fn last(&self) -> u64 {
+        self.samples.last().map_or(0, |sample| sample.pss)
+    }
+
     /// Prints at most 40 of the samples as a table.
     pub fn print(&self) {
         println!("\n{}: memory of the agent, KiB", self.name);

@@ -84,7 +84,35 @@ pub fn checks(agent: Option<&Value>) -> Vec<Check> {
         checks.push(reports());
     }
     checks.push(seccomp());
+    checks.extend(agent.and_then(cpu_budget));
     checks
+}
+
+/// What a running agent takes of its CPU budget, where it has one.
+fn cpu_budget(agent: &Value) -> Option<Check> {
+    let budget = agent
+        .pointer("/agent/cpu_budget")
+        .filter(|b| b.is_object())?;
+    let cores = |key: &str| budget.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let level = budget.get("level").map(plain).unwrap_or_default();
+    let text = format!("{:.2} of {:.2} cores", cores("used"), cores("limit"));
+    Some(match level.as_str() {
+        "full" => Check::new(Outcome::Fine, "limits.cpu", text),
+        "none" => Check::new(
+            Outcome::Less,
+            "limits.cpu",
+            format!(
+                "{text}; nothing is captured until the agent takes less: raise limits.cpu, or want less"
+            ),
+        ),
+        level => Check::new(
+            Outcome::Less,
+            "limits.cpu",
+            format!(
+                "{text}; no level above {level} until it takes less: raise limits.cpu, or want less"
+            ),
+        ),
+    })
 }
 
 /// The kernel programs; behind them each tier that the kernel did not take.
