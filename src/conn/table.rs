@@ -1,5 +1,7 @@
 //! All connections and streams.
 
+mod exits;
+
 use super::finish::Finisher;
 use super::pair::{Key, Pair};
 use super::socket::{self, Socket};
@@ -33,6 +35,8 @@ pub struct Table {
     by_pid: IdMap<u32, usize>,
     /// Streams with a response that waits for its request.
     waiting: Vec<Key>,
+    /// Streams of processes that have ended.
+    orphans: Vec<exits::Orphan>,
     memory: u64,
     /// What others hold of the same limit.
     beside: u64,
@@ -59,6 +63,7 @@ impl Table {
             doubts: IdMap::default(),
             by_pid: IdMap::default(),
             waiting: Vec::new(),
+            orphans: Vec::new(),
             memory: 0,
             beside: 0,
             schedule: None,
@@ -144,10 +149,8 @@ impl Table {
                 self.unbind(tls.tls);
             }
             // The new program knows nothing of the old one's TLS sessions; sockets may live on.
-            Event::Exec(exec) => {
-                self.end_process(exec.pid, exec.time, |key| key.tls().is_some(), out);
-            }
-            Event::Exit { time, pid } => self.end_process(*pid, *time, |_| true, out),
+            Event::Exec(exec) => self.end_sessions(exec.pid, exec.time, out),
+            Event::Exit { time, pid } => self.exit(*pid, *time, out),
         }
     }
 
@@ -165,6 +168,7 @@ impl Table {
             pair.listed = false;
             self.with(key, now, out, |pair, sink| pair.tick(now, sink));
         }
+        self.end_orphans(now, out);
         self.report(now, out);
     }
 
@@ -479,21 +483,6 @@ impl Table {
             if *count == 0 {
                 self.by_pid.remove(&pid);
             }
-        }
-    }
-
-    fn end_process(
-        &mut self,
-        pid: u32,
-        time: KernelTime,
-        which: impl Fn(Key) -> bool,
-        out: &mut impl Output,
-    ) {
-        if !self.by_pid.contains_key(&pid) {
-            return;
-        }
-        for key in self.keys(|key, pair| pair.pid == pid && which(key)) {
-            self.end(key, Ending::Closed, time, out);
         }
     }
 

@@ -64,3 +64,31 @@ fn of_a_connection_that_is_still_open_the_last_ones_are_not_known() {
 fn of_a_connection_of_which_nothing_is_seen_nothing_is_said() {
     assert_eq!(after("lll", client(), true), (0, 0));
 }
+
+#[test]
+fn a_request_whose_end_is_lost_is_not_answered_by_a_response_to_another() {
+    let mut bench = Bench::new();
+    let mut b = client();
+    bench.feed_all([
+        b.open(),
+        b.data(
+            Write,
+            b"POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\nhalf of the bod",
+        ),
+    ]);
+    // Its own response too, and the next three requests with the responses of two.
+    let _lost = b.data(Write, b"y, and the rest");
+    for _ in 0..3 {
+        let _lost = [b.data(Read, OK), b.data(Write, GET)];
+    }
+    bench.feed_all([
+        b.data(Read, OK),
+        b.data(Write, GET),
+        b.data(Read, OK),
+        b.close(),
+    ]);
+    let seen: Vec<(String, u16)> = bench.take().into_iter().map(|(m, s, _)| (m, s)).collect();
+    let row = |method: &str, status| (method.to_owned(), status);
+    assert_eq!(seen, [row("POST", 0), row("-", 200), row("GET", 200)]);
+    assert_eq!(bench.seen.lost, [(Lost::RingFull, 2)]);
+}

@@ -37,8 +37,11 @@ fn above_the_cpu_budget_levels_go_down_step_by_step_and_below_it_up_again() {
     let work = Work::new();
     let sink = OtlpSink::start();
     let nginx = servers::nginx(&work);
-    let config = Config::new("full")
+    // Most is wanted at level headers, little in full: what full costs by its payloads is another matter.
+    let config = Config::new("headers")
+        .rule("full", "http.req.path contains \"/full/\"", "full")
         .grpc(&sink.grpc_endpoint())
+        .disk(&work.folder("payloads"))
         .limit("cpu", "0.1")
         .tap("filters", json!({"include": [{"port": nginx.port}]}));
     let agent = Launch::new(&write_config(&work, &config.yaml()))
@@ -54,10 +57,16 @@ fn above_the_cpu_budget_levels_go_down_step_by_step_and_below_it_up_again() {
     let lowered_before = steps("lowered");
 
     let target = work.url_path("get/load");
-    let mut load = Command::new("h2load");
-    load.args(["--h1", "-c", "8", "-D", "90"])
-        .arg(format!("{}{target}", nginx.base()));
-    let mut load = Running::start(&mut load, work.dir(), "h2load");
+    let wanted_full = work.url_path("full/load");
+    let load = |target: &str, name: &str, more: &[&str]| {
+        let mut load = Command::new("h2load");
+        load.args(["--h1", "-D", "90"])
+            .args(more)
+            .arg(format!("{}{target}", nginx.base()));
+        Running::start(&mut load, work.dir(), name)
+    };
+    let mut little = load(&wanted_full, "little", &["-c", "2", "--rps", "5"]);
+    let mut much = load(&target, "much", &["-c", "8"]);
     wait_level(&agent, "none", Duration::from_secs(60));
     let address = agent.status_address().to_string();
     let doctor = plainspan(&work, &["doctor", "--status", &address], &[]).stdout;
@@ -66,11 +75,14 @@ fn above_the_cpu_budget_levels_go_down_step_by_step_and_below_it_up_again() {
         "{doctor}"
     );
     std::thread::sleep(Duration::from_secs(2));
-    load.end();
+    much.end();
+    little.end();
     assert!(steps("lowered") >= lowered_before + 3, "{}", budget(&agent));
 
     wait_level(&agent, "full", Duration::from_secs(120));
-    let after = work.url_path("get/after");
+    // The capture thread takes it at its next tick.
+    std::thread::sleep(Duration::from_secs(1));
+    let after = work.url_path("full/after");
     let calls = [Call::get(&after)];
     Client::Curl.perform(&work, &nginx.base(), &[calls.to_vec()]);
     crate::harness::exchange::wait_for_targets(&agent, &sink, &calls, 2);
@@ -107,13 +119,15 @@ fn above_the_cpu_budget_levels_go_down_step_by_step_and_below_it_up_again() {
     agent.stop();
 
     let seen = Seen::of(&sink);
-    let full = |level: &str| (level.to_owned(), Some("full".to_owned()));
-    for wanted in [full("headers"), full("summary")] {
-        let some = seen
-            .spans_of(&target)
-            .into_iter()
-            .any(|s| levels(s) == wanted);
-        assert!(some, "no span of {wanted:?}");
+    for (target, level, wanted) in [
+        (&wanted_full, "headers", "full"),
+        (&wanted_full, "summary", "full"),
+        (&target, "summary", "headers"),
+    ] {
+        let lowered = (level.to_owned(), Some(wanted.to_owned()));
+        let spans = seen.spans_of(target);
+        let some = spans.iter().any(|span| levels(span) == lowered);
+        assert!(some, "no span of {target} at {level} instead of {wanted}");
     }
     for span in seen.spans_of(&after) {
         assert_eq!(levels(span), ("full".to_owned(), None));

@@ -216,18 +216,7 @@ fn with_http_1_spans_and_what_is_lost_are_all_requests() {
         assert!(lost > 0, "nothing was lost as a whole: {}", outcome.ledger);
         let told = outcome.spans().count() as u64 + lost;
         let all = 2 * outcome.asked.len() as u64;
-        if name == "TLS" {
-            assert_eq!(told, all, "{name}: {}", outcome.ledger);
-        } else {
-            // A client that exits ends its socket's stream before the socket closes, which has the last turn: what was
-            // lost behind its last exchange is not counted.
-            let few = all / 50;
-            assert!(
-                told <= all && told + few >= all,
-                "{name}: {told} of {all}: {}",
-                outcome.ledger
-            );
-        }
+        assert_eq!(told, all, "{name}: {}", outcome.ledger);
     }
 }
 
