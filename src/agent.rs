@@ -8,6 +8,7 @@ mod live;
 mod notify;
 mod reload;
 mod sandbox;
+mod shares;
 mod sinks;
 mod stacks;
 mod watch;
@@ -47,6 +48,7 @@ use dry_run::DryRun;
 use live::Live;
 use notify::Notify;
 use reload::{InForce, Retiring};
+use shares::Shares;
 use sinks::Sinks;
 use stacks::Payloads;
 use std::fs::OpenOptions;
@@ -407,8 +409,7 @@ fn limits(config: &Config) -> conn::Limits {
             max_bytes: most.unwrap_or(HttpCapture::default().body_max_bytes),
         },
         connection_memory: config.limits.connection_memory,
-        // The rest of the budget is for what waits in the sinks.
-        total_memory: config.limits.memory / 2,
+        total_memory: Shares::of(config.limits.memory).connections(),
     }
 }
 
@@ -540,8 +541,7 @@ fn otlp_options(config: &Config) -> OtlpOptions {
         known_methods: config.known_methods.clone(),
         metrics_interval: config.metrics.interval,
         temporality: config.metrics.temporality,
-        // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
-        queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),
+        queue_bytes: Shares::of(config.limits.memory).signal(),
         ..OtlpOptions::default()
     }
 }

@@ -13,6 +13,7 @@ mod otlp_sink;
 mod chaos;
 mod many;
 mod memory;
+mod pressure;
 mod store;
 
 use harness::agent::Agent;
