@@ -448,7 +448,8 @@ fn after_chaos_the_books_balance_and_nothing_has_grown() {
         .grpc_without_metrics(&tiny_sink.grpc_endpoint())
         .limit("ring", "64KiB")
         .tap("filters", only_programs());
-    let tiny = Launch::new(&write_config(&tiny_work, &config.yaml()))
+    let copy = tiny_work.path("plainspan");
+    let tiny = Launch::of_copy(&copy, &write_config(&tiny_work, &config.yaml()))
         .quiet()
         .start(&tiny_work);
     for _ in 0..10 {

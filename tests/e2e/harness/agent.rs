@@ -47,6 +47,13 @@ impl Launch {
         )
     }
 
+    /// A copy of the agent, made at `copy`: it shares no memory with an agent beside it, whose PSS stays its own.
+    #[allow(dead_code, reason = "the soak tests use it")]
+    pub fn of_copy(copy: &Path, config: &Path) -> Launch {
+        std::fs::copy(env!("CARGO_BIN_EXE_plainspan"), copy).expect("a copy of the agent");
+        Launch::with_program(Command::new(copy), Ipv4Addr::LOCALHOST.into(), config)
+    }
+
     /// The agent inside a network namespace of `ip netns`; status on one of its addresses.
     pub fn in_netns(netns: &str, status: IpAddr, config: &Path) -> Launch {
         let mut command = Command::new("nsenter");
