@@ -11,7 +11,6 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod conn;
-mod endpoint;
 pub mod enrich;
 pub mod event;
 pub mod guard;

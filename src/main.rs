@@ -1,5 +1,3 @@
-mod math;
-
 use clap::Parser;
 use plainspan::cli::{self, args::Cli};
 use std::process::ExitCode;

@@ -1,7 +1,6 @@
 //! The audiences of stacks, and the payload stages that they share.
 
 use super::Parts;
-use super::shares::Shares;
 use super::sinks::{Running, same};
 use crate::config::{Config, HttpCapture, ObjectStore, Stack};
 use crate::pipeline::{Audience, Destination};
@@ -50,10 +49,10 @@ impl Payloads {
                 stores.push(store);
             }
         }
-        let share = Shares::of(config.limits.memory).payloads(stores.len());
+        let share = config.limits.memory / 4 / (stores.len().max(1) as u64);
         let stages = stores.into_iter().map(|store| {
             let options = PayloadOptions {
-                max_queued_bytes: share,
+                max_queued_bytes: usize::try_from(share)?,
                 ..PayloadOptions::default()
             };
             let made_of = (store.clone(), options, config.agent.clone());

@@ -122,8 +122,6 @@ pub struct Pair {
     pub listed: bool,
     /// The request that a thread handles, or the one sent last that was told of.
     told: Option<Stamp>,
-    /// Turn of its last operation; 0: not known.
-    turn: u32,
 }
 
 impl Pair {
@@ -142,7 +140,6 @@ impl Pair {
             counted: 0,
             listed: false,
             told: None,
-            turn: 0,
         }
     }
 
@@ -162,9 +159,6 @@ impl Pair {
     pub fn data(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
         self.active = data.time;
         self.pid = data.pid;
-        if self.whole && data.flags & flag::WHOLE == 0 {
-            self.unwanted();
-        }
         let Some(ordered) = self.assemblies[data.dir as usize].place(data) else {
             return;
         };
@@ -319,19 +313,6 @@ impl Pair {
         matches!(self.protocol, Protocol::Http2(_))
     }
 
-    /// Nobody wanted some of what was before.
-    fn unwanted(&mut self) {
-        self.whole = false;
-        if let (Some(session), _) = self.protocol.sessions() {
-            session.unwanted();
-        }
-    }
-
-    /// Turn of its last operation, as the kernel programs say at its end; what is 0 says nothing.
-    pub fn turns(&mut self, turn: u32) {
-        self.turn = turn;
-    }
-
     /// The stream ends, or the agent does.
     pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
         self.untold(None, sink);
@@ -340,7 +321,7 @@ impl Pair {
             session.end(ending, sink);
         }
         if let Some(session) = one {
-            session.end(ending, self.turn, sink);
+            session.end(ending, sink);
         }
     }
 

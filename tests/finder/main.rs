@@ -4,7 +4,6 @@ mod cached;
 mod overlay;
 mod programs;
 mod support;
-mod trap;
 mod unused;
 mod wanted;
 
