@@ -125,6 +125,7 @@ impl Exponential {
             ..Exponential::default()
         };
         let of_then = |index: i32| {
+            // Before its first bucket it had counted nothing.
             let at = usize::try_from(i64::from(index) - i64::from(then.offset)).ok();
             at.and_then(|at| then.counts.get(at)).copied().unwrap_or(0)
         };

@@ -103,6 +103,7 @@ impl<'a> Documents<'a> {
     }
 
     fn frame<'b>(&self, bytes: &'b [u8], (first, last): (u64, u64)) -> Option<&'b [u8]> {
+        // What lies outside of what was read is no frame of it.
         let at = |n: u64| usize::try_from(n.checked_sub(self.span.0)?).ok();
         bytes.get(at(first)?..=at(last)?)
     }

@@ -224,6 +224,7 @@ impl Builder<'_> {
     }
 
     fn reachable(&mut self, fields: &Fields, server: &KubernetesServer) {
+        // What is no URL is refused below, with all else that is no address.
         let parsed = url::Url::parse(&server.url).ok();
         let parsed = parsed.filter(url::Url::has_host);
         match parsed.as_ref().map(url::Url::scheme) {

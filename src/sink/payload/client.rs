@@ -32,6 +32,7 @@ pub(super) struct Answer {
 
 impl Answer {
     fn of(status: u16, headers: &HeaderMap, now: SystemTime) -> Answer {
+        // A field that is no text says nothing that is asked for here.
         let text = |name: &str| headers.get(name)?.to_str().ok();
         let date = text("date").and_then(|date| httpdate::parse_http_date(date).ok());
         let until = |after: &str| match after.trim().parse() {

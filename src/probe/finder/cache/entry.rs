@@ -155,6 +155,7 @@ impl PlaceEntry {
         let before = placement.offset.min(BEFORE);
         let code_at = target.file_offset.saturating_sub(before);
         let code = code(file, code_at, before + BEHIND)?;
+        // A place that is not in what was read is refused below.
         let inside = usize::try_from(target.file_offset - code_at).ok();
         if inside.and_then(|at| code.get(at)) != Some(&placement.file_byte) {
             return Err(CacheError::Damaged("the file changes"));
@@ -230,6 +231,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2);
+    // What is no digit makes the whole text no bytes.
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs
         .map(|pair| byte(pair).filter(|_| pair.len() == 2))
