@@ -15,7 +15,7 @@ BUILD_PACKAGES := clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev open
 CARGO := LIBBPF_SYS_LIBRARY_PATH="$$(pkg-config --variable=libdir libelf)" cargo
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/arch/*.h bpf/include/*.h bpf/parts/*.h)
 # Test programs that load kernel programs or look at the whole host; all the others need neither root nor a kernel.
-ROOT_TESTS := kernel finder e2e packages
+ROOT_TESTS := kernel kernels finder e2e packages
 ALL_TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 # What takes long: only `make soak` runs these.
 SOAK_TESTS := soak
@@ -59,14 +59,15 @@ test: test-deps lint test-unit test-e2e ## Everything that must pass
 test-unit: test-deps ## Unit, property, golden and example tests; no root, no kernel
 	$(CARGO) test --locked --lib --bins $(addprefix --test ,$(UNIT_TESTS))
 
-test-e2e: test-deps ## Kernel programs, finder, the whole agent against real programs, packages; needs root
+test-e2e: test-deps ## Kernel programs, other kernels, finder, the whole agent against real programs, packages; needs root
 	$(ROOT_RUNNER) $(CARGO) test --locked $(addprefix --test ,$(ROOT_TESTS)) -- --test-threads=1
 
 fuzz: deps ## Fuzzes the parsers; TARGET=http1 RUNS=1000000
 	scripts/fuzz.sh run $(RUNS) $(TARGET)
 
-# PLAINSPAN_CASES: random cases of each property. PLAINSPAN_SOAK_SSE_SECONDS (600), PLAINSPAN_SOAK_DOWNLOAD_BYTES (1 GiB).
-soak: test-deps ## What takes long: 10,000 cases a property, memory over 1 GiB and over 10 minutes of events; needs root
+# PLAINSPAN_CASES: random cases of each property. PLAINSPAN_SOAK_SSE_SECONDS (600), PLAINSPAN_SOAK_DOWNLOAD_BYTES (1 GiB),
+# PLAINSPAN_SOAK_CHAOS_SECONDS (1200), _CHAOS_RATE (2000), _CHAOS_SEED (printed), PLAINSPAN_SOAK_IDLE_CONNECTIONS (10000).
+soak: test-deps ## What takes long: 10,000 cases a property, memory, many connections, 20 minutes of chaos; needs root
 	PLAINSPAN_CASES="$${PLAINSPAN_CASES:-10000}" $(CARGO) test --locked --release --test properties
 	$(ROOT_RUNNER) $(CARGO) test --locked --release --test $(SOAK_TESTS) -- --test-threads=1 --nocapture
 

@@ -1,5 +1,6 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
+mod budget;
 mod choice;
 mod dry_run;
 mod identity;
@@ -7,6 +8,7 @@ mod live;
 mod notify;
 mod reload;
 mod sandbox;
+mod shares;
 mod sinks;
 mod stacks;
 mod watch;
@@ -26,7 +28,7 @@ use crate::pipeline::{
     self, Audience, Held, JoinSettings, Joins, LookupsChange, Measures, Pipeline, Plugins,
     Policies, Settings, Stacks, Stage, Witness,
 };
-use crate::probe::finder::{self, Finder, FinderHandle, Verdicts};
+use crate::probe::finder::{self, Finder, FinderHandle, Reports, Verdicts};
 use crate::probe::gauges::RunStats;
 use crate::probe::host;
 use crate::probe::kernel::{Kernel, KernelOptions};
@@ -41,10 +43,12 @@ use crate::telemetry::own::{LogFormat, Own};
 use crate::telemetry::status::{self, Source};
 use crate::transaction::BodyLimits;
 use anyhow::Context;
+use budget::Budget;
 use dry_run::DryRun;
 use live::Live;
 use notify::Notify;
 use reload::{InForce, Retiring};
+use shares::Shares;
 use sinks::Sinks;
 use stacks::Payloads;
 use std::fs::OpenOptions;
@@ -92,6 +96,7 @@ pub struct Options {
 pub fn run(options: Options) -> anyhow::Result<()> {
     // Before any other thread: what this one gives up, they do not have.
     let priority = Priority::keep().context("cannot start a thread")?;
+    let reports = Reports::ask();
     let guard = sandbox::set(&options);
     let confined = guard.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,7 +113,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let _runtime = runtime.enter();
         let signals = Signals::listen()?;
         (
-            Agent::start(options, guard, priority, runtime.handle())?,
+            Agent::start(options, guard, priority, reports, runtime.handle())?,
             signals,
         )
     };
@@ -149,6 +154,8 @@ struct Agent {
     program_stats: Option<RunStats>,
     dry_run: Option<DryRun>,
     guard: Guard,
+    /// Of CPU.
+    budget: Budget,
 }
 
 impl Agent {
@@ -156,6 +163,7 @@ impl Agent {
         options: Options,
         guard: Guard,
         priority: Priority,
+        reports: Reports,
         runtime: &Handle,
     ) -> anyhow::Result<Agent> {
         let config = options.config;
@@ -212,17 +220,18 @@ impl Agent {
         kernel.want(settings.want)?;
         let stage = stage(settings, &metrics, &ledger);
 
+        let trap = seccomp_trap();
         let found = finder::Options {
             verdicts: stage.verdicts.clone(),
             choice: choice::choice(&config.tap)?,
-            seccomp_trap: seccomp_trap(),
+            seccomp_trap: trap,
             // A dry run leaves nothing behind.
             scan_cache: config.tap.scan_cache.clone().filter(|_| dry_run.is_none()),
-            // Nor does it put anything into a program.
-            java: config.tap.java && dry_run.is_none(),
+            // Nor does it put anything into a program. What a JVM is given has to be probed at returns.
+            java: config.tap.java && dry_run.is_none() && !trap,
             ..finder::Options::default()
         };
-        let finder = Finder::start(kernel.attacher(), found)?;
+        let finder = Finder::start_with(reports, kernel.attacher(), found)?;
         let shared = Arc::new(Shared::default());
         let witness = options.record.as_deref().map(recorder).transpose()?;
         let capture = Capture::start(
@@ -234,6 +243,8 @@ impl Agent {
             priority,
         )?;
 
+        let cpu = config.limits.cpu;
+        let budget = Budget::start(cpu, shared.clone(), gauges.clone(), runtime);
         let in_force = InForce::new(options.source, options.digest);
         let source: Arc<dyn Source> = Arc::new(Watch {
             ledger: ledger.clone(),
@@ -244,6 +255,7 @@ impl Agent {
             gauges,
             guard: guard.clone(),
             dear: watch::Dear::default(),
+            budget: budget.clone(),
             started: Instant::now(),
         });
         own.start_metrics(
@@ -283,6 +295,7 @@ impl Agent {
             retiring: Vec::new(),
             dry_run,
             guard,
+            budget,
         })
     }
 
@@ -326,14 +339,15 @@ impl Agent {
     }
 }
 
-/// Programs with a seccomp filter would be ended by probes: said loudly, and in the verdicts of such programs.
+/// Programs with a seccomp filter would be ended by return probes: the finder does without, and it is said loudly.
 fn seccomp_trap() -> bool {
     match host::seccomp_ends_probed_programs() {
         Ok(false) => false,
         Ok(true) => {
             tracing::error!(
                 "this kernel ends programs with a seccomp filter, as in containers, when a probe returns (6.11 to 6.13 \
-                 without the fix of 6.14): stop the agent and update the kernel"
+                 without the fix of 6.14): nothing is probed at returns, so of TLS only that of Go's programs is captured. \
+                 Update the kernel"
             );
             true
         }
@@ -395,8 +409,7 @@ fn limits(config: &Config) -> conn::Limits {
             max_bytes: most.unwrap_or(HttpCapture::default().body_max_bytes),
         },
         connection_memory: config.limits.connection_memory,
-        // The rest of the budget is for what waits in the sinks.
-        total_memory: config.limits.memory / 2,
+        total_memory: Shares::of(config.limits.memory).connections(),
     }
 }
 
@@ -528,8 +541,7 @@ fn otlp_options(config: &Config) -> OtlpOptions {
         known_methods: config.known_methods.clone(),
         metrics_interval: config.metrics.interval,
         temporality: config.metrics.temporality,
-        // A share for each signal of a store; 32-bit hosts are not supported, so nothing is cut.
-        queue_bytes: usize::try_from(config.limits.memory / 8).unwrap_or(usize::MAX),
+        queue_bytes: Shares::of(config.limits.memory).signal(),
         ..OtlpOptions::default()
     }
 }

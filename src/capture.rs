@@ -11,12 +11,13 @@ use crate::pipeline::{Pipeline, Policy, Retired, Settings, Witness};
 use crate::probe::kernel::{Kernel, KernelError};
 use crate::probe::ring::Rings;
 use crate::probe::time;
+use crate::rules::Level;
 use crate::telemetry::Ledger;
 use crate::telemetry::state::RingFill;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,7 +52,25 @@ pub struct Shared {
     pub tls_sessions: AtomicU64,
     pub data_ring: RingFill,
     pub control_ring: RingFill,
+    /// How far below [`Level::Full`] the highest level is that is allowed.
+    lowered: AtomicU8,
 }
+
+impl Shared {
+    /// From the next tick on nothing gets a higher level.
+    pub fn allow(&self, level: Level) {
+        let lowered = LEVELS.iter().position(|l| *l == level).unwrap_or(0);
+        self.lowered.store(lowered as u8, Ordering::Relaxed);
+    }
+
+    fn allowed(&self) -> Level {
+        let lowered = usize::from(self.lowered.load(Ordering::Relaxed));
+        LEVELS.get(lowered).copied().unwrap_or(Level::Full)
+    }
+}
+
+/// From the highest on.
+const LEVELS: [Level; 4] = [Level::Full, Level::Headers, Level::Summary, Level::None];
 
 /// A running capture thread.
 pub struct Capture {
@@ -190,8 +209,8 @@ impl Worker {
 
     fn exchange(&mut self) {
         while let Ok(exchange) = self.exchanges.try_recv() {
-            let want = exchange.settings.want;
             let retired = self.pipeline.exchange(exchange.settings, time::now());
+            let want = self.pipeline.want();
             if let Err(error) = self.kernel.want(want) {
                 tracing::warn!(%error, ?want, "the kernel programs go on as before");
             }
@@ -270,7 +289,19 @@ impl Worker {
         }
     }
 
+    /// Takes another bound of levels.
+    fn allow(&mut self) {
+        if !self.pipeline.allow(self.shared.allowed(), time::now()) {
+            return;
+        }
+        let want = self.pipeline.want();
+        if let Err(error) = self.kernel.want(want) {
+            tracing::warn!(%error, ?want, "the kernel programs go on as before");
+        }
+    }
+
     fn tick(&mut self) {
+        self.allow();
         self.shared.ticks.fetch_add(1, Ordering::Relaxed);
         self.pipeline.tick(time::now(), time::clock());
         match self.kernel.counters() {

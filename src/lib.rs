@@ -11,6 +11,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod conn;
+mod endpoint;
 pub mod enrich;
 pub mod event;
 pub mod guard;

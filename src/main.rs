@@ -1,3 +1,5 @@
+mod math;
+
 use clap::Parser;
 use plainspan::cli::{self, args::Cli};
 use std::process::ExitCode;

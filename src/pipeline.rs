@@ -9,6 +9,7 @@ mod ends;
 mod exchange;
 mod held;
 mod joining;
+mod lowering;
 mod placing;
 mod policies;
 mod progress;
@@ -21,18 +22,18 @@ pub use joining::{JoinSettings, Joins};
 pub use policies::{Policies, Policy, want};
 pub use stacks::{Choice, NO_STACK, Plugins, Stacks};
 
-use crate::conn::{ConnectionFate, Output, Table};
+use crate::conn::{ConnectionFate, Limits, Output, Table};
 use crate::enrich::{Clock, Ids, Process, Processes, Strategy};
 use crate::event::record::Ring;
-use crate::event::{self, ConnOpen, Event, KernelTime};
+use crate::event::{self, ConnOpen, Event, KernelTime, Want};
 use crate::join::{ClientEnd, Kept, Key};
 use crate::metrics::{Beside, Exemplar, Metrics};
 use crate::probe::finder::Verdicts;
-use crate::redact::{About, Raw, SpanIds};
+use crate::redact::{About, Raw};
 use crate::routes::{Found, Route, Routes};
-use crate::rules::expr::{Buffers, Facts};
+use crate::rules::expr::Buffers;
 use crate::rules::{Decision, Filter, Level, TransactionFacts};
-use crate::sampling::{Outcome, Sampling};
+use crate::sampling::Sampling;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{LeftOut, Lost, Ticket, Uncaptured};
 use crate::trace::{Begin, Begun};
@@ -47,6 +48,9 @@ pub struct Pipeline {
     ends: Ends,
     /// Gets every record at the moment when it is used.
     witness: Option<Witness>,
+    /// As the configuration has them, whatever level is allowed.
+    limits: Limits,
+    most: Want,
 }
 
 /// Takes records in the order in which the pipeline uses them, so that a replay needs no order of its own.
@@ -84,8 +88,11 @@ pub struct Stage {
 }
 
 impl Pipeline {
-    pub fn new(table: Table, stage: Stage, witness: Option<Witness>) -> Self {
+    pub fn new(table: Table, mut stage: Stage, witness: Option<Witness>) -> Self {
+        stage.share(table.limits());
         Pipeline {
+            limits: table.limits(),
+            most: stage.policies.most(),
             table,
             stage,
             ends: Ends::default(),
@@ -182,6 +189,8 @@ impl Pipeline {
     /// Time goes on: what waited too long is given up.
     pub fn tick(&mut self, now: KernelTime, clock: Clock) {
         self.stage.clock = clock;
+        self.table
+            .leave(self.stage.held.memory() + self.stage.joins.memory());
         self.table.tick(now, &mut self.stage);
         self.stage.give_up(now);
         self.stage.joins.tick(now);
@@ -261,68 +270,6 @@ impl Stage {
         })
     }
 
-    /// Leaves out what the stack's sampling does not keep of what its telemetry wants, down to the least level that it
-    /// has to give.
-    fn sample(
-        &mut self,
-        choice: Choice,
-        (transaction, process): (&Transaction, &Process),
-        decision: &mut Option<Decision>,
-        ids: &mut SpanIds,
-    ) -> Result<Sampling, LeftOut> {
-        let audience = self.stacks.telemetry(choice, &mut self.telemetry);
-        let (Some(audience), Some(decided)) = (audience, decision.as_mut()) else {
-            return Ok(Sampling::default());
-        };
-        if !audience.sampler.is_on() {
-            return Ok(Sampling::default());
-        }
-        let facts = TransactionFacts {
-            transaction,
-            process,
-        };
-        let asked = (transaction, &facts as &dyn Facts);
-        let outcome = audience
-            .sampler
-            .decide(asked, decided, ids, &mut self.buffers);
-        self.ledger.sampled(outcome);
-        match outcome {
-            Outcome::Always => Ok(Sampling::default()),
-            Outcome::Kept(sampling) => Ok(sampling),
-            Outcome::LeftOut(reason) if audience.least == Level::None => {
-                *decision = None;
-                Err(reason)
-            }
-            Outcome::LeftOut(_) => {
-                let wanted = std::mem::replace(&mut decided.level, audience.least);
-                Ok(Sampling {
-                    wanted_level: (wanted > audience.least).then_some(wanted),
-                    ..Sampling::default()
-                })
-            }
-        }
-    }
-
-    /// Leaves out what makes no span where nobody takes anything else.
-    fn without_span(
-        &mut self,
-        choice: Choice,
-        sampled: Result<Sampling, LeftOut>,
-        decision: &mut Option<Decision>,
-        ids: &SpanIds,
-    ) -> Result<Sampling, LeftOut> {
-        let (Some(reason), true) = (ids.no_span, decision.is_some()) else {
-            return sampled;
-        };
-        self.ledger.no_span(reason);
-        let audience = self.stacks.telemetry(choice, &mut self.telemetry);
-        if audience.is_some_and(|audience| audience.takes_without_span()) {
-            return sampled;
-        }
-        *decision = None;
-        Err(reason)
-    }
-
     /// Takes what runtimes said of containers: verdicts on processes may change, and who waited goes on.
     fn news(&mut self) {
         for process in self.processes.news() {
@@ -370,7 +317,9 @@ impl Stage {
     fn leave(&mut self, raw: Raw<Box<Transaction>>, ticket: Ticket, process: Arc<Process>) {
         let choice = self.stacks.choose(&raw.0, &process);
         let mut decisions = self.decide(choice, &raw.0, &process);
-        let counted = decisions[0].is_some() || self.counts_all(choice, &process);
+        let wanted = self.lower(&mut decisions);
+        let counted =
+            decisions[0].is_some() || wanted[0].is_some() || self.counts_all(choice, &process);
         let nothing_leaves = decisions.iter().all(Option::is_none);
         let route = match counted || !nothing_leaves {
             true => self.route(&raw.0),
@@ -381,7 +330,11 @@ impl Stage {
                 self.count(choice, (&raw.0, route.as_ref()), &process, None);
             }
             self.judge_process(&process);
-            return ticket.left_out(LeftOut::LevelNone);
+            let lowered = wanted.iter().any(Option::is_some);
+            return ticket.left_out(match lowered {
+                true => LeftOut::CpuBudget,
+                false => LeftOut::LevelNone,
+            });
         }
         let id = self.ids.transaction(raw.0.lasting.map(|l| l.number));
         let mut ids = self.identify(&raw.0);
@@ -405,6 +358,20 @@ impl Stage {
             Err(_) => Sampling::default(),
             Ok(sampling) => sampling,
         };
+        if decisions
+            .iter()
+            .zip(&wanted)
+            .any(|(d, w)| d.is_some() && w.is_some())
+        {
+            self.ledger.cpu_lowered();
+        }
+        // What sampling lowered had been lowered to save CPU first.
+        let with = |sampling: Sampling, wanted: Option<Level>| Sampling {
+            wanted_level: wanted.or(sampling.wanted_level),
+            ..sampling
+        };
+        let sampling = with(sampling, wanted[0]);
+        let of_access = with(Sampling::default(), wanted[1]);
         let start = self.clock.wall(raw.0.timing.start);
         let end = self.clock.wall(raw.0.timing.end);
         let about = |decision, sampling| About {
@@ -421,12 +388,12 @@ impl Stage {
         let abouts = match decisions {
             [None, None] => [None, None],
             [Some(telemetry), None] => [Some(about(telemetry, sampling)), None],
-            [None, Some(access)] => [None, Some(about(access, Sampling::default()))],
+            [None, Some(access)] => [None, Some(about(access, of_access))],
             [Some(telemetry), Some(decision)] => {
                 let telemetry = about(telemetry, sampling);
                 let access = About {
                     decision,
-                    sampling: Sampling::default(),
+                    sampling: of_access,
                     ..telemetry.clone()
                 };
                 [Some(telemetry), Some(access)]

@@ -169,20 +169,21 @@ fn a_connection_event_written_by_c_decodes_field_by_field() {
         assert_eq!((open.role, open.whole), (Some(Role::Server), true));
         assert_eq!((open.netns, open.local_isn, open.remote_isn), (11, 12, 13));
     });
-    let fill = "e->conn_id = 3; e->sent = 4; e->received = 5; e->verdict = PS_V_TLS; e->flags = PS_CONN_RESET;";
+    let fill = "e->conn_id = 3; e->sent = 4; e->received = 5; e->verdict = PS_V_TLS; e->flags = PS_CONN_RESET; e->turn = 6;";
     decoded("ps_conn_end", "PS_CONN_CLOSE", fill, |event| {
         let Event::ConnClose(end) = event else {
             panic!("{event:?}")
         };
         assert_eq!((end.conn.0, end.sent, end.received), (3, 4, 5));
         assert_eq!((end.verdict, end.reset), (Verdict::Tls, true));
+        assert_eq!(end.turn, 6);
     });
 }
 
 #[test]
 fn a_tls_event_written_by_c_decodes_field_by_field() {
     let fill = "e->tls_id = 3; e->conn_id = 4; e->bound = PS_BOUND_NEXT; e->moved[PS_READ] = 5; \
-        e->moved[PS_WRITE] = 6;";
+        e->moved[PS_WRITE] = 6; e->turn = 7;";
     decoded("ps_tls", "PS_TLS_BIND", fill, |event| {
         let Event::TlsBind(tls) = event else {
             panic!("{event:?}")
@@ -192,7 +193,7 @@ fn a_tls_event_written_by_c_decodes_field_by_field() {
             (3, Some(4), 0x0102_0304)
         );
         assert_eq!(tls.bound, Bound::Next);
-        assert_eq!(tls.moved, Some([5, 6]));
+        assert_eq!((tls.moved, tls.turn), (Some([5, 6]), 7));
     });
 }
 

@@ -4,7 +4,7 @@
 # environment at PLAINSPAN_TEST_VENV, else at target/test-venv, the npm packages at PLAINSPAN_TEST_NODE, else at
 # target/test-node, and runtimes of Java at PLAINSPAN_TEST_JDKS, else at target/test-jdks; what checks packages at
 # PLAINSPAN_TEST_PACKAGING, else at target/test-packaging, and a fresh Debian at PLAINSPAN_TEST_ROOT, else at
-# target/test-root.tar.
+# target/test-root.tar; kernels for virtual machines at PLAINSPAN_TEST_KERNELS, else at target/test-kernels.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +18,9 @@ packages+=(wget git libcurl3-gnutls libcurl3-nss apache2-bin haproxy php-cli php
 
 # Packages, and the fresh machine that they are installed on (tests/packages).
 packages+=(groff lintian mmdebstrap systemd)
+
+# Virtual machines with other kernels (tests/kernels).
+packages+=(qemu-system-x86 busybox-static cpio debian-archive-keyring)
 
 # What aws-lc and ring, inside of the rustls programs, are compiled with.
 packages+=(gcc libc6-dev binutils)
@@ -48,6 +51,8 @@ scripts/ensure-venv.sh "${PLAINSPAN_TEST_PACKAGING:-target/test-packaging}" helm
 # It waits for mirrors: beside what follows, which compiles.
 tests/packages/root.sh "${PLAINSPAN_TEST_ROOT:-target/test-root.tar}" &
 root=$!
+tests/kernels/fetch.sh "${PLAINSPAN_TEST_KERNELS:-target/test-kernels}" &
+kernels=$!
 tests/programs/go/build.sh "$venv"
 tests/programs/rustls/build.sh
 tests/programs/stacks/fetch.sh
@@ -58,3 +63,4 @@ for jdk in 11.0.13.1 21.0.8.2 25.0.2.1; do
 done
 scripts/ensure-node.sh "${PLAINSPAN_TEST_NODE:-target/test-node}" tests/node
 wait "$root"
+wait "$kernels"

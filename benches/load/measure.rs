@@ -43,6 +43,7 @@ pub struct AgentFigures {
     pub lost: u64,
     pub bytes_seen: u64,
     pub bytes_copied: u64,
+    /// That the server counted, questions for their number included.
     pub requests: u64,
 }
 
@@ -126,10 +127,10 @@ pub fn once(
     let seen = load.client.run(scene, seconds, fields);
     let took = start.elapsed();
     let after = Used::now(scene, sink, &held);
-    // This question is one of its requests, and so was the one before.
-    let requests = match (counted, scene.requests()) {
-        (Some(before), Some(after)) => after - before - 1,
-        _ => seen.requests,
+    // Each question is one of its requests; the agent sees both, for its first figures are from before the first.
+    let (requests, questions) = match (counted, scene.requests()) {
+        (Some(before), Some(after)) => (after - before - 1, 2),
+        _ => (seen.requests, 0),
     };
     let server = (after.server - before.server) / u32::try_from(requests).expect("requests");
     let known = [
@@ -141,7 +142,7 @@ pub fn once(
     let others = (after.busy - before.busy).saturating_sub(known.iter().sum());
     let agent = match held {
         Held::Nothing | Held::Empty { .. } => None,
-        Held::Agent { agent, ends } => Some(settle(agent, ends, requests, &before)),
+        Held::Agent { agent, ends } => Some(settle(agent, ends, requests + questions, &before)),
     };
     Measured {
         seen,

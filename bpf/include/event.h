@@ -124,7 +124,8 @@ struct ps_conn_end {
 	__u64 received;
 	__u8 verdict; /* enum ps_verdict */
 	__u8 flags;   /* PS_CONN_RESET, PS_CONN_UNWANTED */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 turn; /* of the last operation, as in ps_data; 0 where some of it was not wanted */
 };
 
 struct ps_tls {
@@ -132,7 +133,8 @@ struct ps_tls {
 	__u64 tls_id;
 	__u64 conn_id; /* 0: none */
 	__u8 bound;    /* enum ps_bound */
-	__u8 pad[7];
+	__u8 pad[3];
+	__u32 turn;	/* of the last call, as in ps_data; 0 where some of it was not seen or not wanted */
 	__u64 moved[2]; /* plaintext bytes so far, by enum ps_dir; since the session was first seen */
 };
 

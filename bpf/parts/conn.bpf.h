@@ -177,6 +177,8 @@ static __noinline void ps_conn_end(const struct ps_conn *conn, __u16 kind)
 	e->flags = conn->flags & PS_C_RESET ? PS_CONN_RESET : 0;
 	if (conn->flags & PS_C_UNWANTED)
 		e->flags |= PS_CONN_UNWANTED;
+	else
+		e->turn = conn->turn;
 	bpf_ringbuf_submit(e, 0);
 }
 

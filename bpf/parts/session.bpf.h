@@ -33,6 +33,7 @@ static __noinline void ps_session_event(const struct ps_session *s, __u16 kind, 
 	e->tls_id = s->id;
 	e->conn_id = s->flags & PS_S_TOLD ? s->conn_id : 0;
 	e->bound = s->how;
+	e->turn = s->flags & PS_S_WHOLE ? s->turn : 0;
 	e->moved[PS_READ] = s->off[PS_READ];
 	e->moved[PS_WRITE] = s->off[PS_WRITE];
 	bpf_ringbuf_submit(e, 0);

@@ -34,7 +34,7 @@ impl Session for http1::Session {
     fn end(&mut self, ending: Ending, out: &mut Out) {
         // What HTTP/2 goes on with belongs to another session.
         drop(self.take_upgrade());
-        self.end(ending, out);
+        self.end(ending, 0, out);
     }
 
     fn in_progress(&self) -> u64 {

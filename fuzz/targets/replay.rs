@@ -174,6 +174,7 @@ impl Script {
             verdict: Verdict::Unknown,
             reset: tag & 64 != 0,
             unwanted: false,
+            turn: self.turn,
         }
     }
 }
@@ -202,5 +203,6 @@ fn bind(time: KernelTime, pid: u32, tls: TlsId, conn: u8) -> Tls {
         conn: Some(ConnId(u64::from(conn & 7))).filter(|c| c.0 > 0),
         bound: Bound::Exact,
         moved: None,
+        turn: 0,
     }
 }

@@ -136,6 +136,7 @@ impl Agent {
         drop(self.capture.exchange(settings)?);
         self.finder.choose(choice);
         self.live.feed().set_macros(macros);
+        self.budget.set(config.limits.cpu, &self.shared);
         self.metrics.set_max_series(config.metrics.max_series);
         self.metrics.set_aggregation(config.metrics.aggregation);
 

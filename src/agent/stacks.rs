@@ -1,6 +1,7 @@
 //! The audiences of stacks, and the payload stages that they share.
 
 use super::Parts;
+use super::shares::Shares;
 use super::sinks::{Running, same};
 use crate::config::{Config, HttpCapture, ObjectStore, Stack};
 use crate::pipeline::{Audience, Destination};
@@ -49,10 +50,10 @@ impl Payloads {
                 stores.push(store);
             }
         }
-        let share = config.limits.memory / 4 / (stores.len().max(1) as u64);
+        let share = Shares::of(config.limits.memory).payloads(stores.len());
         let stages = stores.into_iter().map(|store| {
             let options = PayloadOptions {
-                max_queued_bytes: usize::try_from(share)?,
+                max_queued_bytes: share,
                 ..PayloadOptions::default()
             };
             let made_of = (store.clone(), options, config.agent.clone());

@@ -1,5 +1,6 @@
 //! What the status endpoint and the agent's own metrics show: put together from all parts when somebody looks.
 
+use super::budget::Budget;
 use super::reload::InForce;
 use crate::capture::Shared;
 use crate::guard::Guard;
@@ -25,6 +26,7 @@ pub(super) struct Watch {
     pub guard: Guard,
     pub started: Instant,
     pub dear: Dear,
+    pub budget: Budget,
 }
 
 /// How long what is dear to find out is shown again.
@@ -79,6 +81,7 @@ impl Watch {
         let Walked { memory, maps } = self.walked();
         AgentState {
             cpu_seconds: Cpu::now(),
+            cpu_budget: self.budget.shown(),
             memory,
             rings: BTreeMap::from([
                 ("data", self.shared.data_ring.look(who)),

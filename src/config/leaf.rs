@@ -20,10 +20,6 @@ pub(super) fn convert(kind: &Kind, text: &str, value: &Yaml) -> Result<Value, (S
             Some(n) if (*least..=*most).contains(&n) => Ok(Value::Number(n)),
             _ => Err((wrong(), String::new())),
         },
-        Kind::Ratio => value
-            .as_f64()
-            .map(|_| Value::Unread)
-            .ok_or_else(|| (wrong(), String::new())),
         Kind::Choice(words) => {
             choose(*words, text).map_err(|hint| match words.later().contains(&text) {
                 true => (format!("cannot be {}: it {LATER}", quote(text)), hint),
@@ -94,7 +90,6 @@ pub(super) fn wanted(kind: &Kind) -> String {
         Kind::Bool => "true or false".to_owned(),
         Kind::Number(least, most) if least == most => least.to_string(),
         Kind::Number(least, most) => format!("a whole number from {least} to {most}"),
-        Kind::Ratio => "a number".to_owned(),
         Kind::Choice(words) => format!("one of {}", words.names().join(", ")),
         Kind::Duration(..) => "a time such as `10s`".to_owned(),
         Kind::Size(..) => "a size such as `16MiB`".to_owned(),

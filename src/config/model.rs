@@ -755,6 +755,8 @@ pub struct Limits {
     pub memory: u64,
     /// One connection, in bytes.
     pub connection_memory: usize,
+    /// CPU that the agent takes before levels are lowered, in thousandths of a core; None: no bound.
+    pub cpu: Option<u32>,
     /// The kernel's data ring, in bytes; a power of two.
     pub ring: u32,
 }
@@ -764,6 +766,7 @@ impl Default for Limits {
         Limits {
             memory: 256 << 20,
             connection_memory: 4 << 20,
+            cpu: None,
             ring: 16 << 20,
         }
     }

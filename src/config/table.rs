@@ -8,8 +8,6 @@ pub(super) enum Kind {
     Bool,
     /// A whole number in this range, ends included.
     Number(u64, u64),
-    /// A number from 0 to 1, or a larger one where the key says so. Only in keys that are not acted on.
-    Ratio,
     Text,
     /// Text that a function accepts, or says what is wrong with it.
     Checked(fn(&str) -> Result<(), String>),
@@ -95,11 +93,6 @@ impl Key {
     pub const fn refused(mut self, why: &'static str) -> Self {
         self.state = State::Refused(why);
         self
-    }
-
-    /// A key of our own that a later version acts on.
-    pub const fn later(self) -> Self {
-        self.refused(LATER)
     }
 
     pub const fn idle(mut self, value: &'static str) -> Self {

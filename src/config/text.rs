@@ -61,6 +61,27 @@ pub(super) fn share(text: &str) -> Result<Ratio, String> {
         .ok_or_else(|| format!("must be a number from 0 to 1, not {}", quote(text)))
 }
 
+/// Reads a number of cores, in thousandths; `off` is no bound.
+pub(super) fn cores(text: &str) -> Result<Option<u32>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let number: Option<f64> = text.parse().ok();
+    number
+        .filter(|cores| (0.01..=1024.0).contains(cores))
+        .map(|cores| Some((cores * 1000.0).round() as u32))
+        .ok_or_else(|| {
+            format!(
+                "must be a number of cores from 0.01 to 1024 such as `0.5`, or `off`, not {}",
+                quote(text)
+            )
+        })
+}
+
+pub(super) fn is_cores(text: &str) -> Result<(), String> {
+    cores(text).map(|_| ())
+}
+
 /// Reads `100/s`, `600/m`, `10/h`; `0` is no bound.
 pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {
     if text == "0" {

@@ -122,6 +122,8 @@ pub struct Pair {
     pub listed: bool,
     /// The request that a thread handles, or the one sent last that was told of.
     told: Option<Stamp>,
+    /// Turn of its last operation; 0: not known.
+    turn: u32,
 }
 
 impl Pair {
@@ -140,6 +142,7 @@ impl Pair {
             counted: 0,
             listed: false,
             told: None,
+            turn: 0,
         }
     }
 
@@ -159,6 +162,9 @@ impl Pair {
     pub fn data(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
         self.active = data.time;
         self.pid = data.pid;
+        if self.whole && data.flags & flag::WHOLE == 0 {
+            self.unwanted();
+        }
         let Some(ordered) = self.assemblies[data.dir as usize].place(data) else {
             return;
         };
@@ -313,6 +319,19 @@ impl Pair {
         matches!(self.protocol, Protocol::Http2(_))
     }
 
+    /// Nobody wanted some of what was before.
+    fn unwanted(&mut self) {
+        self.whole = false;
+        if let (Some(session), _) = self.protocol.sessions() {
+            session.unwanted();
+        }
+    }
+
+    /// Turn of its last operation, as the kernel programs say at its end; what is 0 says nothing.
+    pub fn turns(&mut self, turn: u32) {
+        self.turn = turn;
+    }
+
     /// The stream ends, or the agent does.
     pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
         self.untold(None, sink);
@@ -321,7 +340,7 @@ impl Pair {
             session.end(ending, sink);
         }
         if let Some(session) = one {
-            session.end(ending, sink);
+            session.end(ending, self.turn, sink);
         }
     }
 

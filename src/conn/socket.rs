@@ -158,6 +158,7 @@ pub fn given_up(conn: ConnId, time: KernelTime) -> ConnEnd {
         verdict: Verdict::Unknown,
         reset: false,
         unwanted: false,
+        turn: 0,
     }
 }
 

@@ -1,5 +1,7 @@
 //! All connections and streams.
 
+mod exits;
+
 use super::finish::Finisher;
 use super::pair::{Key, Pair};
 use super::socket::{self, Socket};
@@ -33,7 +35,11 @@ pub struct Table {
     by_pid: IdMap<u32, usize>,
     /// Streams with a response that waits for its request.
     waiting: Vec<Key>,
+    /// Streams of processes that have ended.
+    orphans: Vec<exits::Orphan>,
     memory: u64,
+    /// What others hold of the same limit.
+    beside: u64,
     /// None: nobody wants to hear of transactions before they end.
     schedule: Option<Schedule>,
     /// Of connections that an agent before this one knew, and that did nothing since.
@@ -57,7 +63,9 @@ impl Table {
             doubts: IdMap::default(),
             by_pid: IdMap::default(),
             waiting: Vec::new(),
+            orphans: Vec::new(),
             memory: 0,
+            beside: 0,
             schedule: None,
             kept: HashMap::new(),
         }
@@ -94,6 +102,15 @@ impl Table {
         }
     }
 
+    /// Others hold so many bytes of `total_memory`, until another number is said.
+    pub fn leave(&mut self, bytes: u64) {
+        self.beside = bytes;
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Other limits, from the next event on. What is being read goes on as it is.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
@@ -125,16 +142,15 @@ impl Table {
                     self.with(Key::Tls(tls.tls), tls.time, out, |pair, sink| {
                         pair.ends_at(Dir::Read, read, tls.time, sink);
                         pair.ends_at(Dir::Write, written, tls.time, sink);
+                        pair.turns(tls.turn);
                     });
                 }
                 self.end(Key::Tls(tls.tls), Ending::Closed, tls.time, out);
                 self.unbind(tls.tls);
             }
             // The new program knows nothing of the old one's TLS sessions; sockets may live on.
-            Event::Exec(exec) => {
-                self.end_process(exec.pid, exec.time, |key| key.tls().is_some(), out);
-            }
-            Event::Exit { time, pid } => self.end_process(*pid, *time, |_| true, out),
+            Event::Exec(exec) => self.end_sessions(exec.pid, exec.time, out),
+            Event::Exit { time, pid } => self.exit(*pid, *time, out),
         }
     }
 
@@ -152,6 +168,7 @@ impl Table {
             pair.listed = false;
             self.with(key, now, out, |pair, sink| pair.tick(now, sink));
         }
+        self.end_orphans(now, out);
         self.report(now, out);
     }
 
@@ -421,6 +438,7 @@ impl Table {
         self.with(Key::Socket(end.conn), end.time, out, |pair, sink| {
             pair.socket_ends_at(Dir::Read, end.received, end.time, sink);
             pair.socket_ends_at(Dir::Write, end.sent, end.time, sink);
+            pair.turns(end.turn);
         });
         self.end(Key::Socket(end.conn), ending, end.time, out);
         for tls in sessions {
@@ -468,21 +486,6 @@ impl Table {
         }
     }
 
-    fn end_process(
-        &mut self,
-        pid: u32,
-        time: KernelTime,
-        which: impl Fn(Key) -> bool,
-        out: &mut impl Output,
-    ) {
-        if !self.by_pid.contains_key(&pid) {
-            return;
-        }
-        for key in self.keys(|key, pair| pair.pid == pid && which(key)) {
-            self.end(key, Ending::Closed, time, out);
-        }
-    }
-
     /// Keys of the streams for which `which` is true, in a fixed order.
     fn keys(&self, which: impl Fn(Key, &Pair) -> bool) -> Vec<Key> {
         let chosen = self.pairs.iter().filter(|(key, pair)| which(**key, pair));
@@ -493,10 +496,13 @@ impl Table {
 
     /// Gives up what is idle longest where all together holds more than it may.
     fn bound(&mut self, now: KernelTime, out: &mut impl Output) {
-        if self.memory <= self.limits.total_memory {
+        let total = self.limits.total_memory;
+        // Half is for connections, whatever others hold.
+        let total = total - self.beside.min(total / 2);
+        if self.memory <= total {
             return;
         }
-        let goal = self.limits.total_memory / 8 * KEEP_EIGHTHS;
+        let goal = total / 8 * KEEP_EIGHTHS;
         let pairs = self.pairs.iter().map(|(key, p)| (p.active, *key));
         let mut idle: Vec<(KernelTime, Key)> = pairs.collect();
         idle.sort_unstable();

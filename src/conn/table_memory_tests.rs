@@ -20,6 +20,22 @@ fn what_is_idle_longest_is_given_up_and_counted() {
 }
 
 #[test]
+fn what_others_hold_is_of_the_same_memory_up_to_a_half() {
+    for (beside, most) in [(40_000, 60_000), (u64::MAX, 50_000)] {
+        let mut bench = Bench::new();
+        bench.table.limits.total_memory = 100_000;
+        bench.table.leave(beside);
+        for conn in 1..200 {
+            let mut b = EventBuilder::new(1, conn, Role::Client);
+            b.wait(conn * 1_000_000);
+            bench.feed_all([b.open(), b.data(Write, GET)]);
+            assert!(bench.table.memory() <= most);
+        }
+        assert!(!bench.seen.lost.is_empty());
+    }
+}
+
+#[test]
 fn one_connection_has_a_bound_of_its_own() {
     let mut bench = Bench::new();
     bench.table.limits.connection_memory = 20_000;

@@ -7,6 +7,10 @@ use crate::telemetry::ledger::Uncaptured;
 use crate::transaction::{BodyLimits, Mark, Transaction};
 use Dir::{Read, Write};
 
+#[path = "table_exits_tests.rs"]
+mod exits;
+#[path = "table_lost_tests.rs"]
+mod lost;
 #[path = "table_memory_tests.rs"]
 mod memory;
 #[path = "table_progress_tests.rs"]
@@ -472,6 +476,7 @@ fn a_tls_session_may_be_bound_late_and_anew() {
     let bind = |conn: u64| {
         encode(&Event::TlsBind(Tls {
             moved: None,
+            turn: 0,
             time: KernelTime(1),
             pid: 7,
             tls: TlsId(9),
@@ -501,6 +506,7 @@ fn a_tls_session_whose_connection_is_taken_back_tells_no_peer_until_it_is_told_a
     let told = |conn: Option<u64>, time: u64| {
         encode(&Event::TlsBind(Tls {
             moved: None,
+            turn: 0,
             time: KernelTime(time),
             pid: 7,
             tls: TlsId(9),
@@ -520,27 +526,6 @@ fn a_tls_session_whose_connection_is_taken_back_tells_no_peer_until_it_is_told_a
     );
     bench.feed_all([told(Some(1), b.now.0), b.data(Write, GET), b.data(Read, OK)]);
     assert_eq!(bench.last().connection.conn, Some(ConnId(1)));
-}
-
-#[test]
-fn an_exit_ends_the_streams_of_its_process() {
-    let mut bench = Bench::new();
-    let mut b = client();
-    let mut other = EventBuilder::new(8, 2, Role::Client);
-    bench.feed_all([
-        b.open(),
-        b.data(Write, GET),
-        other.open(),
-        other.data(Write, GET),
-    ]);
-    let exit = Event::Exit {
-        time: b.now,
-        pid: 7,
-    };
-    bench.feed(&encode(&exit));
-    assert_eq!(bench.take(), [row("GET", 0, "response_missing")]);
-    bench.feed(&other.data(Read, OK));
-    assert_eq!(bench.take(), [row("GET", 200, "")]);
 }
 
 #[test]

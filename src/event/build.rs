@@ -119,6 +119,7 @@ fn conn_end(kind: u16, e: &ConnEnd) -> Vec<u8> {
     let reset = u8::from(e.reset) * layout::CONN_RESET;
     let unwanted = u8::from(e.unwanted) * layout::CONN_UNWANTED;
     r.put(40, &[verdict, reset | unwanted]);
+    r.put(44, &e.turn.to_le_bytes());
     r.0
 }
 
@@ -131,6 +132,7 @@ fn tls(kind: u16, t: &Tls) -> Vec<u8> {
     r.put(16, &t.tls.0.to_le_bytes());
     r.put(24, &t.conn.map_or(0, |c| c.0).to_le_bytes());
     r.put(32, &[bound(t.bound)]);
+    r.put(36, &t.turn.to_le_bytes());
     if let Some([read, written]) = t.moved {
         r.put(40, &read.to_le_bytes());
         r.put(48, &written.to_le_bytes());
@@ -357,6 +359,7 @@ impl EventBuilder {
             },
             reset,
             unwanted: false,
+            turn: self.turn,
         }
     }
 
@@ -369,6 +372,7 @@ impl EventBuilder {
             conn: Some(self.conn),
             bound: Bound::Exact,
             moved: Some(self.offsets),
+            turn: self.turn,
         }))
     }
 }
@@ -389,6 +393,7 @@ mod tests {
             verdict: Verdict::Tls,
             reset: true,
             unwanted: false,
+            turn: 11,
         };
         let tls = Tls {
             time,
@@ -397,6 +402,7 @@ mod tests {
             conn: None,
             bound: Bound::Prev,
             moved: Some([8, 1 << 40]),
+            turn: 12,
         };
         let short = Tls { moved: None, ..tls };
         let events = [

@@ -210,6 +210,7 @@ fn conn_end(r: Reader<'_>) -> Result<ConnEnd, Error> {
         verdict,
         reset: r.u8(41) & layout::CONN_RESET != 0,
         unwanted: r.u8(41) & layout::CONN_UNWANTED != 0,
+        turn: r.u32(44),
     })
 }
 
@@ -220,6 +221,7 @@ fn tls(r: Reader<'_>) -> Result<Tls, Error> {
         tls: r.tls(16).ok_or(Error::Value("tls_id", 0))?,
         conn: r.conn(24),
         bound: bound(r.u8(32))?,
+        turn: r.u32(36),
         moved: (r.record.len() >= size::TLS).then(|| [r.u64(40), r.u64(48)]),
     })
 }

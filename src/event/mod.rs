@@ -183,6 +183,8 @@ pub struct ConnEnd {
     pub reset: bool,
     /// Some of its bytes were not copied because nothing of the connection was wanted.
     pub unwanted: bool,
+    /// Turn of the last operation, as a data event's; 0: not known, or there was no turn.
+    pub turn: u32,
 }
 
 /// Binding of a TLS session to a connection, or its end.
@@ -197,6 +199,8 @@ pub struct Tls {
     /// Plaintext bytes so far, by [`Dir`], since the kernel programs met the session: what a data event's `offset`
     /// counts. None: the recording does not say.
     pub moved: Option<[u64; 2]>,
+    /// Turn of the last call, as a data event's; 0: not known, or there was no turn.
+    pub turn: u32,
 }
 
 /// A process called `execve`.

@@ -25,6 +25,15 @@ pub struct Limits {
     pub processes: usize,
 }
 
+/// Where nobody collects what is counted of processes, they are there to find the series of their services fast: more
+/// than these would only hold memory, of programs that are gone as well.
+const UNCOLLECTED: Limits = Limits {
+    of_process: 256,
+    of_processes: 512,
+    of_services: usize::MAX,
+    processes: 64,
+};
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -162,7 +171,7 @@ impl Aggregator {
         let role = attributes.role;
         let of_service = self.slot_of_service(process, attributes);
         self.services.add(of_service, role, measured);
-        let limits = &self.limits;
+        let limits = self.bounds();
         let mut series = of_service.is_none();
         if let Some(resource) = self.processes.get_mut(&process.pid) {
             let room = resource.series.len() < limits.of_process && self.held < limits.of_processes;
@@ -191,7 +200,7 @@ impl Aggregator {
 
     /// The process, and its services beside it. None: there are too many processes.
     fn resource(&mut self, process: &Arc<Process>) -> Option<(&mut Resource, &mut Services)> {
-        let mut full = self.processes.len() + self.retired.len() >= self.limits.processes;
+        let mut full = self.processes.len() + self.retired.len() >= self.bounds().processes;
         if full && self.subscribers == 0 {
             self.forget_processes();
             full = false;
@@ -228,6 +237,20 @@ impl Aggregator {
             }
         };
         Some((resource, &mut self.services))
+    }
+
+    /// What may be held of processes now.
+    fn bounds(&self) -> Limits {
+        let limits = self.limits;
+        match self.subscribers {
+            0 => Limits {
+                of_process: limits.of_process.min(UNCOLLECTED.of_process),
+                of_processes: limits.of_processes.min(UNCOLLECTED.of_processes),
+                processes: limits.processes.min(UNCOLLECTED.processes),
+                ..limits
+            },
+            _ => limits,
+        }
     }
 
     fn forget_processes(&mut self) {

@@ -76,7 +76,10 @@ pub struct Retired {
 impl Pipeline {
     /// Takes other settings, for all that comes after.
     pub fn exchange(&mut self, settings: Settings, now: KernelTime) -> Retired {
-        self.table.set_limits(settings.limits);
+        self.limits = settings.limits;
+        self.stage.share(self.limits);
+        self.most = settings.want;
+        self.table.set_limits(self.lowered_limits());
         self.table.set_progress(settings.progress);
         let stage = &mut self.stage;
         stage.ids.set_policy(settings.trace_context);
@@ -95,7 +98,8 @@ impl Pipeline {
             measures: std::mem::replace(&mut stage.measures, settings.measures),
             containers,
         };
-        stage.judge_again(settings.want, now);
+        let want = self.want();
+        self.stage.judge_again(want, now);
         retired
     }
 }

@@ -18,13 +18,29 @@ const COUNT_MAX: usize = 1024;
 const BYTES_MAX: usize = 8 << 20;
 
 /// What waits.
-#[derive(Default)]
 pub struct Held {
     waiting: VecDeque<(Raw<Box<Transaction>>, Ticket)>,
     bytes: usize,
+    most: usize,
+}
+
+impl Default for Held {
+    fn default() -> Held {
+        Held {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            most: BYTES_MAX,
+        }
+    }
 }
 
 impl Held {
+    /// Holds an eighth of what connections and this may hold together, at the most.
+    pub fn share(&mut self, total: u64) {
+        let share = usize::try_from(total / 8).unwrap_or(usize::MAX);
+        self.most = share.min(BYTES_MAX);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -36,7 +52,7 @@ impl Held {
 
     /// Whether there is room for one more.
     pub fn has_room(&self, transaction: &Transaction) -> bool {
-        self.waiting.len() < COUNT_MAX && self.bytes + transaction.memory() <= BYTES_MAX
+        self.waiting.len() < COUNT_MAX && self.bytes + transaction.memory() <= self.most
     }
 
     pub fn push(&mut self, raw: Raw<Box<Transaction>>, ticket: Ticket) {

@@ -119,6 +119,11 @@ impl Joins {
             .filter(|_| self.settings.inferred)
     }
 
+    /// Transactions that wait here are of this memory, which connections have too.
+    pub fn share(&mut self, total: u64) {
+        self.held.share(total);
+    }
+
     /// Bytes held.
     pub fn memory(&self) -> u64 {
         let traces = self.caps.memory() + self.sdks.memory() + self.serving.memory();

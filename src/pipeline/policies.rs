@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Policies {
     /// What they copy where they were told nothing else.
     most: Want,
+    /// The highest level that anything gets, to save CPU.
+    pub(super) allowed: Level,
     told: HashMap<u32, Told>,
     connections: HashMap<ConnId, (ConnOpen, Want)>,
     /// Processes with TLS sessions in the kernel's map, which outlive a process that does not free them.
@@ -66,11 +68,17 @@ impl Policies {
     pub fn new(most: Want) -> Policies {
         Policies {
             most,
+            allowed: Level::Full,
             told: HashMap::new(),
             connections: HashMap::new(),
             with_sessions: HashSet::new(),
             changes: Vec::new(),
         }
+    }
+
+    /// What the kernel programs copy at the most.
+    pub fn most(&self) -> Want {
+        self.most
     }
 
     /// The process has a TLS session in the kernel's map.

@@ -39,6 +39,12 @@ impl Stage {
         if wanted.is_empty() {
             return ticket.left_out(LeftOut::LevelNone);
         }
+        for (_, level) in &mut wanted {
+            *level = (*level).min(self.policies.allowed);
+        }
+        if self.policies.allowed == Level::None {
+            return ticket.left_out(LeftOut::CpuBudget);
+        }
         // What the ratio will leave out is not told of before.
         wanted
             .retain(|(audience, level)| *level <= audience.least || audience.sampler.reports(&ids));

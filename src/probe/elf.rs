@@ -188,4 +188,6 @@ fn scan_from<B: ReadAt>(bytes: &B) -> Result<Scan, ScanError> {
 }
 
 #[cfg(test)]
+mod built;
+#[cfg(test)]
 mod tests;

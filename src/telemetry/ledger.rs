@@ -82,6 +82,11 @@ impl Ledger {
         self.lock().transactions.marked.headers_cut += 1;
     }
 
+    /// A transaction has a lower level than was wanted, to save CPU.
+    pub fn cpu_lowered(&self) {
+        self.lock().transactions.marked.cpu_lowered += 1;
+    }
+
     pub(super) fn settle_all(&self, ends: &[(Book, End, u64)]) {
         let mut counts = self.lock();
         for (book, end, count) in ends {
@@ -310,8 +315,11 @@ impl Ledger {
             LeftOut::SdkTraced => counts.sdk_traced += 1,
             LeftOut::Unsampled => counts.unsampled += 1,
             // For no other reason than its trace a span alone stays away.
-            LeftOut::LevelNone | LeftOut::Filtered | LeftOut::SampledOut | LeftOut::RateLimited => {
-            }
+            LeftOut::LevelNone
+            | LeftOut::Filtered
+            | LeftOut::SampledOut
+            | LeftOut::RateLimited
+            | LeftOut::CpuBudget => {}
         }
     }
 

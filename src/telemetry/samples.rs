@@ -259,6 +259,26 @@ fn agent(status: &Status, out: &mut Samples) {
         let labels = one("cpu.mode", mode);
         out.add("plainspan.cpu.time", labels, Value::Double(seconds));
     }
+    if let Some(budget) = &agent.cpu_budget {
+        for (name, value) in [
+            ("plainspan.cpu_budget.limit", budget.limit),
+            ("plainspan.cpu_budget.used", budget.used),
+        ] {
+            out.add(name, Labels::new(), Value::Double(value));
+        }
+        let level = one("level", budget.level);
+        out.int("plainspan.cpu_budget.level", level, 1);
+        for (direction, steps) in [
+            ("lowered", budget.steps.lowered),
+            ("raised", budget.steps.raised),
+        ] {
+            out.int(
+                "plainspan.cpu_budget.steps",
+                one("direction", direction),
+                steps,
+            );
+        }
+    }
     for (name, ring) in &agent.rings {
         out.int("plainspan.ring.size", one("ring", name), ring.size_bytes);
         out.int("plainspan.ring.used", one("ring", name), ring.used_bytes);

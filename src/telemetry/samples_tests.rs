@@ -3,7 +3,9 @@ use crate::probe::count::CallCounts;
 use crate::telemetry::Ledger;
 use crate::telemetry::ledger::{Lost, Spool, SpoolLost};
 use crate::telemetry::numbers::NUMBERS;
-use crate::telemetry::state::{AgentState, Cpu, MapFill, Memory, Program, Ring};
+use crate::telemetry::state::{
+    AgentState, Cpu, CpuBudget, CpuSteps, MapFill, Memory, Program, Ring,
+};
 use crate::telemetry::status::Connections;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +66,16 @@ pub(in crate::telemetry) fn full() -> Status {
                 user: 1.25,
                 system: 0.5,
             },
+            cpu_budget: Some(CpuBudget {
+                limit: 0.5,
+                used: 0.25,
+                probes: true,
+                level: "headers",
+                steps: CpuSteps {
+                    lowered: 1,
+                    raised: 0,
+                },
+            }),
             memory: Memory {
                 rss_bytes: 2,
                 pss_bytes: 1,

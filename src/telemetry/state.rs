@@ -137,10 +137,33 @@ pub struct MapFill {
     pub max_entries: u64,
 }
 
+/// What the agent may take of the CPU, and what follows from what it takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct CpuBudget {
+    /// In cores.
+    pub limit: f64,
+    /// Over the last seconds, in cores.
+    pub used: f64,
+    /// The kernel measures its programs: they are part of `used`.
+    pub probes: bool,
+    /// The highest level that is allowed now.
+    pub level: &'static str,
+    pub steps: CpuSteps,
+}
+
+/// How often the highest level changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CpuSteps {
+    pub lowered: u64,
+    pub raised: u64,
+}
+
 /// All of it at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct AgentState {
     pub cpu_seconds: Cpu,
+    /// None: no bound.
+    pub cpu_budget: Option<CpuBudget>,
     pub memory: Memory,
     /// `data`, `control`.
     pub rings: BTreeMap<&'static str, Ring>,

@@ -6,6 +6,7 @@
 use super::ledger::Snapshot;
 use super::prometheus::{self, Exposition};
 use super::state::{AgentState, Look};
+use crate::endpoint;
 use crate::guard::Measures;
 use crate::metrics::Metrics;
 use crate::probe::count::CallCounts;
@@ -14,13 +15,10 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Everything that `/status` says.
@@ -85,9 +83,6 @@ pub trait Source: Send + Sync {
     fn status(&self, who: Look) -> Status;
 }
 
-/// A client that does not finish its request is let go after this.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Binds the endpoint.
 ///
 /// # Errors
@@ -98,32 +93,9 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, metrics: Metrics) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of descriptors, most likely: others may free some.
-                tracing::warn!(%error, "status endpoint could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let (source, metrics) = (source.clone(), metrics.clone());
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| {
-                let response = answer(&request, &*source, &metrics);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "status connection ended early");
-            }
-        });
-    }
+    let answer =
+        move |request: Request<Incoming>| std::future::ready(answer(&request, &*source, &metrics));
+    endpoint::serve(listener, "status", answer).await;
 }
 
 fn answer(

@@ -37,6 +37,7 @@ impl Transactions {
             End::LeftOut(LeftOut::RateLimited) => &mut self.left_out.rate_limited,
             End::LeftOut(LeftOut::SdkTraced) => &mut self.left_out.sdk_traced,
             End::LeftOut(LeftOut::Unsampled) => &mut self.left_out.unsampled,
+            End::LeftOut(LeftOut::CpuBudget) => &mut self.left_out.cpu_budget,
             End::Lost(Lost::RingFull) => &mut self.lost.ring_full,
             End::Lost(Lost::Evicted) => &mut self.lost.evicted,
             End::Lost(Lost::StreamsFull) => &mut self.lost.streams_full,

@@ -120,6 +120,17 @@ impl Exchange {
         !readable(&self.request) && !readable(&self.response) && self.interim.is_empty()
     }
 
+    /// Without pipelining, what the other end sends in this turn is its response.
+    pub(super) fn is_answered_in(&self, turn: u32) -> bool {
+        let last = match &self.request {
+            Some(request) => request.last.turn,
+            // Of a request that is not whole, the rest went in the turn in which it began, but for 100 (Continue).
+            None if self.interim.is_empty() => self.first.turn,
+            None => return true,
+        };
+        last.wrapping_add(1) == turn
+    }
+
     /// Bytes of its messages are missing.
     pub fn has_gap(&self) -> bool {
         let messages = [&self.request, &self.response];

@@ -163,11 +163,7 @@ impl Pairing {
         let Some(newest) = self.open.iter().rposition(waiting) else {
             return true;
         };
-        let turn = self.open[newest]
-            .request
-            .as_ref()
-            .map_or(first.turn, |m| m.last.turn.wrapping_add(1));
-        let sure = !self.pipelined && turn == first.turn;
+        let sure = !self.pipelined && self.open[newest].is_answered_in(first.turn);
         if !sure && !self.pipelined && !now_or_never {
             return false;
         }
@@ -254,6 +250,11 @@ impl Pairing {
             .filter(|e| self.open.len() == 1 && !e.response_done)?;
         let request = exchange.request.as_ref().or(coming)?;
         Some((exchange.first, request))
+    }
+
+    /// A request was sent before the response to the one before it.
+    pub fn is_pipelined(&self) -> bool {
+        self.pipelined
     }
 
     /// Requests without a whole response.

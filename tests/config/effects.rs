@@ -256,6 +256,7 @@ const EFFECTS: &[(&str, &[&str], &[Test])] = &[
     ("live", &["socket"], &[LIVE, ("src/sink/live/socket_tests.rs", "the_socket_is_for_its_owner_alone_and_goes_with_the_agent")]),
     ("the configuration", &["security"], &[SANDBOX]),
     ("security", &["sandbox"], &[SANDBOX]),
+    ("limits", &["cpu"], &[("tests/e2e/budget.rs", "above_the_cpu_budget_levels_go_down_step_by_step_and_below_it_up_again")]),
     ("limits", &["ring"], &[("tests/kernel/plain.rs", "a_ring_that_is_too_small_loses_events_and_counts_them")]),
 
     ("services", &["event_stores", "object_stores"], &[CURL]),

@@ -250,6 +250,7 @@ const CASES: &[Case] = &[
     ("live", "socket", Root, "live: {socket: /a/live.sock}", "live_socket: Some(\"/a/live.sock\")", "live: {socket: live.sock}", "or be `off`"),
     ("the configuration", "security", Root, "security: {sandbox: false}", "sandbox: false", "security: 1", "must be a map"),
     ("security", "sandbox", Root, "security: {sandbox: false}", "sandbox: false", "security: {sandbox: half}", "must be true or false"),
+    ("limits", "cpu", Root, "limits: {cpu: 0.25}", "cpu: Some(250)", "limits: {cpu: 0}", "from 0.01 to 1024"),
     ("limits", "ring", Root, "limits: {ring: 20MiB}", "ring: 33554432", "limits: {ring: 16}", "`16B`"),
 ];
 

@@ -4,6 +4,7 @@ mod cached;
 mod overlay;
 mod programs;
 mod support;
+mod trap;
 mod unused;
 mod wanted;
 

@@ -22,6 +22,18 @@ fn install(arguments: &[&str]) -> Output {
     )
 }
 
+/// Of the package of `kind` at `url`, into folder `to`.
+fn download(kind: &str, url: &str, to: &Path) -> Output {
+    install(&[
+        "--base-url",
+        url,
+        "--kind",
+        kind,
+        "--download",
+        to.to_str().expect("UTF-8"),
+    ])
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -32,14 +44,7 @@ fn what_matches_is_taken() {
     release(folder.path());
     let to = folder.path().join("to");
     let url = serve::folder(folder.path());
-    let done = install(&[
-        "--base-url",
-        &url,
-        "--kind",
-        "deb",
-        "--download",
-        to.to_str().expect("UTF-8"),
-    ]);
+    let done = download("deb", &url, &to);
     assert!(done.status.success(), "{}", said(&done));
     assert_eq!(
         std::fs::read(to.join(DEB)).expect("the package"),
@@ -54,14 +59,7 @@ fn what_does_not_match_is_refused_and_nothing_is_left() {
     std::fs::write(folder.path().join(DEB), "another package").expect("written");
     let to = folder.path().join("to");
     let url = serve::folder(folder.path());
-    let done = install(&[
-        "--base-url",
-        &url,
-        "--kind",
-        "deb",
-        "--download",
-        to.to_str().expect("UTF-8"),
-    ]);
+    let done = download("deb", &url, &to);
     assert_eq!(done.status.code(), Some(1));
     assert!(
         said(&done).contains("is not what SHA256SUMS says"),
@@ -76,16 +74,7 @@ fn what_is_missing_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let to = folder.path().join("to");
     let url = serve::folder(folder.path());
-    let run = |kind: &str| {
-        install(&[
-            "--base-url",
-            &url,
-            "--kind",
-            kind,
-            "--download",
-            to.to_str().expect("UTF-8"),
-        ])
-    };
+    let run = |kind: &str| download(kind, &url, &to);
     let done = run("deb");
     assert_eq!(done.status.code(), Some(1));
     assert!(

@@ -1,4 +1,5 @@
-//! What takes too long for every day: memory of the agent over long streams. `make soak` runs it, `make test` does not.
+//! What takes too long for every day: memory of the agent over long streams, many connections, chaos. `make soak` runs it,
+//! `make test` does not.
 //!
 //! Each test prints a table of the agent's proportional set size (PSS of `/proc/PID/smaps_rollup`) over time, and fails
 //! where that grows after the warm-up. The kernel's rings are mapped into the agent: they are part of the figures.
@@ -9,7 +10,11 @@ mod harness;
 #[path = "../support/otlp_sink.rs"]
 mod otlp_sink;
 
+mod chaos;
+mod many;
 mod memory;
+mod pressure;
+mod store;
 
 use harness::agent::Agent;
 use harness::config::Config;
@@ -48,6 +53,18 @@ fn setting(name: &str, default: u64) -> u64 {
 fn only(port: u16) -> Value {
     let include = |exe: &str| json!({"exe": exe, "strategy": "prefix", "port": port});
     json!({"include": [include("/usr/bin/curl"), include("/usr/bin/python3")]})
+}
+
+/// The programs of these tests, on any port.
+fn only_programs() -> Value {
+    let programs = [
+        "/usr/sbin/nginx",
+        "/usr/bin/curl",
+        "/usr/bin/python3",
+        "/usr/bin/h2load",
+    ];
+    let include = programs.map(|exe| json!({"exe": exe, "strategy": "prefix"}));
+    json!({"include": include})
 }
 
 /// An agent at level full with payloads, a server over TLS, and where it all goes.

@@ -52,6 +52,17 @@ impl Watch {
         });
     }
 
+    /// PSS of the last sample, in KiB.
+    pub fn last(&self) -> u64 {
+        self.samples.last().map_or(0, |sample| sample.pss)
+    }
+
+    /// The least and the most memory that belongs to no file, in KiB.
+    pub fn anonymous(&self) -> (u64, u64) {
+        let all = || self.samples.iter().map(|sample| sample.anonymous);
+        (all().min().unwrap_or(0), all().max().unwrap_or(0))
+    }
+
     /// Prints at most 40 of the samples as a table.
     pub fn print(&self) {
         println!("\n{}: memory of the agent, KiB", self.name);

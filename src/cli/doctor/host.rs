@@ -1,6 +1,7 @@
 //! What the agent needs of this host.
 
 use crate::guard::capabilities::{self, USES, Use};
+use crate::probe::finder::Reports;
 use crate::probe::host;
 use crate::probe::kernel::{Kernel, KernelOptions};
 use crate::probe::tier::Tier;
@@ -79,8 +80,39 @@ pub fn checks(agent: Option<&Value>) -> Vec<Check> {
         Err(error) => Check::new(Outcome::Less, "processes", error.to_string()),
     });
     checks.push(mappings());
+    if agent.is_none() {
+        checks.push(reports());
+    }
     checks.push(seccomp());
+    checks.extend(agent.and_then(cpu_budget));
     checks
+}
+
+/// What a running agent takes of its CPU budget, where it has one.
+fn cpu_budget(agent: &Value) -> Option<Check> {
+    let budget = agent
+        .pointer("/agent/cpu_budget")
+        .filter(|b| b.is_object())?;
+    let cores = |key: &str| budget.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let level = budget.get("level").map(plain).unwrap_or_default();
+    let text = format!("{:.2} of {:.2} cores", cores("used"), cores("limit"));
+    Some(match level.as_str() {
+        "full" => Check::new(Outcome::Fine, "limits.cpu", text),
+        "none" => Check::new(
+            Outcome::Less,
+            "limits.cpu",
+            format!(
+                "{text}; nothing is captured until the agent takes less: raise limits.cpu, or want less"
+            ),
+        ),
+        level => Check::new(
+            Outcome::Less,
+            "limits.cpu",
+            format!(
+                "{text}; no level above {level} until it takes less: raise limits.cpu, or want less"
+            ),
+        ),
+    })
 }
 
 /// The kernel programs; behind them each tier that the kernel did not take.
@@ -220,6 +252,15 @@ fn mappings() -> Check {
     Check::new(Outcome::Less, name, text)
 }
 
+/// What programs map from now on.
+fn reports() -> Check {
+    let name = "new mappings";
+    match Reports::ask().refusal() {
+        None => Check::new(Outcome::Fine, name, "the kernel reports them"),
+        Some(why) => Check::new(Outcome::Less, name, why.to_string()),
+    }
+}
+
 fn seccomp() -> Check {
     let name = "seccomp";
     match host::seccomp_ends_probed_programs() {
@@ -228,7 +269,8 @@ fn seccomp() -> Check {
             Outcome::Fails,
             name,
             "this kernel (6.11 to 6.13, without the fix of 6.14) ends programs with a seccomp filter, as those in \
-             containers have, when a probe returns: do not run the agent before the kernel is updated",
+             containers have, when a probe returns: nothing is probed at returns, so of TLS only that of Go's programs is \
+             captured. Update the kernel",
         ),
         Err(error) => Check::new(Outcome::Less, name, unknown(&error)),
     }

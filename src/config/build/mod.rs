@@ -20,7 +20,7 @@ use super::problem::{Problems, quote};
 use super::schema::TAG_SOURCES;
 use super::settings::Fields;
 use super::sources::{Origin, Sources, yaml_text};
-use super::text::{method_name, show_size};
+use super::text::{cores, method_name, show_size};
 use super::tree::Mark;
 use crate::rules::expr::Macros;
 use crate::sink::otlp::KnownMethods;
@@ -163,6 +163,7 @@ impl Builder<'_> {
         Limits {
             memory,
             connection_memory: usize::try_from(connection).unwrap_or(usize::MAX),
+            cpu: fields.text("cpu").and_then(|t| cores(t).ok()).flatten(),
             ring: u32::try_from(rounded).unwrap_or(default.ring),
         }
     }

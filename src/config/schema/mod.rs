@@ -17,9 +17,9 @@ pub(super) use tap::{CONTEXTS, DIRECTIONS, STRATEGIES};
 
 use super::model::{MessageSide, TagSource, Temporality};
 use super::table::{Choices, Kind, Section, key};
-use super::text::{absolute_or_off, header_name, metric_attribute, not_empty};
+use super::text::{absolute_or_off, header_name, is_cores, metric_attribute, not_empty};
 use crate::metrics::Aggregation;
-use Kind::{Any, Bool, Checked, Choice, Duration, List, Map, Number, Ratio, Size, Text};
+use Kind::{Any, Bool, Checked, Choice, Duration, List, Map, Number, Size, Text};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -100,7 +100,7 @@ static LIMITS: Section = Section {
     keys: &[
         key("memory", Size(16 * MIB, 1 << 40)).default("256MiB"),
         key("connection_memory", Size(64 * KIB, GIB)).default("4MiB"),
-        key("cpu", Ratio).later(),
+        key("cpu", Checked(is_cores)).default("off"),
         key("ring", Size(64 * KIB, GIB)).default("16MiB"),
     ],
 };

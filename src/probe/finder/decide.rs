@@ -7,6 +7,8 @@ use super::lane::{Done, Ticket};
 use super::library::{Attached, Libraries, Outcome, Scanning, is_tls_library};
 use super::look::Scanned;
 use super::maps::Mapping;
+use super::table::NOT_CAPTURED;
+use super::trap;
 use super::verdict::State;
 use crate::probe::elf::{Scan, ScanError};
 use std::fs::File;
@@ -50,7 +52,9 @@ impl<A: Attach> Libraries<A> {
             tracing::warn!(%path, %error, "the cache of scans cannot be used for a file: it is scanned");
         }
         match &scanned.scan {
-            Ok(scan) => {
+            Ok(whole) => {
+                let kept = self.seccomp_trap.then(|| trap::without_returns(whole));
+                let scan = kept.as_ref().unwrap_or(whole);
                 self.verdicts.count(|c| match scanned.from_cache {
                     true => c.files_from_cache += 1,
                     false => c.files_scanned += 1,
@@ -92,8 +96,12 @@ impl<A: Attach> Libraries<A> {
         let path = &scanning.path;
         tracing::info!(path = %path.display(), reason, "a file with TLS in it cannot be captured");
         let mapping = scanning.mapping.as_ref();
+        let of_process = match reason == trap::REFUSED {
+            true => trap::OF_PROCESS,
+            false => NOT_CAPTURED,
+        };
         self.verdict(scanning.id, path, mapping, scan, State::Failed { reason });
-        Outcome::Refused
+        Outcome::Refused(of_process)
     }
 
     /// `None` where it cannot be decided from this mapping.

@@ -58,8 +58,8 @@ pub(super) enum Outcome<L> {
     Scanning(Ticket),
     /// No TLS functions in it, or it cannot be probed.
     Nothing,
-    /// TLS that cannot be captured; there is a verdict.
-    Refused,
+    /// TLS that cannot be captured; there is a verdict. What that says of its processes.
+    Refused(&'static str),
     /// TLS of processes of which nothing is wanted.
     Unwanted,
     Attached(Attached<L>),
@@ -104,6 +104,8 @@ pub struct Libraries<A: Attach> {
     /// What JVMs were given is probed.
     pub(super) java: bool,
     pub(super) choice: Choice,
+    /// Nothing is probed at its return ([`super::trap`]).
+    pub(super) seccomp_trap: bool,
     own_pid: u32,
     own_file: Option<FileId>,
     pub(super) seen: HashMap<MappedFile, Seen>,
@@ -134,6 +136,7 @@ impl<A: Attach> Libraries<A> {
             verdicts,
             java,
             choice: Choice::default(),
+            seccomp_trap: false,
             own_pid: std::process::id(),
             own_file,
             seen: HashMap::new(),

@@ -19,6 +19,7 @@ mod maps;
 mod perf;
 mod run;
 mod table;
+mod trap;
 mod unused;
 mod verdict;
 mod verify;
@@ -28,7 +29,7 @@ pub use choice::{Choice, Choose};
 pub use file::FileId;
 pub(in crate::probe) use file::locate;
 pub(in crate::probe) use maps::{Mapping, executable};
-pub use perf::PerfError;
+pub use perf::{PerfError, Reports};
 pub use verdict::{
     Counts, Found, LibraryVerdict, ProcessState, ProcessVerdict, Snapshot, StackVerdict, State,
     TargetVerdict, Verdicts,
@@ -57,7 +58,7 @@ pub struct Options {
     pub java: bool,
     /// Of which processes anything may be wanted.
     pub choice: Choice,
-    /// Return probes would end programs with a seccomp filter on this kernel: their verdicts say so.
+    /// Return probes would end programs with a seccomp filter on this kernel: nothing is probed at its return.
     pub seccomp_trap: bool,
     /// Where verdicts go.
     pub verdicts: Verdicts,
@@ -100,6 +101,9 @@ pub enum StartError {
     Signal(io::Error),
 }
 
+/// Time between two passes where the kernel reports no mappings: what starts in between is late by that much.
+const BLIND_PASS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Starts finders.
 pub struct Finder;
 
@@ -112,7 +116,30 @@ impl Finder {
     where
         A: Attach + Send + 'static,
     {
-        let rings = perf::Rings::open()?;
+        Finder::start_with(Reports::ask(), attach, options)
+    }
+
+    /// The same with reports that were asked for before.
+    ///
+    /// # Errors
+    /// As [`Finder::start`].
+    pub fn start_with<A>(
+        reports: Reports,
+        attach: A,
+        mut options: Options,
+    ) -> Result<FinderHandle, StartError>
+    where
+        A: Attach + Send + 'static,
+    {
+        let (rings, blind) = reports.rings()?;
+        if let Some(why) = blind {
+            options.pass_interval = options.pass_interval.min(BLIND_PASS_INTERVAL);
+            tracing::warn!(
+                "{why}. Until then programs are looked for every {:?}, and TLS of a program that nobody used before is missed \
+                 until it is found",
+                options.pass_interval
+            );
+        }
         let stop = Arc::new(run::Stop::new().map_err(StartError::Signal)?);
         let wake = lane::Wake::new().map_err(StartError::Signal)?;
         let cache = options.scan_cache.as_deref().and_then(open_cache);

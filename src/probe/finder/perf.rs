@@ -4,6 +4,7 @@
 //! Layouts are those of linux/perf_event.h.
 
 use super::maps::{MappedFile, Mapping, file_path};
+use crate::probe::host;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -61,11 +62,62 @@ pub enum PerfError {
     )]
     Open { cpu: u32, error: io::Error },
     #[error(
+        "the kernel does not report new mappings, because kernel.perf_event_paranoid is {level}: set it to 2, or start the \
+         agent with CAP_SYS_ADMIN too, which it gives up then"
+    )]
+    Paranoid { level: i32 },
+    #[error(
         "cannot map the ring of CPU {cpu}: {error}; raise kernel.perf_event_mlock_kb or give CAP_IPC_LOCK"
     )]
     Map { cpu: u32, error: io::Error },
     #[error("cannot read the list of CPUs in /sys/devices/system/cpu/online: {0}")]
     Cpus(io::Error),
+}
+
+impl PerfError {
+    /// What a refusal to watch a CPU is about; `paranoid` is `kernel.perf_event_paranoid` where it can be read.
+    fn refused(cpu: u32, error: io::Error, paranoid: Option<i32>) -> PerfError {
+        match paranoid {
+            // Levels of Debian's own kernels: CAP_PERFMON is not enough (mainline ends at 2).
+            Some(level) if level > 2 && error.kind() == io::ErrorKind::PermissionDenied => {
+                PerfError::Paranoid { level }
+            }
+            _ => PerfError::Open { cpu, error },
+        }
+    }
+}
+
+/// The kernel's reports of new mappings, or why there are none. They are asked for while the process still has all of its
+/// rights, and begin with [`Reports::rings`]: memory of rings counts where old kernels count that of kernel programs.
+pub struct Reports(Result<Vec<Event>, PerfError>);
+
+impl Reports {
+    pub fn ask() -> Reports {
+        Reports(Event::of_all_cpus())
+    }
+
+    /// Why there are none.
+    pub fn refusal(&self) -> Option<&PerfError> {
+        self.0.as_ref().err()
+    }
+
+    /// Starts them. None, and why, where this kernel's setting alone is in the way: passes over /proc find the same, later.
+    ///
+    /// # Errors
+    /// Where it is for any other reason, or a ring cannot be mapped.
+    pub(super) fn rings(self) -> Result<(Rings, Option<PerfError>), PerfError> {
+        match self.0 {
+            Ok(events) => {
+                let rings = events
+                    .into_iter()
+                    .map(Ring::map)
+                    .collect::<Result<_, _>>()?;
+                Ok((Rings { rings }, None))
+            }
+            Err(why @ PerfError::Paranoid { .. }) => Ok((Rings { rings: Vec::new() }, Some(why))),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// The rings of all CPUs.
@@ -74,21 +126,6 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Starts the reports. A CPU that comes up later is not watched.
-    ///
-    /// # Errors
-    /// Where the kernel refuses one of them.
-    pub fn open() -> Result<Self, PerfError> {
-        let list =
-            std::fs::read_to_string("/sys/devices/system/cpu/online").map_err(PerfError::Cpus)?;
-        let cpus = cpu_list(&list).ok_or_else(|| {
-            let text = format!("`{}` is no list of CPUs", list.trim());
-            PerfError::Cpus(io::Error::new(io::ErrorKind::InvalidData, text))
-        })?;
-        let rings = cpus.into_iter().map(Ring::open).collect::<Result<_, _>>()?;
-        Ok(Rings { rings })
-    }
-
     /// Descriptors that become readable when records are there.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.rings.iter().map(|r| r.fd.as_raw_fd())
@@ -112,23 +149,26 @@ fn cpu_list(list: &str) -> Option<Vec<u32>> {
     Some(cpus)
 }
 
-struct Ring {
+/// What a CPU reports, without a ring yet.
+struct Event {
+    cpu: u32,
     fd: OwnedFd,
-    base: NonNull<u8>,
-    buffer: Vec<u8>,
 }
 
-// SAFETY: the mapping belongs to this value alone and is not bound to a thread.
-unsafe impl Send for Ring {}
+impl Event {
+    /// A CPU that comes up later is not watched.
+    fn of_all_cpus() -> Result<Vec<Event>, PerfError> {
+        let list =
+            std::fs::read_to_string("/sys/devices/system/cpu/online").map_err(PerfError::Cpus)?;
+        let cpus = cpu_list(&list).ok_or_else(|| {
+            let text = format!("`{}` is no list of CPUs", list.trim());
+            PerfError::Cpus(io::Error::new(io::ErrorKind::InvalidData, text))
+        })?;
+        cpus.into_iter().map(Event::open).collect()
+    }
 
-/// The longest record that is asked for: a mapping with the longest path there can be.
-const RECORD_MAX: u64 = 128 + 4096;
-
-impl Ring {
-    const MAPPED: usize = (DATA_PAGES + 1) * PAGE;
-
-    fn open(cpu: u32) -> Result<Self, PerfError> {
-        let open_error = |error| PerfError::Open { cpu, error };
+    fn open(cpu: u32) -> Result<Event, PerfError> {
+        let open_error = |error| PerfError::refused(cpu, error, host::perf_event_paranoid());
         let attr = Attr {
             kind: PERF_TYPE_SOFTWARE,
             size: size_of::<Attr>() as u32,
@@ -158,6 +198,27 @@ impl Ring {
         }
         // SAFETY: the system call has just made this descriptor, and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Event { cpu, fd })
+    }
+}
+
+struct Ring {
+    fd: OwnedFd,
+    base: NonNull<u8>,
+    buffer: Vec<u8>,
+}
+
+// SAFETY: the mapping belongs to this value alone and is not bound to a thread.
+unsafe impl Send for Ring {}
+
+/// The longest record that is asked for: a mapping with the longest path there can be.
+const RECORD_MAX: u64 = 128 + 4096;
+
+impl Ring {
+    const MAPPED: usize = (DATA_PAGES + 1) * PAGE;
+
+    fn map(event: Event) -> Result<Self, PerfError> {
+        let Event { cpu, fd } = event;
         // SAFETY: a new shared mapping at an address of the kernel's choice touches no memory of ours.
         let base = unsafe {
             libc::mmap(
@@ -298,6 +359,38 @@ mod tests {
     use std::process::Command;
     use std::time::{Duration, Instant};
 
+    fn rings() -> Rings {
+        let (rings, missing) =
+            (Reports::ask().rings()).expect("this test needs root or CAP_PERFMON");
+        assert!(missing.is_none(), "{missing:?}");
+        rings
+    }
+
+    #[test]
+    fn debian_s_levels_are_told_from_missing_rights_and_leave_passes_over_proc() {
+        let denied = || io::Error::from_raw_os_error(libc::EACCES);
+        for (error, level, paranoid) in [
+            (denied(), Some(3), true),
+            (denied(), Some(2), false),
+            (denied(), None, false),
+            (io::Error::from_raw_os_error(libc::EMFILE), Some(3), false),
+        ] {
+            let error = PerfError::refused(0, error, level);
+            let said = error.to_string();
+            assert_eq!(
+                said.contains("perf_event_paranoid is 3"),
+                paranoid,
+                "{said}"
+            );
+            let reports = Reports(Err(error));
+            assert_eq!(reports.refusal().map(ToString::to_string), Some(said));
+            match reports.rings() {
+                Ok((rings, why)) => assert!(paranoid && why.is_some() && rings.fds().count() == 0),
+                Err(_) => assert!(!paranoid),
+            }
+        }
+    }
+
     #[test]
     fn lists_of_cpus_are_read() {
         assert_eq!(cpu_list("0-1\n"), Some(vec![0, 1]));
@@ -324,7 +417,7 @@ mod tests {
 
     #[test]
     fn programs_that_start_are_reported_with_their_mappings() {
-        let mut rings = Rings::open().expect("this test needs root or CAP_PERFMON");
+        let mut rings = rings();
         let status = Command::new("/bin/true").status().expect("started");
         assert!(status.success());
         let began = Instant::now();
@@ -352,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_says_how_much_is_lost_and_goes_on() {
-        let mut rings = Rings::open().expect("this test needs root or CAP_PERFMON");
+        let mut rings = rings();
         let own = std::process::id();
         let file = std::fs::File::open("/bin/true").expect("opened");
         // The kernel tells of a loss on the processor where it happened.

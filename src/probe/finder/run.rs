@@ -84,6 +84,7 @@ pub fn run<A: Attach>(attach: A, options: Options, rings: Rings, stop: &Stop, wa
         options.java,
     );
     libraries.choice = options.choice.clone();
+    libraries.seccomp_trap = options.seccomp_trap;
     let directories = options.library_dirs.iter().map(|dir| (dir.clone(), None));
     let mut watch = Watch {
         libraries,
@@ -222,7 +223,7 @@ impl<A: Attach> Watch<'_, A> {
             && let Some(pass) = self.found.take()
         {
             self.jvms.forget_gone();
-            let table = (self.libraries).table(&pass, self.options.seccomp_trap, &self.jvms);
+            let table = (self.libraries).table(&pass, &self.jvms);
             self.verdicts.set_processes(table);
             if pass.complete {
                 self.libraries.drop_unused(self.options.unused, &pass);

@@ -5,7 +5,9 @@ use super::jvms::Jvms;
 use super::library::{Libraries, Outcome};
 use super::maps::MappedFile;
 use super::verdict::{ProcessState, ProcessVerdict, exe};
-use crate::probe::host::has_seccomp_filter;
+
+/// Why a process is not captured, where its library's verdict says more.
+pub const NOT_CAPTURED: &str = "a library of it is not captured";
 
 /// What a pass over /proc found.
 #[derive(Debug, Default)]
@@ -19,19 +21,12 @@ pub struct Pass {
 }
 
 impl<A: Attach> Libraries<A> {
-    /// What becomes of each process of a pass, in the order of their numbers; `seccomp_trap`: return probes end those with
-    /// a seccomp filter.
-    pub fn table(&self, pass: &Pass, seccomp_trap: bool, jvms: &Jvms) -> Vec<ProcessVerdict> {
+    /// What becomes of each process of a pass, in the order of their numbers.
+    pub fn table(&self, pass: &Pass, jvms: &Jvms) -> Vec<ProcessVerdict> {
         let read = pass.processes.iter().map(|(pid, files)| {
             let (mut state, libraries) = self.state(files);
             if let Some(of_jvm) = jvms.state(*pid) {
                 state = with_jvm(state, of_jvm);
-            }
-            if seccomp_trap && !libraries.is_empty() && has_seccomp_filter(*pid) {
-                let reason = "its seccomp filter ends it when a probe returns: this kernel needs the fix of 6.14";
-                state = ProcessState::NotCaptured {
-                    reason: reason.to_owned(),
-                };
             }
             if !libraries.is_empty() && !self.choice.process(*pid) {
                 state = ProcessState::Filtered;
@@ -76,8 +71,11 @@ impl<A: Attach> Libraries<A> {
                 Some(Outcome::Attached(_) | Outcome::AttachedThrough(_)) => captured = true,
                 // Who is wanted makes it be scanned.
                 Some(Outcome::Scanning(_) | Outcome::Unwanted) => waiting = true,
-                Some(Outcome::Refused | Outcome::Failed { .. }) => {
-                    reason.get_or_insert_with(|| "a library of it is not captured".to_owned());
+                Some(Outcome::Refused(of_process)) => {
+                    reason.get_or_insert_with(|| (*of_process).to_owned());
+                }
+                Some(Outcome::Failed { .. }) => {
+                    reason.get_or_insert_with(|| NOT_CAPTURED.to_owned());
                 }
             }
             libraries.push(seen.id);

@@ -22,7 +22,7 @@ impl<A: Attach> Libraries<A> {
             };
             tracing::warn!(path = %attached.path.display(), reason, "a TLS library is not what it was taken for");
             // Dropping the link detaches.
-            known.outcome = Outcome::Refused;
+            known.outcome = Outcome::Refused(super::table::NOT_CAPTURED);
             self.verdicts.fail(*id, reason);
             self.verdicts.count(|c| {
                 c.libraries_attached -= 1;

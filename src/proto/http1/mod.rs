@@ -2,8 +2,8 @@
 //!
 //! Enters: pieces and gaps of both directions. Leaves: exchanges.
 //! Layers: [`head`] parses start lines and fields, [`framing`] decides how long a body is, [`chunked`] undoes the chunked
-//! coding, [`reader`] reads the messages of one direction, [`session`] joins both directions, [`switch`] is for
-//! what follows when a connection leaves HTTP.
+//! coding, [`reader`] reads the messages of one direction, [`session`] joins both directions, [`turns`]
+//! counts what nothing was seen of, [`switch`] is for what follows when a connection leaves HTTP.
 //! Holds: what breaks the grammar is a marked message, and its direction is read on only from a clean start line at the
 //! beginning of an operation; memory is bounded by the constants here and the limits of bodies.
 
@@ -13,6 +13,7 @@ mod head;
 mod reader;
 mod session;
 mod switch;
+mod turns;
 
 pub use super::{Ending, Sink};
 pub use session::{Session, Upgrade};

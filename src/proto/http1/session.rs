@@ -15,8 +15,10 @@ use super::super::detect::Kind;
 use super::super::{Ending, Piece, Sink, WAIT_NS, give, reason};
 use super::reader::{Gap, Reader, Step};
 use super::switch::{Socket, Switch};
+use super::turns::Turns;
 use super::{PIPELINE_MAX, framing};
 use crate::event::{Dir, KernelTime};
+use crate::telemetry::ledger::Lost;
 use crate::transaction::pairing::Pairing;
 use crate::transaction::{Asked, BodyLimits, Exchange, Lasting, Message, Request, Schedule, Stamp};
 use wait::Waiting;
@@ -65,6 +67,7 @@ pub struct Session {
     /// What both directions are now.
     websocket: Option<Box<Socket>>,
     ordinal: u64,
+    turns: Turns,
 }
 
 impl Session {
@@ -89,6 +92,7 @@ impl Session {
             limits,
             websocket: None,
             ordinal: 0,
+            turns: Turns::new(late),
         }
     }
 
@@ -96,8 +100,26 @@ impl Session {
         &mut self.lanes[dir as usize]
     }
 
+    /// Some of what was before was left out because nobody wanted it: no turn of it is a loss.
+    pub fn unwanted(&mut self) {
+        self.turns.forget();
+    }
+
+    /// Counts what was lost behind the last exchange. `turn`: the connection's last one, where that is known.
+    fn count_rest(&mut self, turn: u32, sink: &mut impl Sink) {
+        let left = self.websocket.is_some() || self.lanes.iter().any(|l| l.reader.has_left_http());
+        if self.requests.is_none() || left {
+            return self.turns.forget();
+        }
+        let lost = self.turns.at_end(turn, self.pairing.is_pipelined());
+        if lost > 0 {
+            sink.lost(Lost::RingFull, lost);
+        }
+    }
+
     /// Bytes came.
     pub fn bytes(&mut self, dir: Dir, piece: Piece<'_>, sink: &mut impl Sink) {
+        self.turns.saw(piece.stamp);
         if self.lane(dir).waiting == Waiting::No {
             self.run(dir, piece, sink);
         } else {
@@ -109,6 +131,7 @@ impl Session {
 
     /// `len` bytes are missing here. `stamp`: the last operation before them.
     pub fn gap(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        self.turns.gap(len);
         if self.lane(dir).waiting == Waiting::No {
             self.run_gap(dir, len, stamp, sink);
         } else {
@@ -120,6 +143,7 @@ impl Session {
 
     /// `len` bytes of content were left out here on purpose, by the operation of `stamp`.
     pub fn skip(&mut self, dir: Dir, len: u64, stamp: Stamp, sink: &mut impl Sink) {
+        self.turns.saw(stamp);
         if self.lane(dir).waiting == Waiting::No {
             self.run_skip(dir, len, stamp, sink);
         } else {
@@ -296,7 +320,10 @@ impl Session {
         // A message without a head was not matched when it began.
         let matched = message.content.is_some() || self.pairing.waits_since(message.first.time);
         if !matched || !self.pairing.response_ends(message) {
-            sink.lost(reason(gap), 1);
+            match reason(gap) {
+                Lost::RingFull => self.turns.lost(),
+                reason => sink.lost(reason, 1),
+            }
         }
     }
 
@@ -337,6 +364,13 @@ impl Session {
         let Some(requests) = self.requests else {
             return;
         };
+        if exchange.is_empty() && exchange.has_gap() {
+            return self.turns.lost();
+        }
+        let lost = self.turns.before(&exchange, self.pairing.is_pipelined());
+        if lost > 0 {
+            sink.lost(Lost::RingFull, lost);
+        }
         give(exchange, requests, &mut self.ordinal, false, sink);
     }
 

@@ -54,7 +54,7 @@ fn a_response_whose_status_line_is_cut_ends_the_guessed_content_of_the_one_befor
     for (dir, turn, op_start, bytes) in steps {
         session.bytes(dir, piece(bytes, turn, op_start), &mut seen);
     }
-    session.end(Ending::Closed, &mut seen);
+    session.end(Ending::Closed, 0, &mut seen);
     // The first one's request is not known; the others are pairs that belong together.
     let statuses = |e: &Exchange| e.response.as_ref().and_then(Message::status);
     let pairs: Vec<_> = seen.0.iter().map(|e| (target(e), statuses(e))).collect();
@@ -84,7 +84,7 @@ fn what_is_no_response_in_the_direction_of_responses_marks_the_next_one_however_
                 session.bytes(dir, piece(bytes, turn, number == 0), &mut seen);
             }
         }
-        session.end(Ending::Closed, &mut seen);
+        session.end(Ending::Closed, 0, &mut seen);
         assert!(
             seen.0.iter().all(|e| !e.marks.is_empty()),
             "pieces of {size}"
@@ -101,7 +101,7 @@ fn a_tunnel_whose_server_sends_the_requests_ends_too() {
     for bytes in [&answer[..], request, b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"] {
         session.bytes(Dir::Read, piece(bytes, 0, true), &mut seen);
     }
-    session.end(Ending::Closed, &mut seen);
+    session.end(Ending::Closed, 0, &mut seen);
     assert_eq!(session.in_progress(), 0);
     assert!(seen.0.iter().filter_map(target).eq(["/", "/2"]));
 }
@@ -116,7 +116,7 @@ fn a_switch_that_nobody_asked_for_leaves_no_request_unsaid() {
         let (mut session, mut seen) = (Session::new(LIMITS, false), Seen::default());
         session.bytes(Dir::Write, piece(request, 0, true), &mut seen);
         session.bytes(Dir::Read, piece(switch, 1, true), &mut seen);
-        session.end(Ending::Closed, &mut seen);
+        session.end(Ending::Closed, 0, &mut seen);
         let [exchange] = &seen.0[..] else {
             panic!("{} exchanges", seen.0.len());
         };

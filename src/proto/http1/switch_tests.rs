@@ -91,7 +91,7 @@ impl Line {
     }
 
     fn end(mut self, ending: Ending) -> Seen {
-        self.session.end(ending, &mut self.seen);
+        self.session.end(ending, 0, &mut self.seen);
         self.seen
     }
 }

@@ -11,6 +11,7 @@ pub struct TransactionsLeftOut {
     pub rate_limited: u64,
     pub sdk_traced: u64,
     pub unsampled: u64,
+    pub cpu_budget: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +33,8 @@ pub struct TransactionsLost {
 pub struct TransactionsMarked {
     /// A header section held more bytes, more fields, or a larger HPACK string or table than is read.
     pub headers_cut: u64,
+    /// Of a lower level than was wanted, to stay within the CPU budget.
+    pub cpu_lowered: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

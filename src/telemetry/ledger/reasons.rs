@@ -9,6 +9,8 @@ pub enum LeftOut {
     RateLimited,
     SdkTraced,
     Unsampled,
+    /// The agent took more CPU than `limits.cpu`.
+    CpuBudget,
 }
 
 impl LeftOut {
@@ -21,6 +23,7 @@ impl LeftOut {
             LeftOut::RateLimited => "rate_limited",
             LeftOut::SdkTraced => "sdk_traced",
             LeftOut::Unsampled => "unsampled",
+            LeftOut::CpuBudget => "cpu_budget",
         }
     }
 }

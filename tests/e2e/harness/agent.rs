@@ -22,6 +22,7 @@ pub struct Launch {
     command: Command,
     status: SocketAddr,
     log_level: &'static str,
+    patience: Duration,
 }
 
 thread_local! {
@@ -44,6 +45,13 @@ impl Launch {
             Ipv4Addr::LOCALHOST.into(),
             config,
         )
+    }
+
+    /// A copy of the agent, made at `copy`: it shares no memory with an agent beside it, whose PSS stays its own.
+    #[allow(dead_code, reason = "the soak tests use it")]
+    pub fn of_copy(copy: &Path, config: &Path) -> Launch {
+        std::fs::copy(env!("CARGO_BIN_EXE_plainspan"), copy).expect("a copy of the agent");
+        Launch::with_program(Command::new(copy), Ipv4Addr::LOCALHOST.into(), config)
     }
 
     /// The agent inside a network namespace of `ip netns`; status on one of its addresses.
@@ -94,12 +102,20 @@ impl Launch {
             command,
             status,
             log_level: "debug",
+            patience: Duration::from_secs(30),
         }
     }
 
     /// The log level that users have: for tests that look at the agent's speed.
     pub fn quiet(mut self) -> Launch {
         self.log_level = "info";
+        self
+    }
+
+    /// How long it may take to be ready: on a slow machine the kernel's check of its programs takes most of it.
+    #[allow(dead_code, reason = "the tests in virtual machines ask for it")]
+    pub fn ready_within(mut self, patience: Duration) -> Launch {
+        self.patience = patience;
         self
     }
 
@@ -117,7 +133,7 @@ impl Launch {
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Panics
-    /// When it is not ready in 30 s; the message holds its output.
+    /// When it is not ready in 30 s, or what was said; the message holds its output.
     pub fn start(self, work: &Work) -> Agent {
         self.try_start(work)
             .unwrap_or_else(|said| panic!("the agent ended while starting: {said}"))
@@ -129,14 +145,14 @@ impl Launch {
     /// How it ended, and its output.
     ///
     /// # Panics
-    /// When it is not ready in 30 s; the message holds its output.
+    /// When it is not ready in 30 s, or what was said; the message holds its output.
     pub fn try_start(mut self, work: &Work) -> Result<Agent, String> {
         self.command.args(["--log-level", self.log_level]);
         let mut agent = Agent {
             running: Running::start(&mut self.command, work.dir(), "agent"),
             status: self.status,
         };
-        agent.wait_ready()?;
+        agent.wait_ready(self.patience)?;
         Ok(agent)
     }
 }
@@ -147,8 +163,8 @@ impl Agent {
         Launch::new(&write_config(work, config)).start(work)
     }
 
-    fn wait_ready(&mut self) -> Result<(), String> {
-        let end = std::time::Instant::now() + Duration::from_secs(30);
+    fn wait_ready(&mut self, patience: Duration) -> Result<(), String> {
+        let end = std::time::Instant::now() + patience;
         loop {
             if let Some(status) = self.running.exited() {
                 return Err(format!("{status}\n{}", self.running.outputs()));
@@ -158,7 +174,7 @@ impl Agent {
             }
             assert!(
                 std::time::Instant::now() < end,
-                "not ready in 30 s\n{}",
+                "not ready in {patience:?}\n{}",
                 self.running.outputs()
             );
             std::thread::sleep(Duration::from_millis(50));

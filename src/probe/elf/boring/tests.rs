@@ -1,8 +1,7 @@
-use crate::probe::elf::{Method, Scan, scan};
+use crate::probe::elf::built::{Built, LIBRARY, PROGRAM, survives_damage};
+use crate::probe::elf::{Method, Scan};
 use crate::probe::target::{Probe, TlsCall};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What BoringSSL does in these functions, as far as the search for them sees it.
 const SOURCE: &str = r#"
@@ -70,40 +69,8 @@ int use(SSL *s, char *buf, int n) {
 int main(int argc, char **argv) { return use((SSL *)argv, argv[0], argc); }
 "#;
 
-const LIBRARY: [&str; 2] = ["-shared", "-fPIC"];
-/// Linked to fixed addresses, and without the table of frames.
-const PROGRAM: [&str; 4] = [
-    "-no-pie",
-    "-fno-pie",
-    "-fno-asynchronous-unwind-tables",
-    "-Wl,--no-eh-frame-hdr",
-];
-
-struct Built {
-    _dir: tempfile::TempDir,
-    path: PathBuf,
-}
-
 fn built(flags: &[&str]) -> Built {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (c, path) = (dir.path().join("a.c"), dir.path().join("program"));
-    std::fs::write(&c, SOURCE).expect("source written");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-fno-ipa-icf", "-fvisibility=hidden", "-w", "-o"]);
-    let output = gcc.arg(&path).arg(&c).args(flags).output();
-    let output = output.expect("gcc is installed");
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "gcc: {errors}");
-    Built { _dir: dir, path }
-}
-
-fn scanned(path: &Path) -> Scan {
-    scan(&std::fs::read(path).expect("readable")).expect("scanned")
-}
-
-fn strip(built: &Built) {
-    let status = Command::new("strip").arg(&built.path).status();
-    assert!(status.expect("strip is installed").success());
+    Built::new(SOURCE, &[flags, &["-fvisibility=hidden"]].concat())
 }
 
 /// Places by name, but those that a stripped file does not tell.
@@ -118,9 +85,9 @@ fn is_found_where_the_symbols_were(flags: &[&str]) {
     let mut all = vec!["-DREADS", "-DREAD_LINE=940"];
     all.extend(flags);
     let program = built(&all);
-    let named = scanned(&program.path);
-    strip(&program);
-    let scan = scanned(&program.path);
+    let named = program.scanned();
+    program.strip();
+    let scan = program.scanned();
     assert_eq!(places(&named).len(), 3, "{named:?}");
     assert_eq!(places(&scan), places(&named));
     assert_eq!(scan.stacks[0].name, "boringssl");
@@ -155,8 +122,8 @@ fn what_does_not_fit_exactly_is_not_probed() {
     ] {
         for kind in [&LIBRARY[..], &PROGRAM] {
             let program = built(&[flags, kind].concat());
-            strip(&program);
-            assert_eq!(scanned(&program.path).stacks, [], "{flags:?} {kind:?}");
+            program.strip();
+            assert_eq!(program.scanned().stacks, [], "{flags:?} {kind:?}");
         }
     }
 }
@@ -164,35 +131,6 @@ fn what_does_not_fit_exactly_is_not_probed() {
 #[test]
 fn a_damaged_file_is_an_error_or_nothing_and_never_a_panic() {
     let program = built(&["-DREADS", "-DREAD_LINE=940", "-shared", "-fPIC"]);
-    strip(&program);
-    let whole = std::fs::read(&program.path).expect("readable");
-    // The headers, and from there to where the texts and frames are, a byte here and there.
-    let random = |seed: u64| seed.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17);
-    let mut seed = 1;
-    for round in 0..200 {
-        let mut bytes = whole.clone();
-        for _ in 0..=round % 4 {
-            seed = random(seed + 1);
-            let end = if round % 2 == 0 {
-                1024
-            } else {
-                bytes.len() as u64
-            };
-            let at = usize::try_from(seed % end).expect("in the file");
-            bytes[at] = (seed >> 32) as u8;
-        }
-        let cut = if round % 5 == 0 {
-            seed % whole.len() as u64
-        } else {
-            0
-        };
-        bytes.truncate(whole.len() - usize::try_from(cut).expect("in the file"));
-        // Whatever comes out: it comes out.
-        if let Ok(scan) = scan(&bytes) {
-            assert!(
-                scan.places()
-                    .all(|(t, _)| t.file_offset < bytes.len() as u64)
-            );
-        }
-    }
+    program.strip();
+    survives_damage(&program.bytes());
 }

@@ -1,9 +1,8 @@
+use crate::probe::elf::built::{Built, LIBRARY, PROGRAM};
 use crate::probe::elf::image::Image;
-use crate::probe::elf::{Method, Scan, scan};
+use crate::probe::elf::{Method, Scan};
 use crate::probe::target::{CallResult, Probe};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
 
 /// What OpenSSL does in these functions, as far as the search for them sees it.
 const SOURCE: &str = r#"
@@ -101,60 +100,31 @@ int use(SSL *s, char *buf, int n) {
 int main(int argc, char **argv) { return use((SSL *)argv, argv[0], argc); }
 "#;
 
-const LIBRARY: [&str; 2] = ["-shared", "-fPIC"];
-/// Linked to fixed addresses, and without the table of frames.
-const PROGRAM: [&str; 4] = [
-    "-no-pie",
-    "-fno-pie",
-    "-fno-asynchronous-unwind-tables",
-    "-Wl,--no-eh-frame-hdr",
-];
 const INTERNAL: [&str; 2] = ["ssl_read_internal", "ssl_write_internal"];
 const PLAIN: [&str; 2] = ["SSL_read", "SSL_write"];
 
-struct Built {
-    _dir: tempfile::TempDir,
-    path: PathBuf,
+/// The names of its exported functions tell nothing: they begin otherwise.
+fn built(flags: &[&str]) -> Built {
+    let mut all = [flags, &["-fvisibility=hidden"]].concat();
+    if !flags.iter().any(|flag| flag.starts_with("-DREAD=")) {
+        all.push("-DREAD=ssl_read_internal");
+    }
+    Built::new(SOURCE, &all)
 }
 
-impl Built {
-    /// The names of its exported functions tell nothing: they begin otherwise.
-    fn new(flags: &[&str]) -> Built {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (c, path) = (dir.path().join("a.c"), dir.path().join("program"));
-        std::fs::write(&c, SOURCE).expect("source written");
-        let mut gcc = Command::new("gcc");
-        gcc.args(["-O2", "-fno-ipa-icf", "-fvisibility=hidden", "-w", "-o"]);
-        gcc.arg(&path).arg(&c).args(flags);
-        if !flags.iter().any(|flag| flag.starts_with("-DREAD=")) {
-            gcc.arg("-DREAD=ssl_read_internal");
-        }
-        let output = gcc.output().expect("gcc is installed");
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "gcc: {errors}");
-        Built { _dir: dir, path }
+/// Where the symbols of `built` say that functions begin.
+fn offsets(built: &Built, names: &[&str]) -> BTreeMap<String, u64> {
+    let bytes = built.bytes();
+    let slice = &bytes[..];
+    let image = Image::parse(&slice).expect("an ELF file");
+    let mut offsets = BTreeMap::new();
+    for name in names {
+        let found = image.find(&name[..4], &[*name], &[0]).expect("symbols");
+        let address = found.functions[&0].address;
+        let offset = image.file_offset(address).expect("in the file");
+        offsets.insert((*name).to_owned(), offset);
     }
-
-    /// Where its symbols say that functions begin, before they are stripped.
-    fn strip(&self, names: &[&str]) -> BTreeMap<String, u64> {
-        let bytes = std::fs::read(&self.path).expect("readable");
-        let slice = &bytes[..];
-        let image = Image::parse(&slice).expect("an ELF file");
-        let mut offsets = BTreeMap::new();
-        for name in names {
-            let found = image.find(&name[..4], &[*name], &[0]).expect("symbols");
-            let address = found.functions[&0].address;
-            let offset = image.file_offset(address).expect("in the file");
-            offsets.insert((*name).to_owned(), offset);
-        }
-        let status = Command::new("strip").arg(&self.path).status();
-        assert!(status.expect("strip is installed").success());
-        offsets
-    }
-
-    fn scanned(&self) -> Scan {
-        scan(&std::fs::read(&self.path).expect("readable")).expect("scanned")
-    }
+    offsets
 }
 
 /// Entries by name.
@@ -186,8 +156,10 @@ fn functions_are_found_where_their_symbols_were_by_names_and_by_numbers() {
         (&["-DNUMBERS", "-DWHOLE"], PLAIN, CallResult::Int),
     ] {
         for kind in [&LIBRARY[..], &PROGRAM] {
-            let built = Built::new(&[flags, kind].concat());
-            let wanted = built.strip(&[&moves[..], &["SSL_do_handshake", "SSL_new"]].concat());
+            let built = built(&[flags, kind].concat());
+            let names = [&moves[..], &["SSL_do_handshake", "SSL_new"]].concat();
+            let wanted = offsets(&built, &names);
+            built.strip();
             let scan = built.scanned();
             assert_eq!(entries(&scan), wanted, "{flags:?} {kind:?}");
             assert_eq!(scan.stacks[0].name, "openssl");
@@ -208,8 +180,8 @@ fn what_does_not_fit_exactly_is_not_probed() {
         &["-DREAD=inner"],
     ] {
         for kind in [&LIBRARY[..], &PROGRAM] {
-            let built = Built::new(&[flags, kind].concat());
-            built.strip(&[]);
+            let built = built(&[flags, kind].concat());
+            built.strip();
             assert_eq!(built.scanned().stacks, [], "{flags:?} {kind:?}");
         }
     }

@@ -1,3 +1,4 @@
+use crate::probe::elf::built::{Built, LIBRARY, survives_damage};
 use crate::probe::elf::{Method, Scan, Stack, scan};
 use crate::probe::target::{Probe, RustlsForm, RustlsMethod, RustlsSuite};
 use std::collections::BTreeSet;
@@ -65,9 +66,8 @@ const RIGHT_BEFORE_22: [&str; 3] = [
     r#"-DVERSION="0.21.12""#,
 ];
 
-const LIBRARY: &[&str] = &["-shared", "-fPIC"];
 const PROGRAMS: [&[&str]; 4] = [
-    LIBRARY,
+    &LIBRARY,
     &["-pie", "-fPIE"],
     &["-pie", "-fPIE", "-Wl,-z,pack-relative-relocs"],
     &["-no-pie", "-fno-pie"],
@@ -84,19 +84,9 @@ fn built(flags: &[&str]) -> Vec<u8> {
 }
 
 fn built_from(source: &str, flags: &[&str]) -> Vec<u8> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (c, path) = (dir.path().join("a.c"), dir.path().join("program"));
-    std::fs::write(&c, source).expect("source written");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-w", "-Wl,-Bsymbolic", "-o"])
-        .arg(&path)
-        .arg(&c);
-    let output = gcc.args(flags).output().expect("gcc is installed");
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "gcc: {errors}");
-    let strip = Command::new("strip").arg(&path).status();
-    assert!(strip.expect("strip is installed").success());
-    std::fs::read(&path).expect("readable")
+    let built = Built::new(source, &[flags, &["-Wl,-Bsymbolic"]].concat());
+    built.strip();
+    built.bytes()
 }
 
 fn only(scan: Scan) -> Stack {
@@ -156,7 +146,7 @@ fn code_that_reads_something_else_is_not_probed() {
         // A `decrypt` of another suite.
         [RIGHT[0], r#"-DLEAST="0x18""#, RIGHT[2]],
     ] {
-        let stack = only(scan(&built(&[&wrong, LIBRARY].concat())).expect("scanned"));
+        let stack = only(scan(&built(&[&wrong, &LIBRARY[..]].concat())).expect("scanned"));
         let suites: BTreeSet<String> = methods(&stack).iter().map(|m| m.1.to_string()).collect();
         assert_eq!(
             suites,
@@ -213,7 +203,7 @@ fn code_that_is_not_that_of_an_older_version_is_not_probed() {
         // What is sure to be newer is not looked through for it.
         ([RIGHT_BEFORE_22[0], RIGHT_BEFORE_22[1], RIGHT[2]], 0),
     ] {
-        let flags = [&wrong, LIBRARY].concat();
+        let flags = [&wrong, &LIBRARY[..]].concat();
         let stack = only(scan(&built_from(BEFORE_22, &flags)).expect("scanned"));
         assert_eq!(stack.targets.len(), left, "{wrong:?}");
         assert_eq!(stack.refused.is_some(), left == 0, "{wrong:?}");
@@ -255,39 +245,11 @@ fn what_cannot_be_captured_says_why() {
 
 #[test]
 fn a_damaged_file_is_an_error_or_nothing_and_never_a_panic() {
-    damage(&built(&[&RIGHT, PROGRAMS[2]].concat()));
-    damage(&built_from(
+    survives_damage(&built(&[&RIGHT, PROGRAMS[2]].concat()));
+    survives_damage(&built_from(
         BEFORE_22,
         &[&RIGHT_BEFORE_22, PROGRAMS[3]].concat(),
     ));
-}
-
-fn damage(whole: &[u8]) {
-    let random = |seed: u64| seed.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17);
-    let mut seed = 1;
-    for round in 0..200 {
-        let mut bytes = whole.to_vec();
-        for _ in 0..=round % 4 {
-            seed = random(seed + 1);
-            let end = if round % 2 == 0 {
-                1024
-            } else {
-                bytes.len() as u64
-            };
-            bytes[usize::try_from(seed % end).expect("in the file")] = (seed >> 32) as u8;
-        }
-        if round % 5 == 0 {
-            let cut = usize::try_from(seed % whole.len() as u64).expect("in the file");
-            bytes.truncate(whole.len() - cut);
-        }
-        // Whatever comes out: it comes out.
-        if let Ok(scan) = scan(&bytes) {
-            assert!(
-                scan.places()
-                    .all(|(t, _)| t.file_offset < bytes.len() as u64)
-            );
-        }
-    }
 }
 
 /// A build of `tests/programs/rustls`.

@@ -12,8 +12,8 @@ impl Session {
         self.settle(sink);
     }
 
-    /// The connection ends, or the agent does.
-    pub fn end(&mut self, ending: Ending, sink: &mut impl Sink) {
+    /// The connection ends, or the agent does. `turn`: its last one, 0 where that is not known.
+    pub fn end(&mut self, ending: Ending, turn: u32, sink: &mut impl Sink) {
         let requests = self.requests.unwrap_or(Dir::Write);
         // What is read here may be a tunnel's beginning, after which the directions have other parts: then twice.
         for dir in [requests, requests.other(), requests, requests.other()] {
@@ -24,7 +24,11 @@ impl Session {
         while let Some(exchange) = self.pairing.pop_rest(unfinished, reset) {
             self.give_or_hold(exchange, sink);
         }
+        let left = self.websocket.is_some();
         self.end_websocket(ending, sink);
+        if !left {
+            self.count_rest(turn, sink);
+        }
     }
 
     fn end_direction(&mut self, dir: Dir, ending: Ending, sink: &mut impl Sink) {

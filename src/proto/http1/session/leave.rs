@@ -34,6 +34,7 @@ impl Session {
             self.give(exchange, sink);
         }
         self.pairing = Pairing::default();
+        self.turns.forget();
         self.requests = None;
         for lane in &mut self.lanes {
             lane.reader = Reader::new(self.limits, false);

@@ -65,7 +65,7 @@ fn see(steps: &[(Dir, &[u8])], order: &[usize], ending: Ending) -> Seen {
         };
         session.bytes(dir, piece, &mut seen);
     }
-    session.end(ending, &mut seen);
+    session.end(ending, 0, &mut seen);
     seen
 }
 

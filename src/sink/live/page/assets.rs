@@ -7,32 +7,24 @@ pub(super) struct Asset {
     pub content: &'static [u8],
 }
 
+const fn asset(path: &'static str, kind: &'static str, content: &'static [u8]) -> Asset {
+    Asset {
+        path,
+        kind,
+        content,
+    }
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
 static ASSETS: [Asset; 5] = [
-    Asset {
-        path: "/",
-        kind: "text/html; charset=utf-8",
-        content: include_bytes!("assets/index.html"),
-    },
-    Asset {
-        path: "/page.css",
-        kind: "text/css; charset=utf-8",
-        content: include_bytes!("assets/page.css"),
-    },
-    Asset {
-        path: "/page.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("assets/page.js"),
-    },
-    Asset {
-        path: "/feed.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("assets/feed.js"),
-    },
-    Asset {
-        path: "/show.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("assets/show.js"),
-    },
+    asset("/", HTML, include_bytes!("assets/index.html")),
+    asset("/page.css", CSS, include_bytes!("assets/page.css")),
+    asset("/page.js", JAVASCRIPT, include_bytes!("assets/page.js")),
+    asset("/feed.js", JAVASCRIPT, include_bytes!("assets/feed.js")),
+    asset("/show.js", JAVASCRIPT, include_bytes!("assets/show.js")),
 ];
 
 pub(super) fn find(path: &str) -> Option<&'static Asset> {

@@ -14,6 +14,7 @@ mod token;
 pub use token::Token;
 
 use super::{Feed, Watch};
+use crate::endpoint;
 use crate::telemetry::state::Look;
 use crate::telemetry::status::Source;
 use guard::Wanted;
@@ -22,15 +23,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// A client that does not finish its request is let go after this.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the page sends: a filter, at most.
 const MAX_BODY: usize = 256 << 10;
 
@@ -68,32 +65,11 @@ pub async fn serve(listener: TcpListener, feed: Feed, source: Arc<dyn Source>, t
         token,
         address,
     });
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of descriptors, most likely: others may free some.
-                tracing::warn!(%error, "the live page could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+    let answer = move |request| {
         let page = page.clone();
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let page = page.clone();
-                async move { Ok::<_, Infallible>(page.answer(request).await) }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a connection of the live page ended early");
-            }
-        });
-    }
+        async move { page.answer(request).await }
+    };
+    endpoint::serve(listener, "live page", answer).await;
 }
 
 impl Page {
