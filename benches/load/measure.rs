@@ -41,6 +41,8 @@ pub struct AgentFigures {
     pub per_request: f64,
     /// Transactions, items of a signal, payloads and bytes of the kernel that were lost.
     pub lost: u64,
+    /// Payloads that were stored for each transaction: what little room lowers has none.
+    pub payloads: f64,
     pub bytes_seen: u64,
     pub bytes_copied: u64,
     /// That the server counted, questions for their number included.
@@ -222,12 +224,17 @@ fn settle(agent: Agent, ends: Ends, requests: u64, before: &Used) -> AgentFigure
     let number = |path: &[&str]| after.get(path) - begin.get(path);
     let transactions = after.kept() - begin.kept();
     let each = u32::try_from(transactions.max(1)).expect("transactions");
+    if transactions != requests * ends.number() {
+        let wanted = requests * ends.number();
+        println!("{transactions} transactions, {wanted} wanted: {after}");
+    }
     AgentFigures {
         each: used / each,
         pss,
         rss,
         per_request: transactions as f64 / (requests * ends.number()) as f64,
         lost: after.losses().iter().sum::<u64>() - begin.losses().iter().sum::<u64>(),
+        payloads: number(&["payloads", "stored"]) as f64 / transactions.max(1) as f64,
         bytes_seen: number(&["bytes", "seen"]),
         bytes_copied: number(&["bytes", "copied"]),
         requests,

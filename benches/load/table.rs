@@ -45,9 +45,9 @@ pub fn print(results: &Results) {
         };
         println!("\n{}\n", load.name);
         println!(
-            "| attached | requests/s | of nothing's | server µs | p50 ms | p99 ms | agent µs | sink cores | PSS MiB | RSS MiB | transactions of requests | copied of seen | lost | noise |"
+            "| attached | requests/s | of nothing's | server µs | p50 ms | p99 ms | agent µs | sink cores | PSS MiB | RSS MiB | transactions of requests | payloads of transactions | copied of seen | lost | noise |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
         for (attached, rounds) in &lines {
             println!("{}", line(*attached, rounds, nothing));
         }
@@ -71,12 +71,13 @@ fn line(attached: Attached, rounds: &[Measured], nothing: &[Measured]) -> String
     let pss = figure(0, |a| a.pss as f64 / 1048576.0);
     let rss = figure(0, |a| a.rss as f64 / 1048576.0);
     let whole = figure(4, |a| a.per_request);
+    let payloads = figure(4, |a| a.payloads);
     let copied = figure(4, |a| {
         a.bytes_copied as f64 / (a.bytes_seen as f64).max(1.0)
     });
     let lost = figure(0, |a| a.lost as f64);
     format!(
-        "| {attached} | {rate:.0} | {share:.2} | {server:.1} | {p50:.2} | {p99:.2} | {each} | {sink:.2} | {pss} | {rss} | {whole} | {copied} | {lost} | {noise:.2} |"
+        "| {attached} | {rate:.0} | {share:.2} | {server:.1} | {p50:.2} | {p99:.2} | {each} | {sink:.2} | {pss} | {rss} | {whole} | {payloads} | {copied} | {lost} | {noise:.2} |"
     )
 }
 

@@ -19,6 +19,12 @@ impl Json {
         }
     }
 
+    /// Writes into what `out` had before, which is cleared.
+    pub fn into(mut out: Vec<u8>) -> Self {
+        out.clear();
+        Json { out, comma: false }
+    }
+
     pub fn finish(self) -> Vec<u8> {
         self.out
     }

@@ -67,14 +67,18 @@ impl Bodies for All {
 
 /// Encodes `capture` at its level, with its bodies in it.
 pub fn encode(capture: &Capture) -> Vec<u8> {
-    encode_with(capture, &mut All)
+    encode_into(Vec::new(), capture, &mut All)
 }
 
-/// Encodes `capture` at its level. For a body that `bodies` knows, `body_ref` says where it stands in the place of
-/// `body`.
-pub fn encode_with(capture: &Capture, bodies: &mut dyn Bodies) -> Vec<u8> {
+/// Encodes `capture` at its level, in the place of what was in `room`. For a body that `bodies` knows, `body_ref` says
+/// where it stands in the place of `body`.
+pub fn encode_into(mut room: Vec<u8>, capture: &Capture, bodies: &mut dyn Bodies) -> Vec<u8> {
     let target = Target::of(capture);
-    let mut json = Json::with_capacity(size_hint(capture));
+    let wanted = size_hint(capture);
+    if room.capacity() < wanted {
+        room = Vec::with_capacity(wanted);
+    }
+    let mut json = Json::into(room);
     json.object(|j| {
         j.key("metadata");
         metadata(j, capture, target.as_ref());

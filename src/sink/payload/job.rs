@@ -116,7 +116,8 @@ impl About {
 }
 
 impl Waiting {
-    pub fn new(capture: Arc<Redacted>, ticket: SharedTicket) -> Self {
+    /// `due`: it waits for its key alone, and for no store.
+    pub fn new(capture: Arc<Redacted>, ticket: SharedTicket, due: bool) -> Self {
         Waiting(Mutex::new(State {
             parcel: Some((capture, ticket)),
             link: PayloadLink {
@@ -125,7 +126,7 @@ impl Waiting {
                 size: None,
                 status: PayloadStatus::Pending,
             },
-            due: false,
+            due,
             left: None,
         }))
     }

@@ -3,8 +3,8 @@
 //! Enters: a [`Redacted`] capture with its ticket. Leaves: an object, and the capture with a [`PayloadLink`] for telemetry;
 //! where that said `pending`, an event behind it.
 //! Holds: `offer` never blocks; captures that wait are bounded by count and bytes; telemetry goes on when the put ended
-//! or [`PayloadOptions::patience`] is over, whichever is first, and always with its ticket: a lost payload loses no
-//! transaction. Every payload wanted ends in the ledger as stored, left out or lost. A link says `stored` only after the
+//! or [`PayloadOptions::patience`] is over, whichever is first, with segments that are open for longer as soon as the key
+//! is known, and always with its ticket: a lost payload loses no transaction. Every payload wanted ends in the ledger as stored, left out or lost. A link says `stored` only after the
 //! store did.
 //!
 //! A capture goes through two pools. Packers only compute ([`pack`]), and write ahead where there is a spool ([`keep`]), so
@@ -114,7 +114,7 @@ pub struct PayloadOptions {
     pub writers: usize,
     /// The largest document that is stored, in bytes.
     pub max_object_bytes: usize,
-    /// How long telemetry waits for the put's end.
+    /// How long telemetry waits for the put's end, where that can come so soon.
     pub patience: Duration,
 }
 
@@ -297,7 +297,8 @@ impl PayloadStage {
         self.shared.ledger.payload_wanted();
         let bytes = capture.transaction.memory() + document::size_hint(&capture);
         let taken = self.shared.budget().take(bytes, &self.shared.options);
-        let waiting = Arc::new(Waiting::new(capture, ticket));
+        let at_once = self.shared.knows_later();
+        let waiting = Arc::new(Waiting::new(capture, ticket, at_once));
         if let Err(reason) = taken {
             self.shared.ledger.payload_lost(reason);
             if reason == PayloadLost::QueueFull {
@@ -307,10 +308,13 @@ impl PayloadStage {
             return;
         }
         let job = Job::new(self.shared.clone(), waiting.clone(), bytes);
-        let due = Instant::now() + self.shared.options.patience;
         if let Err(stopped) = entrance.jobs.send(job) {
             stopped.0.lost(PayloadLost::Shutdown);
         }
+        if at_once {
+            return;
+        }
+        let due = Instant::now() + self.shared.options.patience;
         if let Err(stopped) = entrance.timer.send((due, waiting)) {
             stopped.0.1.due(&self.shared.telemetry.next);
         }
@@ -397,6 +401,14 @@ const HIGH: f64 = 0.75;
 const LOW: f64 = 0.5;
 
 impl Shared {
+    /// A segment stays open for longer than telemetry waits: waiting would hold each capture for nothing.
+    fn knows_later(&self) -> bool {
+        match self.layout {
+            Layout::Object => false,
+            Layout::Segment { time, .. } => time >= self.options.patience,
+        }
+    }
+
     fn lowers(&self) -> bool {
         let fill = self.budget().fill(&self.options).max(self.keep.fill());
         let before = self.lowers.load(Ordering::Relaxed);

@@ -413,10 +413,10 @@ fn packed(store: Arc<dyn Objects>, bytes: u64, time: Duration) -> Bench {
     Bench::in_layout(store, layout, patient())
 }
 
-/// Telemetry waits until all is decided.
+/// Telemetry waits until all is decided, and for longer than any segment of these tests is open.
 pub(super) fn patient() -> PayloadOptions {
     PayloadOptions {
-        patience: Duration::from_secs(600),
+        patience: Duration::from_secs(7200),
         ..PayloadOptions::default()
     }
 }
@@ -500,7 +500,11 @@ async fn telemetry_does_not_wait_for_a_segment_and_has_the_link_that_will_be_goo
         bytes: 1 << 20,
         time: Duration::from_secs(3600),
     };
-    let mut bench = Bench::in_layout(memory.clone(), layout, PayloadOptions::default());
+    let options = PayloadOptions {
+        patience: Duration::from_secs(3600),
+        ..PayloadOptions::default()
+    };
+    let mut bench = Bench::in_layout(memory.clone(), layout, options);
     bench.offer(7);
     let (_, link, _) = bench.next().await;
     let link = link.unwrap();

@@ -2,14 +2,17 @@
 
 use super::super::document::{Hex, resource};
 use super::super::target::Target;
-use super::{FORMAT, ReadError};
+use super::{FORMAT, LEVEL, ReadError};
 use crate::enrich::rfc3339;
 use crate::event::Role;
 use crate::redact::Capture;
 use crate::sink::json::Json;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::io::Read;
+use std::io::{self, Read, Write};
+
+/// Of what is compared with what is packed, as a power of two: lines are alike, and many segments may be open.
+const WINDOW_LOG: u32 = 17;
 
 /// One transaction of a segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -98,15 +101,56 @@ impl Entry {
     }
 }
 
-/// The index as JSON.
-pub(super) fn encode(entries: &[Entry]) -> Vec<u8> {
-    let mut json = Json::with_capacity(64 + 400 * entries.len());
-    json.object(|j| {
-        j.key("format").number(FORMAT);
-        j.key("transactions")
-            .array(|j| entries.iter().for_each(|entry| entry.write(j)));
-    });
-    json.finish()
+/// An index that grows by one line a document. What it was told is packed as it comes: a segment holds no entries.
+pub(super) struct Index {
+    packed: zstd::Encoder<'static, Vec<u8>>,
+    /// One line before it is packed.
+    line: Vec<u8>,
+    count: usize,
+}
+
+impl Index {
+    /// # Errors
+    /// When there is no memory for a compressor.
+    pub fn new() -> io::Result<Index> {
+        let mut packed = zstd::Encoder::new(Vec::new(), LEVEL)?;
+        packed.include_checksum(true)?;
+        packed.window_log(WINDOW_LOG)?;
+        write!(packed, "{{\"format\":{FORMAT},\"transactions\":[")?;
+        Ok(Index {
+            packed,
+            line: Vec::new(),
+            count: 0,
+        })
+    }
+
+    /// # Errors
+    /// When it cannot be compressed: the index is then of no use.
+    pub fn add(&mut self, entry: &Entry) -> io::Result<()> {
+        let mut json = Json::into(std::mem::take(&mut self.line));
+        entry.write(&mut json);
+        self.line = json.finish();
+        if self.count > 0 {
+            self.packed.write_all(b",")?;
+        }
+        self.packed.write_all(&self.line)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Entries that it has.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The frame.
+    ///
+    /// # Errors
+    /// When it cannot be compressed.
+    pub fn finish(mut self) -> io::Result<Vec<u8>> {
+        self.packed.write_all(b"]}")?;
+        self.packed.finish()
+    }
 }
 
 /// Reads the JSON of an index, entry by entry: none is kept.

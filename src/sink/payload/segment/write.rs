@@ -1,8 +1,8 @@
 //! A segment that is being written.
 
 use super::super::document::{self, Bodies, BodyRef, Message};
-use super::index::{self, Entry};
-use super::{FOOTER, MAGIC, SHARED_FROM, SKIPPABLE, SKIPPABLE_HEAD};
+use super::index::{Entry, Index};
+use super::{FOOTER, LEVEL, MAGIC, SHARED_FROM, SKIPPABLE, SKIPPABLE_HEAD};
 use crate::redact::Capture;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use std::io;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-/// Of documents: beyond it little is won (`docs/payload-format.md`).
-const LEVEL: i32 = 3;
+/// Room for documents that an open segment keeps at the most, in bytes.
+const KEPT_ROOM: usize = 64 << 10;
 /// No segment is longer, in bytes: a file that claims so is not believed.
 const MOST: u64 = 1 << 30;
 
@@ -30,11 +30,13 @@ pub struct Added {
     pub saved: u64,
 }
 
-/// An open segment. Memory: its object so far, about 300 bytes a document, and 100 a body of [`SHARED_FROM`] bytes or
-/// more.
+/// An open segment. Memory: its object so far, its packed index, and 100 bytes a body of [`SHARED_FROM`] bytes or more.
 pub struct Segment {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    index: Index,
+    last: Option<Entry>,
+    /// The last document, and room for the next.
+    document: Vec<u8>,
     bodies: HashMap<[u8; 32], BodyRef>,
     compressor: Compressor<'static>,
 }
@@ -80,7 +82,9 @@ impl Segment {
     pub fn new() -> io::Result<Segment> {
         Ok(Segment {
             bytes: Vec::new(),
-            entries: Vec::new(),
+            index: Index::new()?,
+            last: None,
+            document: Vec::new(),
             bodies: HashMap::new(),
             compressor: compressor()?,
         })
@@ -97,16 +101,24 @@ impl Segment {
             shared: 0,
             saved: 0,
         };
-        let mut document = document::encode_with(capture, &mut known);
+        let room = std::mem::take(&mut self.document);
+        let mut document = document::encode_into(room, capture, &mut known);
         let digest = Sha256::digest(&document).into();
         let size = document.len();
         if size > max {
             return Err(AddError::TooLarge(size));
         }
         document.push(b'\n');
-        let frame = self.compressor.compress(&document)?;
-        let first = self.bytes.len() as u64;
-        let last = first + frame.len() as u64 - 1;
+        let first = self.bytes.len();
+        let packed = pack(&mut self.compressor, &document, &mut self.bytes);
+        if document.capacity() <= KEPT_ROOM {
+            self.document = document;
+        }
+        let packed = packed?;
+        let (first, last) = (first as u64, (first + packed) as u64 - 1);
+        let entry = Entry::of(capture, first, last);
+        self.index.add(&entry)?;
+        self.last = Some(entry);
         let Known {
             new, shared, saved, ..
         } = known;
@@ -120,8 +132,6 @@ impl Segment {
             // Request and response may be equal: the first one is it.
             self.bodies.entry(digest).or_insert(place);
         }
-        self.bytes.extend_from_slice(&frame);
-        self.entries.push(Entry::of(capture, first, last));
         Ok(Added {
             first,
             last,
@@ -138,12 +148,12 @@ impl Segment {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.index.len() == 0
     }
 
     /// The frame that was added last, and its line of the index.
     pub fn last(&self) -> Option<(&[u8], &Entry)> {
-        let entry = self.entries.last()?;
+        let entry = self.last.as_ref()?;
         let (first, _) = entry.range()?;
         let frame = self.bytes.get(usize::try_from(first).ok()?..)?;
         Some((frame, entry))
@@ -154,7 +164,7 @@ impl Segment {
     /// # Errors
     /// When the index cannot be compressed.
     pub fn finish(self) -> io::Result<Vec<u8>> {
-        close(self.bytes, &self.entries, self.compressor)
+        close(self.bytes, self.index)
     }
 }
 
@@ -165,7 +175,7 @@ impl Segment {
 /// When the index cannot be compressed.
 pub fn assemble(frames: Vec<(Entry, Vec<u8>)>) -> io::Result<(Vec<u8>, usize)> {
     let mut bytes = Vec::with_capacity(frames.iter().map(|(_, frame)| frame.len()).sum());
-    let mut entries = Vec::with_capacity(frames.len());
+    let mut index = Index::new()?;
     for (entry, frame) in frames {
         let Some((first, last)) = entry.range() else {
             continue;
@@ -173,11 +183,11 @@ pub fn assemble(frames: Vec<(Entry, Vec<u8>)>) -> io::Result<(Vec<u8>, usize)> {
         let right = (last - first).checked_add(1) == Some(frame.len() as u64);
         if right && pad(&mut bytes, first) {
             bytes.extend_from_slice(&frame);
-            entries.push(entry);
+            index.add(&entry)?;
         }
     }
-    let count = entries.len();
-    Ok((close(bytes, &entries, compressor()?)?, count))
+    let count = index.len();
+    Ok((close(bytes, index)?, count))
 }
 
 /// Fills up to byte `until`; false where that cannot be.
@@ -199,6 +209,21 @@ fn pad(bytes: &mut Vec<u8>, until: u64) -> bool {
     true
 }
 
+/// Appends a frame of `document` to `bytes`. Gives its length.
+fn pack(
+    compressor: &mut Compressor<'_>,
+    document: &[u8],
+    bytes: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let before = bytes.len();
+    bytes.reserve(zstd::zstd_safe::compress_bound(document.len()));
+    let mut tail = io::Cursor::new(std::mem::take(bytes));
+    tail.set_position(before as u64);
+    let packed = compressor.compress_to_buffer(document, &mut tail);
+    *bytes = tail.into_inner();
+    packed
+}
+
 fn compressor() -> io::Result<Compressor<'static>> {
     let mut compressor = Compressor::new(LEVEL)?;
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
@@ -206,12 +231,8 @@ fn compressor() -> io::Result<Compressor<'static>> {
 }
 
 /// Adds the index.
-fn close(
-    mut bytes: Vec<u8>,
-    entries: &[Entry],
-    mut compressor: Compressor<'static>,
-) -> io::Result<Vec<u8>> {
-    let index = compressor.compress(&index::encode(entries))?;
+fn close(mut bytes: Vec<u8>, index: Index) -> io::Result<Vec<u8>> {
+    let index = index.finish()?;
     let length = index.len() + FOOTER;
     let length = u32::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let start = bytes.len() as u64;
