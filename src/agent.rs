@@ -1,5 +1,6 @@
 //! The agent: builds the stages of `docs/architecture.md`, starts them, waits, and drains them in the order of the line.
 
+mod allocator;
 mod budget;
 mod choice;
 mod dry_run;
@@ -94,6 +95,7 @@ pub struct Options {
 /// # Errors
 /// When this host cannot run the kernel programs, or a part cannot be started. What was started is stopped again.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    allocator::set_up();
     // Before any other thread: what this one gives up, they do not have.
     let priority = Priority::keep().context("cannot start a thread")?;
     let reports = Reports::ask();
