@@ -553,6 +553,9 @@ impl Output for Stage {
 }
 
 #[cfg(test)]
+#[path = "pipeline/exchange_tests.rs"]
+mod exchange_tests;
+#[cfg(test)]
 #[path = "pipeline/live_tests.rs"]
 mod live_tests;
 #[cfg(test)]
@@ -561,3 +564,6 @@ mod measures_tests;
 #[cfg(test)]
 #[path = "pipeline_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "pipeline/waiting_tests.rs"]
+mod waiting_tests;
