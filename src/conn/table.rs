@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// Of `total_memory`: what is left in use after giving up the streams that are idle longest, in eighths.
 const KEEP_EIGHTHS: u64 = 7;
+/// For how long it is remembered that the connection of a TLS session is over, where the session's end is not told, in
+/// nanoseconds.
+const OVER: u64 = 60_000_000_000;
 
 /// All connections that are open, and what is read of them.
 ///
@@ -31,6 +34,8 @@ pub struct Table {
     bindings: IdMap<TlsId, ConnId>,
     /// TLS sessions whose connection was taken back, and when: control events may overtake bytes from before.
     doubts: IdMap<TlsId, KernelTime>,
+    /// TLS sessions that have not ended and whose connection has: a call that was in progress then may still bring bytes.
+    over: IdMap<TlsId, Over>,
     /// Streams of each process.
     by_pid: IdMap<u32, usize>,
     /// Streams with a response that waits for its request.
@@ -44,6 +49,13 @@ pub struct Table {
     schedule: Option<Schedule>,
     /// Of connections that an agent before this one knew, and that did nothing since.
     kept: HashMap<Place, Kept>,
+}
+
+/// When a TLS session's connection was over, and which it was.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    conn: ConnId,
+    time: KernelTime,
 }
 
 /// Network namespace, both addresses, and the peer's initial sequence number: no two connections share all of them.
@@ -61,6 +73,7 @@ impl Table {
             pairs: IdMap::default(),
             bindings: IdMap::default(),
             doubts: IdMap::default(),
+            over: IdMap::default(),
             by_pid: IdMap::default(),
             waiting: Vec::new(),
             orphans: Vec::new(),
@@ -128,6 +141,7 @@ impl Table {
             Event::ConnEof(end) => self.eof(end, out),
             Event::ConnClose(end) => self.close(end, out),
             Event::TlsBind(tls) => {
+                self.over.remove(&tls.tls);
                 if let Some(conn) = tls.conn {
                     self.socket(conn, tls.time, out);
                     self.doubts.remove(&tls.tls);
@@ -147,6 +161,7 @@ impl Table {
                 }
                 self.end(Key::Tls(tls.tls), Ending::Closed, tls.time, out);
                 self.unbind(tls.tls);
+                self.over.remove(&tls.tls);
             }
             // The new program knows nothing of the old one's TLS sessions; sockets may live on.
             Event::Exec(exec) => self.end_sessions(exec.pid, exec.time, out),
@@ -169,6 +184,8 @@ impl Table {
             self.with(key, now, out, |pair, sink| pair.tick(now, sink));
         }
         self.end_orphans(now, out);
+        let recent = |over: &Over| now.0.saturating_sub(over.time.0) < OVER;
+        self.over.retain(|_, over| recent(over));
         self.report(now, out);
     }
 
@@ -291,6 +308,10 @@ impl Table {
         let Some(key) = Key::of(data) else {
             return out.lost(Lost::Unparsable, 1);
         };
+        if self.is_over(data) {
+            // Of a transaction that has left with its connection, marked.
+            return;
+        }
         let mut late = false;
         let mut untold = false;
         let doubt = data.tls.and_then(|tls| self.doubts.get(&tls));
@@ -325,6 +346,12 @@ impl Table {
         }
         self.with(key, data.time, out, |pair, sink| pair.data(data, sink));
         self.bound(data.time, out);
+    }
+
+    /// Whether it is of a TLS session whose connection is over.
+    fn is_over(&self, data: &Data<'_>) -> bool {
+        let over = data.tls.and_then(|tls| self.over.get(&tls));
+        over.is_some_and(|over| data.conn.is_none_or(|conn| conn == over.conn))
     }
 
     /// Binds a TLS session to a connection, instead of the one it was bound to.
@@ -444,6 +471,11 @@ impl Table {
         for tls in sessions {
             self.end(Key::Tls(tls), ending, end.time, out);
             self.bindings.remove(&tls);
+            let over = Over {
+                conn: end.conn,
+                time: end.time,
+            };
+            self.over.insert(tls, over);
         }
         if let Some(socket) = self.sockets.remove(&end.conn) {
             self.recount(socket.memory(), 0);

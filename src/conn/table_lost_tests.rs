@@ -92,3 +92,21 @@ fn a_request_whose_end_is_lost_is_not_answered_by_a_response_to_another() {
     assert_eq!(seen, [row("POST", 0), row("-", 200), row("GET", 200)]);
     assert_eq!(bench.seen.lost, [(Lost::RingFull, 2)]);
 }
+
+#[test]
+fn what_a_call_brings_after_its_connection_is_over_is_no_loss_of_all_before() {
+    let mut bench = Bench::new();
+    let mut b = client().over_tls(3);
+    bench.feed_all([b.open(), b.data(Write, GET), b.data(Read, OK)]);
+    bench.feed_all([b.data(Write, GET), b.data(Read, OK), b.data(Write, GET)]);
+    let (in_progress, close) = (b.data(Read, OK), b.close());
+    bench.feed_all([close, in_progress, b.data(Read, OK), b.tls_end()]);
+    let answered = || row("GET", 200, "");
+    let left = row("GET", 0, "response_missing");
+    assert_eq!(bench.take(), [answered(), answered(), left]);
+    assert_eq!(bench.seen.lost, []);
+    let seen = |fate: &&ConnectionFate| **fate == ConnectionFate::Seen;
+    assert_eq!(bench.seen.fates.iter().filter(seen).count(), 1);
+    assert_eq!(bench.table.open(), 0);
+    assert!(bench.table.over.is_empty());
+}
