@@ -95,7 +95,7 @@ pub struct Options {
 /// # Errors
 /// When this host cannot run the kernel programs, or a part cannot be started. What was started is stopped again.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    allocator::set_up();
+    let not_set = allocator::set_up();
     // Before any other thread: what this one gives up, they do not have.
     let priority = Priority::keep().context("cannot start a thread")?;
     let reports = Reports::ask();
@@ -119,6 +119,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             signals,
         )
     };
+    for option in not_set {
+        tracing::warn!(
+            option,
+            "the C library does not take this: memory may vary more than it should"
+        );
+    }
     notify.ready(&agent.shared, runtime.handle());
     let reason = loop {
         match runtime.block_on(signals.next(until)) {

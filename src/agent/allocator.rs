@@ -11,27 +11,26 @@ const FROM_HEAP: libc::c_int = 32 << 20;
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 1 << 30;
 
-/// Sets it up. Call it before any other thread.
+/// Sets it up. Call it before any other thread. Gives what the C library does not take, for the log, which has not begun
+/// by then.
 ///
 /// One arena for all threads: what is filled by the capture thread is freed by those of the sinks, and what lies free in
 /// the arena of one is of no use to the others. The cache that each thread has by itself keeps them apart where it counts.
 #[cfg(target_env = "gnu")]
-pub(super) fn set_up() {
+pub(super) fn set_up() -> Vec<&'static str> {
     let options = [
         ("M_ARENA_MAX", libc::M_ARENA_MAX, 1),
         ("M_MMAP_THRESHOLD", libc::M_MMAP_THRESHOLD, FROM_HEAP),
         ("M_TRIM_THRESHOLD", libc::M_TRIM_THRESHOLD, KEPT),
     ];
-    for (name, option, value) in options {
-        // SAFETY: no memory is passed, and there is no other thread that allocates.
-        if unsafe { libc::mallopt(option, value) } == 0 {
-            tracing::warn!(
-                "the C library does not take {name}={value}: memory may vary more than it should"
-            );
-        }
-    }
+    // SAFETY: no memory is passed, and there is no other thread that allocates.
+    let is_refused = |option, value| unsafe { libc::mallopt(option, value) } == 0;
+    let refused = options.into_iter().filter(|(_, o, v)| is_refused(*o, *v));
+    refused.map(|(name, ..)| name).collect()
 }
 
 /// Other C libraries have nothing to set.
 #[cfg(not(target_env = "gnu"))]
-pub(super) fn set_up() {}
+pub(super) fn set_up() -> Vec<&'static str> {
+    Vec::new()
+}

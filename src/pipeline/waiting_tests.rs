@@ -42,6 +42,12 @@ fn named(id: &str) -> (String, crate::enrich::identity::Answer) {
     (id.to_owned(), answer)
 }
 
+/// The container that is asked for next.
+fn asked_for(asked: &mut crate::enrich::identity::Asked) -> Option<String> {
+    let question = asked.questions.try_recv();
+    question.ok().map(|question| question.container)
+}
+
 #[test]
 fn a_transaction_waits_for_the_names_of_its_container_and_then_goes_by_them() {
     let proc = tempfile::tempdir().expect("a folder");
@@ -53,14 +59,7 @@ fn a_transaction_waits_for_the_names_of_its_container_and_then_goes_by_them() {
     of_process_7(&mut stage);
     assert_eq!(kept(&spans), []);
     assert_eq!(stage.ledger.snapshot().transactions.in_flight, 2);
-    assert_eq!(
-        asked
-            .questions
-            .try_recv()
-            .map(|asked| asked.container)
-            .as_ref(),
-        Ok(&id)
-    );
+    assert_eq!(asked_for(&mut asked), Some(id.clone()));
     asked.answers.send(named(&id)).expect("sent");
     stage.news();
     let expected = (Level::Headers, Some("web".to_owned()), true);
@@ -214,14 +213,7 @@ fn who_waits_for_a_container_goes_by_the_new_settings_when_others_are_asked() {
     );
     assert!(retired.containers.is_some());
     pipeline.apply_ends();
-    assert_eq!(
-        asked
-            .questions
-            .try_recv()
-            .map(|asked| asked.container)
-            .as_ref(),
-        Ok(&id)
-    );
+    assert_eq!(asked_for(&mut asked), Some(id.clone()));
     asked.answers.send(named(&id)).expect("sent");
     pipeline.apply_ends();
     assert_eq!(kept(&before), []);
